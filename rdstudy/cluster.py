@@ -1,0 +1,222 @@
+"""The only door to Ray: packs as Ray Tune trials. A thin adapter with no arithmetic of its own.
+
+A trial trains one pack through `rdstudy.worker` and reports four scalars. Rows and checkpoints go to the store, not
+through Ray: a trial that is started again, by Tune or by the same command tomorrow, goes on from there.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+# Read by Ray at import: no reporter, usage report, loggers or signal handlers beside ours.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+
+import ray
+from ray import tune
+
+from rdstudy.packs import Pack
+from rdstudy.progress import PackProgress
+from rdstudy.results.store import Store
+from rdstudy.study import Member, Resources
+from rdstudy.training import units_of
+from rdstudy.worker import find_device, run_pack
+
+_STEP_SECONDS = 1.0  # between two reports of a trial
+_RESTARTS = 2  # of a trial whose process died
+_OBJECT_STORE_BYTES = 128 * 2**20  # of a local Ray: nothing but the settings of the packs goes through it
+
+OnProgress = Callable[[str, PackProgress], None]
+"""Called with a pack's id and how far it has come."""
+
+
+class PackTrial(tune.Trainable):  # type: ignore[misc]
+    """One pack as a Tune trial. Its process is used again for the next pack."""
+
+    def setup(
+        self, config: dict[str, Any], packs: Mapping[str, list[dict[str, Any]]], uri: str, resources: Resources
+    ) -> None:
+        """Start on the pack that `config` names."""
+        self._packs, self._uri, self._resources = packs, uri, resources
+        self._events: Iterator[PackProgress] = iter(())
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start on another pack, in the same process."""
+        self.cleanup()
+        pack = Pack(tuple(Member.from_dict(settings) for settings in self._packs[new_config["pack"]]))
+        store = Store.open(self._uri)
+        missing = _missing(pack, store)
+        self._events, self._last = iter(()), PackProgress(len(pack.members), 0, 1.0)
+        if missing.members:
+            self._events = run_pack(
+                missing,
+                store,
+                device=find_device(self._resources.gpus),
+                checkpoint_seconds=self._resources.checkpoint_seconds,
+            )
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for about a second, and report how far the pack is."""
+        started = time.monotonic()
+        for self._last in self._events:
+            if time.monotonic() - started > _STEP_SECONDS:
+                return self._report(done=False)
+        return self._report(done=True)
+
+    def cleanup(self) -> None:
+        """Stop where the pack is; a checkpoint is kept."""
+        if hasattr(self._events, "close"):
+            self._events.close()
+
+    def _report(self, *, done: bool) -> dict[str, Any]:
+        return {**dataclasses.asdict(self._last), "done": done}
+
+
+def _missing(pack: Pack, store: Store) -> Pack:
+    """The members that an earlier attempt at this trial left. A pack of one unit is asked nothing: it left all."""
+    if len(units_of(pack)) == 1:
+        return pack
+    stored = store.outcomes()
+    return Pack(tuple(member for member in pack.members if stored.get(member.member_id) in (None, "failed")))
+
+
+def run_packs(
+    packs: Sequence[Pack],
+    store: Store,
+    *,
+    resources: Resources,
+    on_progress: OnProgress,
+    should_stop: Callable[[], bool],
+) -> dict[str, str]:
+    """Train packs as Tune trials on the Ray that `connected` joined or started.
+
+    Args:
+        packs: what remains.
+        store: where rows go; every node must reach it.
+        resources: what a trial asks for.
+        on_progress: told of each pack's progress.
+        should_stop: asked now and then; once true, trials save a checkpoint and end.
+
+    Returns:
+        Pack id -> error, of the trials whose process died more often than it is started again.
+    """
+    settings = {pack.pack_id: [member.to_dict() for member in pack.members] for pack in packs}
+    trainable = tune.with_parameters(PackTrial, packs=settings, uri=store.uri, resources=resources)
+    listener = _Listener(on_progress)
+    with tempfile.TemporaryDirectory(prefix="rdstudy-") as folder:  # Tune's own records: nothing is read from them
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+            param_space={"pack": tune.grid_search(list(settings))},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                trial_name_creator=_trial_id,
+                trial_dirname_creator=_trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="packs",
+                storage_path=folder,
+                stop=_Stop(should_stop),
+                failure_config=tune.FailureConfig(max_failures=_RESTARTS),
+                callbacks=[listener],
+                verbose=0,
+            ),
+        )
+        with _quiet():
+            tuner.fit()
+    return listener.errors
+
+
+@contextlib.contextmanager
+def connected(address: str | None, resources: Resources) -> Iterator[str]:
+    """Join the cluster at `address`, else one that runs here, else start a local Ray and stop it at the end.
+
+    Yields:
+        How many trials can run at once, in words.
+
+    Raises:
+        ValueError: no cluster at `address`, or none that has what a trial asks for.
+    """
+    options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        ray.init(address=address or "auto", **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if address is not None:
+            raise ValueError(f"--address is {address!r}: {' '.join(str(error).split())}") from None
+        ray.init(
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            **options,
+        )
+    try:
+        yield _concurrency(resources)
+    finally:
+        ray.shutdown()
+
+
+def _concurrency(resources: Resources) -> str:
+    """How many trials the cluster runs at the same time."""
+    there = ray.cluster_resources()
+    trials = int(there.get("CPU", 0) // resources.cpus)
+    if resources.gpus:
+        trials = min(trials, round(there.get("GPU", 0) / resources.gpus))
+    if trials < 1:
+        wanted = f"{resources.cpus} CPUs and {resources.gpus:g} GPUs"
+        has = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+        raise ValueError(f"resources ask for {wanted} for each trial; allowed: what this Ray has, {has}")
+    return f"{trials} at a time"
+
+
+class _Stop(tune.Stopper):  # type: ignore[misc]
+    """Ends all trials once the user asks for it."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002 - Tune's signature
+        return False
+
+    def stop_all(self) -> bool:
+        return self._should_stop()
+
+
+class _Listener(tune.Callback):  # type: ignore[misc]
+    """Hands on progress, and keeps what trials died of."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+        self.errors: dict[str, str] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any  # noqa: ARG002
+    ) -> None:
+        self._on_progress(trial.config["pack"], PackProgress(*(result[field.name] for field in dataclasses.fields(PackProgress))))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        error = trial.get_error()
+        self.errors[trial.config["pack"]] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def _trial_id(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Tune's own remarks off the terminal: what matters of them is in the rows."""
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,75 @@
+"""The data sets by name: what a plan must know of one without loading it, and how it is loaded.
+
+Axis order: `image, channel, row, column` for images, `image, factor` for factors.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdstudy.datasets import tetrominoes
+from rdstudy.datasets.cache import cached_images
+
+_TETROMINOES_SEED = 0
+"""The images are one fixed data set; a study's seed changes its splits, not its data."""
+_TETROMINOES_VERSION = 1
+"""Raised when the drawing changes, so that no cached file of older images is taken for new ones."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory, or mapped into it."""
+
+    images: NDArray[np.uint8]  # [image, channel, row, column]
+    factors: NDArray[np.float64] | None  # [image, factor] in the unit cube
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before it is loaded."""
+
+    name: str
+    images: int
+    image_shape: tuple[int, int, int]  # channel, row, column
+    factor_names: tuple[str, ...]  # empty where the data set has none
+    load: Callable[[], Dataset]
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """Look up a data set.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in _DATASETS:
+        raise ValueError(f"data set is {name!r}; allowed: {', '.join(_DATASETS)}")
+    return _DATASETS[name]
+
+
+def _load_tetrominoes(positions: tetrominoes.Positions) -> Dataset:
+    factors = tetrominoes.sample_factors(_TETROMINOES_SEED)
+
+    def generate(out: NDArray[np.uint8]) -> None:
+        tetrominoes.render(tetrominoes.shapes_from_factors(factors, positions), out)
+
+    shape = (len(factors), 3, tetrominoes.SIDE, tetrominoes.SIDE)
+    name = f"tetrominoes-{positions}-v{_TETROMINOES_VERSION}"
+    return Dataset(cached_images(name, shape, generate), factors)
+
+
+def _tetrominoes(name: str, positions: tetrominoes.Positions) -> DatasetInfo:
+    shape = (3, tetrominoes.SIDE, tetrominoes.SIDE)
+    count = int(np.prod(tetrominoes.STRATA))
+    return DatasetInfo(name, count, shape, tetrominoes.FACTORS, partial(_load_tetrominoes, positions))
+
+
+_DATASETS = {
+    info.name: info
+    for info in (
+        _tetrominoes("tetrominoes", "adaptive"),
+        _tetrominoes("tetrominoes-fixed", "fixed"),
+    )
+}

@@ -1,0 +1,95 @@
+"""Encoders and decoders (paper, 4.3): MLP and CNN of any depth, with ReLU.
+
+An encoder maps `[batch, pixel]` in [0, 1] to `[batch, 2 latent]`, a decoder `[batch, latent]` to `[batch, pixel]`
+logits; a pixel axis is `channel, row, column` flattened. Any pair of `nn.Module`s that does this can be trained.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_KERNEL, _STRIDE, _PADDING = 4, 2, 1  # halves an image's side exactly (paper, 4.3)
+
+
+class VAE(nn.Module):
+    """An encoder and a decoder; what is done with them is the business of `rdstudy.model.objective`."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """What fixes the shapes of all tensors of a network."""
+
+    architecture: str  # mlp or cnn
+    depth: int  # hidden layers of the encoder, and of the decoder
+    width: int  # hidden units of an MLP layer, channels of a CNN layer
+    latent_dim: int
+    image_shape: tuple[int, int, int]  # channel, row, column
+
+
+def build(shape: NetworkShape, *, seed: int) -> VAE:
+    """Build a network on the CPU with initial weights that depend on `shape` and `seed` only.
+
+    Weights and biases are uniform in ±1/sqrt(fan in), PyTorch's own default, drawn from a generator of their own.
+    """
+    with torch.device("meta"):
+        vae = _NETWORKS[shape.architecture](shape)
+    vae.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in vae.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                bound = module.weight[0].numel() ** -0.5
+                module.weight.uniform_(-bound, bound, generator=generator)
+                assert module.bias is not None
+                module.bias.uniform_(-bound, bound, generator=generator)
+    return vae
+
+
+def _mlp(shape: NetworkShape) -> VAE:
+    channels, rows, columns = shape.image_shape
+    pixels = channels * rows * columns
+    hidden = [shape.width] * shape.depth
+    encoder = _perceptron([pixels, *hidden, 2 * shape.latent_dim])
+    return VAE(encoder, _perceptron([shape.latent_dim, *hidden, pixels]))
+
+
+def _perceptron(sizes: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _cnn(shape: NetworkShape) -> VAE:
+    channels, rows, columns = shape.image_shape
+    inner = (shape.width, rows >> shape.depth, columns >> shape.depth)
+    flat = inner[0] * inner[1] * inner[2]
+    sizes = [channels] + [shape.width] * shape.depth
+    down: list[nn.Module] = [_Reshape(shape.image_shape)]
+    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        down += [nn.Conv2d(inputs, outputs, _KERNEL, _STRIDE, _PADDING), nn.ReLU()]
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(flat, 2 * shape.latent_dim))
+    up: list[nn.Module] = [nn.Linear(shape.latent_dim, flat), nn.ReLU(), _Reshape(inner)]
+    for inputs, outputs in zip(sizes[::-1], sizes[-2::-1], strict=False):
+        up += [nn.ConvTranspose2d(inputs, outputs, _KERNEL, _STRIDE, _PADDING), nn.ReLU()]
+    return VAE(encoder, nn.Sequential(*up[:-1], nn.Flatten()))
+
+
+class _Reshape(nn.Module):
+    """`[batch, feature]` to `[batch, *shape]`."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, self.shape)
+
+
+_NETWORKS = {"mlp": _mlp, "cnn": _cnn}

@@ -1,0 +1,1 @@
+"""Results: `schema` says which columns there are, `store` is the only place that knows file names."""
