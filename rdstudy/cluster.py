@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 # Read by Ray at import: no reporter, usage report, loggers or signal handlers beside ours.
@@ -21,6 +22,7 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 
 from rdstudy.packs import Pack
 from rdstudy.progress import PackProgress
@@ -29,10 +31,11 @@ from rdstudy.study import Member, Resources
 from rdstudy.training import units_of
 from rdstudy.worker import find_device, run_pack
 
+logger = logging.getLogger(__name__)
+
 _STEP_SECONDS = 1.0  # between two reports of a trial
 _RESTARTS = 2  # of a trial whose process died
 _OBJECT_STORE_BYTES = 128 * 2**20  # of a local Ray: nothing but the settings of the packs goes through it
-
 OnProgress = Callable[[str, PackProgress], None]
 """Called with a pack's id and how far it has come."""
 
@@ -76,6 +79,12 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         """Stop where the pack is; a checkpoint is kept."""
         if hasattr(self._events, "close"):
             self._events.close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: what a trial needs to go on is in the store, where the next run finds it too."""
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing, as above."""
 
     def _report(self, *, done: bool) -> dict[str, Any]:
         return {**dataclasses.asdict(self._last), "done": done}
@@ -126,6 +135,7 @@ def run_packs(
                 storage_path=folder,
                 stop=_Stop(should_stop),
                 failure_config=tune.FailureConfig(max_failures=_RESTARTS),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[listener],
                 verbose=0,
             ),
@@ -151,16 +161,26 @@ def connected(address: str | None, resources: Resources) -> Iterator[str]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address is not None:
             raise ValueError(f"--address is {address!r}: {' '.join(str(error).split())}") from None
-        ray.init(
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            **options,
-        )
+        _start_local(options)
     try:
         yield _concurrency(resources)
     finally:
         ray.shutdown()
+
+
+def _start_local(options: dict[str, Any]) -> None:
+    """Start a Ray that listens on the loopback device only.
+
+    On Linux, Ray replaces 127.0.0.1 by the machine's outer address and listens on all devices unless this constant,
+    which is off on other systems, says that no cluster is to be formed.
+    """
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        ray.init(
+            include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, _node_ip_address="127.0.0.1", **options
+        )
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = True
 
 
 def _concurrency(resources: Resources) -> str:
@@ -201,9 +221,18 @@ class _Listener(tune.Callback):  # type: ignore[misc]
     ) -> None:
         self._on_progress(trial.config["pack"], PackProgress(*(result[field.name] for field in dataclasses.fields(PackProgress))))
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        reason = _last_line(trial.error_file)
+        logger.warning("pack %s: its process ended (%s); started again", trial.config["pack"], reason)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        error = trial.get_error()
-        self.errors[trial.config["pack"]] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        self.errors[trial.config["pack"]] = f"its process ended {_RESTARTS + 1} times ({_last_line(trial.error_file)})"
+
+
+def _last_line(error_file: str | None) -> str:
+    """What a trial died of, in one line."""
+    lines = Path(error_file).read_text().split("\n") if error_file and Path(error_file).exists() else []
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "no reason known")
 
 
 def _trial_id(trial: Any) -> str:

@@ -1,0 +1,175 @@
+"""Distortion against β and rate-distortion curves, one panel per cell: tidy tables of `statistics` -> charts, in nats.
+
+Every mark is clipped to its panel: error bars and contours reach beyond it. A panel is drawn once for all cells that
+share its axes, and filled with the rows of each.
+"""
+
+import functools
+from typing import Any, Literal
+
+import altair as alt
+import pandas as pd
+
+from rdstudy.report import theme
+from rdstudy.report.statistics import PlotDomain, elbo_contours, plot_domain
+
+_SHOWN = ("beta", "beta_at", "subset", "runs", "floor", "excess")
+_PAIRS = (
+    "rate",
+    "rate_low",
+    "rate_high",
+    "rate_sd",
+    "distortion",
+    "distortion_low",
+    "distortion_high",
+    "distortion_sd",
+)
+_COLUMNS = (*_SHOWN, *_PAIRS)
+
+_FEW_BETAS = 7  # each is named in the picture
+
+
+def with_bars(points: pd.DataFrame) -> pd.DataFrame:
+    """Add the ends of the error bars, mean ± standard deviation, and where β lies on its axis."""
+    table = points.assign(beta_at=theme.beta_axis(points["beta"]).place(points["beta"]))
+    for name in ("rate", "distortion"):
+        half = table[f"{name}_sd"].fillna(0.0)
+        table[f"{name}_low"] = (table[name] - half).clip(lower=0.0)
+        table[f"{name}_high"] = table[name] + half
+    return table
+
+
+def distortion_chart(points: pd.DataFrame, best: pd.DataFrame) -> theme.Spec:
+    """Test and train distortion against β, one panel per cell, with the lowest mean test distortion marked.
+
+    Args:
+        points: of `statistics.rate_distortion`, at least one row.
+        best: of `statistics.best_beta`.
+    """
+    table, beta = with_bars(points), theme.beta_axis(points["beta"])
+    grid, domains = theme.Grid.of(table["cell"].nunique()), _domains(points)
+    panels, sets = [], theme.Datasets()
+    for place, (cell, part) in enumerate(table.groupby("cell", sort=True)):
+        mark = best[best["cell"] == cell].assign(beta_at=lambda found: beta.place(found["beta"]))
+        # the words beside the mark lead away from the nearer edge of the panel
+        align: Literal["left", "right"] = "left" if beta.in_left_half(mark["beta_at"]) else "right"
+        template = _distortion_panel(beta, domains[cell], width=grid.width, align=align, titled=grid.first(place))
+        names = {"points": sets.add(part, _COLUMNS), "best": sets.add(mark), "floors": sets.add(_floors(part))}
+        panels.append(theme.fill(template, names, title=part["panel"].iloc[0]))
+    return theme.finish(theme.lay_out(panels, grid), sets)
+
+
+@functools.cache
+def _distortion_panel(
+    beta: theme.BetaAxis, domain: PlotDomain, *, width: int, align: Literal["left", "right"], titled: bool
+) -> theme.Panel:
+    x, y = beta.x(), _distortion_axis(domain, titled=titled)
+    base = theme.chart_of("points").encode(x=x, color=theme.subset_colour())
+    bars = base.mark_rule(clip=True, strokeWidth=1.4, opacity=0.65).encode(
+        y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2="distortion_high:Q"
+    )
+    lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y)
+    dots = base.mark_circle(clip=True, size=46, opacity=1).encode(y=y, tooltip=_tooltip())
+    ring = theme.chart_of("best").encode(x=x, y=y)
+    circle = ring.mark_point(clip=True, size=260, stroke=theme.INK, strokeWidth=1.6, filled=False)
+    label = ring.mark_text(clip=True, align=align, dx=8 if align == "left" else 14, dy=24, fontSize=12, fontWeight=600)
+    label = label.encode(text=alt.value("lowest test"), color=alt.value(theme.INK))
+    return theme.template(
+        alt.layer(_floor_lines(), lines, bars, dots, circle, label), width=width, height=min(290, round(0.75 * width))
+    )
+
+
+def rate_distortion_chart(points: pd.DataFrame) -> theme.Spec:
+    """Rate-distortion curves (paper, Figure 3): train and test, joined in the order of β, a star at β = 1.
+
+    Dashed lines are contours of the ELBO.
+
+    Args:
+        points: of `statistics.rate_distortion`, at least one row.
+    """
+    table = with_bars(points)
+    grid, domains = theme.Grid.of(table["cell"].nunique()), _domains(points)
+    panels, sets = [], theme.Datasets()
+    shared = {domain: _add_contours(sets, domain) for domain in set(domains.values())}
+    for place, (cell, part) in enumerate(table.groupby("cell", sort=True)):
+        template = _rate_distortion_panel(domains[cell], width=grid.width, titled=grid.first(place))
+        at_one, named = part[part["beta"] == 1.0], _named_betas(part, every=table["beta"].nunique() <= _FEW_BETAS)
+        names = {"points": sets.add(part, _COLUMNS), "floors": sets.add(_floors(part)), "betas": sets.add(named)}
+        names |= {"stars": sets.add(at_one, _COLUMNS), **shared[domains[cell]]}
+        panels.append(theme.fill(template, names, title=part["panel"].iloc[0]))
+    return theme.finish(theme.lay_out(panels, grid), sets)
+
+
+@functools.cache
+def _rate_distortion_panel(domain: PlotDomain, *, width: int, titled: bool) -> theme.Panel:
+    y = _distortion_axis(domain, titled=titled)
+    scale = alt.Scale(type=domain.rate_scale, domain=[domain.rate_min, domain.rate_max], nice=False)
+    x = alt.X("rate:Q", scale=scale, axis=alt.Axis(title="rate R, nats per image", tickCount=7, grid=False))
+    base = theme.chart_of("points").encode(color=theme.subset_colour())
+    lines = base.mark_line(clip=True, strokeWidth=2).encode(x=x, y=y, order="beta:Q")
+    across = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.65).encode(
+        x=alt.X("rate_low:Q", scale=scale, axis=x["axis"]), x2="rate_high:Q", y=y
+    )
+    upright = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.65).encode(
+        x=x, y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2="distortion_high:Q"
+    )
+    dots = base.mark_circle(clip=True, size=46, opacity=1).encode(x=x, y=y, tooltip=_tooltip())
+    names = theme.chart_of("betas").encode(x=x, y=y, text="name:N")
+    names = names.mark_text(clip=True, dy=-15, fontSize=11, color=theme.TEST)
+    stars = theme.chart_of("stars").encode(x=x, y=y, tooltip=_tooltip())
+    stars = stars.mark_point(clip=True, shape=theme.star_path(), size=150, opacity=1, filled=True, strokeWidth=1.3)
+    stars = stars.encode(fill=alt.value("white"), stroke=alt.value(theme.INK))
+    layers = [*_contour_lines(x, y), _floor_lines(), lines, across, upright, dots, names, stars]
+    return theme.template(alt.layer(*layers), width=width, height=min(360, round(0.9 * width)))
+
+
+def _add_contours(sets: theme.Datasets, domain: PlotDomain) -> dict[str, str]:
+    table, columns = elbo_contours(domain), ["elbo", "rate", "distortion"]
+    return {"contours": sets.add(table, columns), "contour names": sets.add(table[table["label"]], columns)}
+
+
+def _contour_lines(x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    lines = theme.chart_of("contours").encode(x=x, y=y, detail="elbo:N")
+    lines = lines.mark_line(clip=True, strokeDash=[3, 4], strokeWidth=1, color="#C3C9CF")
+    names = theme.chart_of("contour names").encode(x=x, y=y, text=alt.Text("elbo:Q", format="~r"))
+    return [lines, names.mark_text(clip=True, align="left", dx=5, dy=9, fontSize=10, color=theme.FAINT)]
+
+
+def _named_betas(part: pd.DataFrame, *, every: bool) -> pd.DataFrame:
+    """The points of the test curve that carry their β: each where they are few, else the first and the last."""
+    test = part[part["subset"] == "test"]
+    if not every:
+        test = test[test["beta"].isin([test["beta"].min(), test["beta"].max()])]
+    return test[["rate", "distortion"]].assign(name=[f"β = {beta:g}" for beta in test["beta"]])
+
+
+def _floors(part: pd.DataFrame) -> pd.DataFrame:
+    """The distortion floor of each subset."""
+    return part.groupby("subset", sort=True)["floor"].mean().reset_index()
+
+
+def _floor_lines() -> alt.Chart:
+    tooltip = [alt.Tooltip("subset:N"), alt.Tooltip("floor:Q", title="floor D", format=".4~g")]
+    lines = theme.chart_of("floors").mark_rule(clip=True, strokeDash=[7, 4], strokeWidth=1.2)
+    chart: alt.Chart = lines.encode(y="floor:Q", color=theme.subset_colour(), tooltip=tooltip)
+    return chart
+
+
+def _domains(points: pd.DataFrame) -> dict[Any, PlotDomain]:
+    """One domain for all cells of a data set, so that its panels can be compared."""
+    by_dataset = {name: plot_domain(part) for name, part in points.groupby("dataset")}
+    cells = points.drop_duplicates("cell")
+    return {cell: by_dataset[name] for cell, name in zip(cells["cell"], cells["dataset"], strict=True)}
+
+
+def _distortion_axis(domain: PlotDomain, *, titled: bool) -> alt.Y:
+    scale = alt.Scale(domain=[domain.distortion_min, domain.distortion_max], zero=False, nice=False)
+    title = "distortion D, nats per image" if titled else None
+    return alt.Y("distortion:Q", scale=scale, axis=alt.Axis(title=title, tickCount=6))
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    fields = [("beta", "β"), ("distortion", "D, mean"), ("distortion_sd", "D, sd"), ("excess", "D above floor")]
+    fields += [("floor", "floor"), ("rate", "R, mean"), ("rate_sd", "R, sd"), ("runs", "runs")]
+    numbers = [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in fields]
+    return [alt.Tooltip("subset:N"), *numbers]

@@ -1,0 +1,266 @@
+"""The tables of a study -> what its page shows: which figures, which sentences, which numbers."""
+
+from datetime import UTC, datetime
+from numbers import Integral
+from typing import Any
+
+import pandas as pd
+
+from rdstudy.report import charts, coverage, illustrations, learning, statistics, text
+from rdstudy.report.cells import grid_phrase, level_name, telling_factors, with_cells
+from rdstudy.report.page import ExperimentSection, Figure, Notice, Page
+from rdstudy.report.tables import Experiment, StudyTables
+
+_CURVE_ROWS = 40_000
+"""Rows of learning curves on a page at most: some 4 MB of it."""
+
+_FAILURES_SHOWN = 40
+_FINDINGS_SHOWN = 8  # with more cells the picture says it better than a list
+
+
+def page_of(study: StudyTables) -> Page:
+    """What the page of a study shows, however much of it is done."""
+    planned = with_cells(study.planned)
+    rows = statistics.ok_rows(planned, study.members)
+    complete = coverage.completeness(study.experiments, study.members)
+    produced = coverage.provenance(study.members)
+    failed = coverage.failures(planned, study.members)
+    return Page(
+        title=study.title,
+        description=study.description,
+        status=_status(planned, rows),
+        warnings=tuple(_warnings(study, produced)),
+        experiments=tuple(_section(study, experiment) for experiment in study.experiments),
+        examples=illustrations.example_images(study.examples),
+        splits_figure=_splits_figure(study.seed),
+        splits_used=_splits_table(coverage.splits_used(study.planned, study.members)),
+        results=_results_table(planned, rows),
+        completeness=_completeness_table(complete),
+        failures=_failures_table(failed),
+        provenance=_provenance_table(produced),
+        command=study.command,
+        settings=study.settings,
+        footer=_footer(study),
+    )
+
+
+# --- sentences ------------------------------------------------------------------------------------------------------
+
+
+def _status(planned: pd.DataFrame, rows: pd.DataFrame) -> str:
+    trained = rows["member_id"].nunique()
+    return f"{trained:,} of {text.models(len(planned))} trained: {grid_phrase(planned)}"
+
+
+def _warnings(study: StudyTables, produced: pd.DataFrame) -> list[Notice]:
+    """What a reader must know first: what is missing, failed, mixed or damaged."""
+    found = []
+    outcome = coverage.one_row_per_member(study.members)["outcome"].value_counts()
+    missing = len(study.planned) - int(outcome.sum())
+    if missing:
+        found.append(
+            Notice(f"{text.models(missing)} of {len(study.planned):,} not trained yet. To train them:", study.command)
+        )
+    for name, phrase in (("failed", "failed"), ("nonfinite", "stopped at a value that is not finite")):
+        if outcome.get(name, 0):
+            how_many = text.models(int(outcome[name]))
+            found.append(Notice(f"{how_many} {phrase}; no mean contains them. Causes are listed under completeness."))
+    for sentence in coverage.mixed_versions(produced):
+        found.append(Notice(f"The numbers come from more than one {sentence}."))
+    for bad in study.damaged:
+        found.append(Notice(f"A file cannot be read, and what it held is left out: {bad.path} ({bad.reason})."))
+    return found
+
+
+def _findings(planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame) -> list[str]:
+    """Where the test distortion is lowest, in words, one sentence a cell."""
+    sentences = []
+    wanted, trained = (table.groupby("cell")["beta"].nunique() for table in (planned, rows))
+    for row in best.to_dict("records"):
+        if row["place"] == "only":
+            continue
+        value = text.mean_sd(row["distortion"], row["distortion_sd"]).text
+        so_far = ", so far," if trained[row["cell"]] < wanted[row["cell"]] else ""
+        sentence = f"{row['panel']}: test distortion is{so_far} lowest at β = {row['beta']:g} ({value} nats)"
+        if row["place"] == "smallest":
+            sentence += ", the smallest β trained: no minimum inside the range."
+        else:
+            rise = text.mean_sd(row["rise"], row["rise_sd"]).text
+            sentence += (
+                f"; at the smallest β trained it is {rise} nats higher (same seeds, {row['pairs']:.0f} compared)."
+            )
+        sentences.append(sentence)
+    return sentences
+
+
+def _runs_phrase(points: pd.DataFrame) -> str:
+    least, most = int(points["runs"].min()), int(points["runs"].max())
+    if most == 1:
+        return "One run stands behind each point: no error bars."
+    many = f"{most} runs" if least == most else f"{least} to {most} runs (the tooltip says how many)"
+    return f"Mean ± sample standard deviation over {many}."
+
+
+def _footer(study: StudyTables) -> str:
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"Study {study.name}, declared {study.declared_at or 'at an unknown time'}, reported {made}."
+
+
+# --- experiments ----------------------------------------------------------------------------------------------------
+
+
+def _section(study: StudyTables, experiment: Experiment) -> ExperimentSection:
+    planned = with_cells(study.planned[study.planned["member_id"].isin(experiment.member_ids)].reset_index(drop=True))
+    rows = statistics.ok_rows(planned, study.members)
+    rows = rows[rows["subset"].isin(["train", "test"])]
+    best = statistics.best_beta(rows)
+    return ExperimentSection(
+        name=experiment.name,
+        title=experiment.title,
+        description=experiment.description,
+        status=_status(planned, rows) if len(study.experiments) > 1 else "",
+        findings=tuple(_findings(planned, rows, best)) if len(best) <= _FINDINGS_SHOWN else (),
+        figures=tuple(_figures(study, experiment.name, rows, best)) if len(rows) else (),
+    )
+
+
+def _figures(study: StudyTables, name: str, rows: pd.DataFrame, best: pd.DataFrame) -> list[Figure]:
+    points = statistics.rate_distortion(rows)
+    runs = _runs_phrase(points)
+    figures = [
+        Figure(
+            f"{name}-distortion",
+            "Distortion against β",
+            f"{runs} The ring marks the lowest mean test distortion. Dashed: the distortion floor.",
+            charts.distortion_chart(points, best),
+        ),
+        Figure(
+            f"{name}-rate-distortion",
+            "Rate-distortion curves",
+            f"{runs} Points are joined in the order of β; the star is the standard VAE, β = 1. Thin dashed lines join "
+            "equal ELBO, −(D + R), and carry its value; bold dashed: the distortion floor.",
+            charts.rate_distortion_chart(points),
+        ),
+    ]
+    curves = statistics.learning_curves(study.trajectories, rows, points=_curve_points(study, points))
+    if len(curves):
+        figures.append(
+            Figure(f"{name}-learning", "Learning curves", _learning_note(curves), learning.learning_chart(curves))
+        )
+    return figures
+
+
+def _curve_points(study: StudyTables, points: pd.DataFrame) -> int:
+    """Steps of a learning curve that this page can afford, with its experiments sharing `_CURVE_ROWS`."""
+    share = _CURVE_ROWS // (len(study.experiments) * len(points))
+    return max(8, min(40, share))
+
+
+def _learning_note(curves: pd.DataFrame) -> str:
+    images = f"{int(curves['images'].max()):,}"
+    return (
+        f"Means over runs on a fixed sample of {images} images of each subset. Distortion is shown above the floor of "
+        "the whole subset, so its level is uncertain by the difference between sample and subset. All axes logarithmic."
+    )
+
+
+def _splits_figure(seed: int) -> Figure:
+    note = (
+        "Each kind of split on 600 stratified samples with two generative factors: the same rules that split the data "
+        "of this study. Small splits are shown with 120 training samples."
+    )
+    chart = illustrations.splits_chart(illustrations.splits_example(seed))
+    return Figure("splits", "Four kinds of split", note, chart)
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _splits_table(splits: pd.DataFrame) -> text.Table:
+    rows = [
+        [
+            text.Entry(row["dataset"]),
+            text.Entry(level_name("split", row["split"])),
+            text.count(row["train"]),
+            text.count(row["test"]),
+        ]
+        for row in splits.to_dict("records")
+    ]
+    return text.table([("Data set", ""), ("Split", ""), ("Train", "images"), ("Test", "images")], rows)
+
+
+def _results_table(planned: pd.DataFrame, rows: pd.DataFrame) -> text.Table:
+    factors = telling_factors(planned) or ("architecture", "depth")
+    cells = planned.drop_duplicates("cell").set_index("cell")
+    measures = [(name, subset) for name in ("distortion", "rate", "elbo") for subset in ("test", "train")]
+    heads = [(factor.replace("_", " ").capitalize(), "") for factor in factors]
+    heads += [("β", ""), ("Runs", "trained models behind the row")]
+    letters = {"distortion": "D", "rate": "R", "elbo": "ELBO"}
+    heads += [(f"{letters[name]} {subset}", "mean ± sd, nats per image") for name, subset in measures]
+    heads += [("Gap", "test minus train distortion, each above its floor"), ("Floor test", ""), ("Floor train", "")]
+    lines = []
+    for row in statistics.results(rows).to_dict("records"):
+        cell = cells.loc[row["cell"]]
+        line = [_level(factor, cell[factor]) for factor in factors] + [text.beta(row["beta"]), text.count(row["runs"])]
+        line += [text.mean_sd(row[f"{name}_{subset}"], row[f"{name}_sd_{subset}"]) for name, subset in measures]
+        line += [
+            text.mean_sd(row["gap"], row["gap_sd"]),
+            text.number(row["floor_test"]),
+            text.number(row["floor_train"]),
+        ]
+        lines.append(line)
+    return text.table(heads, lines)
+
+
+def _level(factor: str, level: object) -> text.Entry:
+    return text.count(float(level)) if isinstance(level, Integral) else text.Entry(level_name(factor, level))
+
+
+def _completeness_table(complete: pd.DataFrame) -> text.Table:
+    columns = ["planned", "ok", "nonfinite", "failed", "missing"]
+    lines = [
+        [text.Entry(row["title"]), *(text.count(row[column]) for column in columns)]
+        for row in complete.to_dict("records")
+    ]
+    names = ("Planned", "Trained", "Not finite", "Failed", "Missing")
+    return text.table([("Experiment", ""), *((name, "models") for name in names)], lines)
+
+
+def _failures_table(failed: pd.DataFrame) -> text.Table:
+    heads = [("Outcome", ""), ("Models", ""), ("Reason", "of the example"), ("Example", "member id"), ("Which", "")]
+    lines = [
+        [
+            text.Entry(row["outcome"]),
+            text.count(row["models"]),
+            text.Entry(row["reason"]),
+            text.Entry(row["member_id"]),
+            text.Entry(f"{row['panel']}, β = {row['beta']:g}, seed {row['seed']}"),
+        ]
+        for row in failed.head(_FAILURES_SHOWN).to_dict("records")
+    ]
+    return text.table(heads, lines)
+
+
+def _provenance_table(produced: pd.DataFrame) -> text.Table:
+    heads = ["Code", "Numerics", "Python", "torch", "numpy", "Device", "Hosts", "Models", "Model time", "First", "Last"]
+    lines = [
+        [
+            *(text.Entry(_known(row[name])) for name in ("code_version", "numerics_version", "python_version")),
+            *(text.Entry(_known(row[name])) for name in ("torch_version", "numpy_version", "device")),
+            text.count(row["hosts"]),
+            text.count(row["models"]),
+            text.Entry(text.duration(row["wall_seconds"]), float(row["wall_seconds"])),
+            *(text.Entry(_date(row[name])) for name in ("first", "last")),
+        ]
+        for row in produced.to_dict("records")
+    ]
+    hints = {"Model time": "training and evaluation, summed over models"}
+    return text.table([(head, hints.get(head, "")) for head in heads], lines)
+
+
+def _known(value: Any) -> str:
+    return "unknown" if value is None or pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _date(value: pd.Timestamp) -> str:
+    return "–" if pd.isna(value) else value.strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,142 @@
+"""A store -> the tables of one study. The only file of the report that reads results.
+
+All values are in nats per image. Members of other studies in the same store are left out.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rdstudy.results.store import Damaged, Store
+from rdstudy.study import Member
+
+_TRAJECTORY_COLUMNS = ["member_id", "subset", "step", "images", "distortion", "rate"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named grid of a study, as its declaration keeps it."""
+
+    name: str
+    title: str
+    description: str
+    member_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A named group of settings of a study (recipe, evaluation, resources), for display."""
+
+    name: str
+    values: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """All that a report of one study is made of.
+
+    Attributes:
+        planned: one row per member of the declaration: `member_id` and its settings.
+        members: stored rows of these members, one per member and subset (`schema.MEMBERS`).
+        trajectories: rows of these members, one per member, subset and step.
+        examples: a few images of the data sets of this study (`schema.EXAMPLES`).
+        damaged: files of the store that cannot be read.
+    """
+
+    name: str
+    title: str
+    description: str
+    command: str
+    declared_at: str
+    seed: int
+    settings: tuple[Settings, ...]
+    experiments: tuple[Experiment, ...]
+    planned: pd.DataFrame
+    members: pd.DataFrame
+    trajectories: pd.DataFrame
+    examples: pd.DataFrame
+    damaged: tuple[Damaged, ...]
+
+
+def choose_study(store: Store, study: str | None) -> str:
+    """The study to report on: the one named, or the only one there is.
+
+    Raises:
+        ValueError: there is none, or there are several and none was named.
+    """
+    names = store.studies()
+    if study is not None:
+        return study  # Store.declaration refuses a name that is not there
+    if not names:
+        raise ValueError(f"{store.uri} holds no study; allowed: a results folder in which a study was started")
+    if len(names) > 1:
+        raise ValueError(f"{store.uri} holds {len(names)} studies, and none was chosen; allowed: {', '.join(names)}")
+    return names[0]
+
+
+def read_study(store: Store, study: str) -> StudyTables:
+    """Read the declaration and the rows of one study.
+
+    Raises:
+        ValueError: no such study, or its declaration is damaged.
+    """
+    declaration = store.declaration(study)
+    try:
+        planned = _planned(declaration["members"])
+        experiments = tuple(_experiment(entry) for entry in declaration["experiments"])
+        groups = tuple(_settings(name, declaration[name]) for name in ("recipe", "evaluation", "resources"))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the declaration of study {study!r} in {store.uri} cannot be read: {error!r}") from None
+    ids = pa.array(planned["member_id"].to_list(), pa.string())
+    return StudyTables(
+        name=study,
+        title=declaration.get("title") or study,
+        description=declaration.get("description", ""),
+        command=declaration.get("command", ""),
+        declared_at=declaration.get("declared_at", ""),
+        seed=int(declaration.get("seed", 0)),
+        settings=groups,
+        experiments=experiments,
+        planned=planned,
+        members=_rows_of(store.read("members"), ids).to_pandas(),
+        trajectories=_rows_of(store.read("trajectories").select(_TRAJECTORY_COLUMNS), ids).to_pandas(),
+        examples=_examples(store.read("examples"), planned),
+        damaged=tuple(store.damaged()),
+    )
+
+
+def _planned(members: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per member; the recipe and the evaluation, equal for all members of a study, are left out."""
+    names = [field.name for field in dataclasses.fields(Member) if field.name not in ("recipe", "evaluation")]
+    rows = [{"member_id": key, **{name: settings[name] for name in names}} for key, settings in members.items()]
+    return pd.DataFrame(rows, columns=["member_id", *names])
+
+
+def _experiment(entry: Mapping[str, Any]) -> Experiment:
+    title = entry["title"] or entry["name"]
+    return Experiment(entry["name"], title, entry["description"], tuple(entry["member_ids"]))
+
+
+def _settings(name: str, values: Mapping[str, Any]) -> Settings:
+    return Settings(name, tuple((key.replace("_", " "), _plain(key, value)) for key, value in values.items()))
+
+
+def _plain(key: str, value: object) -> str:
+    if value is None:
+        return "all" if key == "final_images" else "automatic"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _rows_of(table: pa.Table, ids: pa.Array) -> pa.Table:
+    return table.filter(pc.is_in(table["member_id"], value_set=ids))
+
+
+def _examples(table: pa.Table, planned: pd.DataFrame) -> pd.DataFrame:
+    datasets = pa.array(sorted(set(planned["dataset"])), pa.string())
+    examples: pd.DataFrame = table.filter(pc.is_in(table["dataset"], value_set=datasets)).to_pandas()
+    return examples

@@ -1,0 +1,174 @@
+"""Simulated stores, written through the real Store: sizes, numbers and defects are chosen by each test."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rdstudy.report.tables import StudyTables, read_study
+from rdstudy.results.store import Store, new_run_id
+from rdstudy.study import Evaluation, Experiment, Member, Recipe, Study
+
+FLOOR = 180.0
+COMMAND = "python -m rdstudy.run studies/simulated.py"
+BETAS = (0.001, 0.01, 0.1, 1.0, 3.0)
+
+# Distortion above its floor and rate at BETAS, as pilot runs of a small study gave them: a minimum in β
+# at depth 1 alone.
+TEST_EXCESS = {1: (99.0, 94.0, 85.0, 76.0, 84.0), 3: (92.0, 95.0, 97.0, 99.0, 105.0)}
+TRAIN_EXCESS = {1: (23.0, 23.0, 27.0, 40.0, 57.0), 3: (40.0, 45.0, 60.0, 78.0, 88.0)}
+RATE = {1: (394.0, 194.0, 57.0, 21.0, 14.0), 3: (150.0, 82.0, 33.0, 11.0, 9.0)}
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a simulated store holds.
+
+    Attributes:
+        outcomes: outcome of member number i, those beyond the end are `ok`; None for a member not trained.
+        versions: code version of member number i, cycled.
+        hostile: a text put into every field that a user writes.
+    """
+
+    depths: Sequence[int] = (1, 3)
+    betas: Sequence[float] = BETAS
+    seeds: int = 3
+    splits: Sequence[str] = ("cv(16384)",)
+    architectures: Sequence[str] = ("mlp",)
+    datasets: Sequence[str] = ("tetrominoes",)
+    points: int = 7
+    outcomes: Sequence[str | None] = field(default=())
+    versions: Sequence[str] = ("0.1.0+abc1234",)
+    hostile: str = ""
+    damaged: bool = False
+    name: str = "simulated"
+
+    def study(self) -> Study:
+        grid = {
+            "dataset": self.datasets,
+            "split": self.splits,
+            "architecture": self.architectures,
+            "depth": self.depths,
+            "beta": self.betas,
+            "seed": range(self.seeds),
+        }
+        text = self.hostile or "Does the generalization gap have a minimum in β?"
+        experiment = Experiment("depth", grid, title=self.hostile or "Depth", description=text)
+        recipe, evaluation = Recipe(steps=9_973), Evaluation(trajectory_points=self.points)
+        title = self.hostile or "A quick look at rate and distortion"
+        return Study(self.name, [experiment], title=title, description=text, recipe=recipe, evaluation=evaluation)
+
+    def write(self, folder: Path) -> Store:
+        store, study = Store.create(str(folder)), self.study()
+        members = study.experiments[0].members(study)
+        store.declare(study.name, declaration(study))
+        tables: dict[str, list[dict[str, Any]]] = {"members": [], "trajectories": []}
+        run_id = new_run_id()
+        for number, member in enumerate(members):
+            outcome = self.outcomes[number] if number < len(self.outcomes) else "ok"
+            if outcome is not None:
+                self._add(tables, member, run_id, outcome, self.versions[number % len(self.versions)])
+        if tables["members"]:
+            store.write_run(run_id, tables)
+        for dataset in self.datasets:
+            store.write_examples(dataset, examples(dataset))
+        if self.damaged:
+            (folder / "members").mkdir(exist_ok=True)
+            (folder / "members" / f"{new_run_id()}.parquet").write_bytes(b"PAR1 torn")
+        return store
+
+    def _add(self, tables: dict[str, list[dict[str, Any]]], member: Member, run_id: str, outcome: str, version: str):
+        for subset in ("train", "test"):
+            row = member_row(member, subset, run_id, version)
+            if outcome != "ok":
+                reason = self.hostile or f"loss is not finite at step {100 + member.seed}\nTraceback: two lines"
+                blank = dict.fromkeys(("distortion", "rate", "elbo"))
+                tables["members"].append({**row, **blank, "outcome": outcome, "reason": reason})
+                continue
+            tables["members"].append(row)
+            tables["trajectories"] += curve(row, self.points)
+
+
+def declaration(study: Study) -> dict[str, Any]:
+    """What `rdstudy.run` keeps of a study; `default` splits are resolved there, and are not used here."""
+    experiments, members = [], {}
+    for experiment in study.experiments:
+        own = {member.member_id: member.to_dict() for member in experiment.members(study)}
+        members.update(own)
+        texts = {"name": experiment.name, "title": experiment.title, "description": experiment.description}
+        experiments.append({**texts, "member_ids": list(own)})
+    parts = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "evaluation", "resources")}
+    texts = {"name": study.name, "title": study.title, "description": study.description, "command": COMMAND}
+    when = {"seed": study.seed, "declared_at": "2026-01-02T03:04:05+00:00"}
+    return {**texts, **when, **parts, "experiments": experiments, "members": members}
+
+
+def member_row(member: Member, subset: str, run_id: str, version: str) -> dict[str, Any]:
+    rng = np.random.default_rng(
+        [member.seed, member.depth, round(1e4 * member.beta), subset == "test", len(member.split)]
+    )
+    at, known = math.log10(max(member.beta, 3e-4)), [math.log10(beta) for beta in BETAS]
+    excess = (TEST_EXCESS if subset == "test" else TRAIN_EXCESS)[1 if member.depth == 1 else 3]
+    distortion = FLOOR + (subset == "test") * 1.7 + float(np.interp(at, known, excess)) + rng.normal(0, 0.9)
+    rate = float(np.interp(at, known, RATE[1 if member.depth == 1 else 3])) * (1 + rng.normal(0, 0.02))
+    settings = {name: getattr(member, name) for name in ("dataset", "split", "architecture", "depth", "width")}
+    more = {
+        name: getattr(member, name) for name in ("latent_dim", "likelihood", "objective", "beta", "seed", "study_seed")
+    }
+    recipe = dataclasses.asdict(member.recipe)
+    sizes = {"images": 16_384, "subset_images": 16_384 if subset == "train" else 147_456, "parameters": 3_700_000}
+    made = {"code_version": version, "python_version": "3.12.1", "torch_version": "2.13.0", "numpy_version": "2.3.0"}
+    where = {"device": "cpu", "host": "a", "finished_at": datetime(2026, 1, 2, tzinfo=UTC), "numerics_version": 1}
+    values = {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate), "distortion_floor": FLOOR}
+    if subset == "test":
+        values["distortion_floor"] += 1.7
+    identity = {
+        "member_id": member.member_id,
+        "run_id": run_id,
+        "subset": subset,
+        "outcome": "ok",
+        "wall_seconds": 61.0,
+    }
+    return {**identity, **settings, **more, **recipe, **sizes, **made, **where, **values}
+
+
+def curve(row: dict[str, Any], points: int) -> list[dict[str, Any]]:
+    """A learning curve that ends at the final values."""
+    identity = {name: row[name] for name in ("member_id", "run_id", "subset")}
+    rows = []
+    for step in np.unique(np.geomspace(1, row["steps"], points).round().astype(int)):
+        left = 1 - math.log(step) / math.log(row["steps"])
+        distortion = row["distortion"] + 1800 * left**2.5
+        rate = row["rate"] * (1 - left) ** 1.3 + 0.01
+        rows.append(
+            {**identity, "step": int(step), "images": 2000, "distortion": distortion, "rate": rate, "elbo": -distortion}
+        )
+    return rows
+
+
+def examples(dataset: str, images: int = 11) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(5)
+    rows = []
+    for image in range(images):
+        pixels = np.zeros((3, 17, 13), np.uint8)
+        pixels[:, image % 11 : image % 11 + 5, 3:7] = rng.integers(60, 255, (3, 1, 1))
+        shape = {"channels": 3, "height": 17, "width": 13}
+        factors = {"factor_names": ["rotation", "hue"], "factors": [0.25, float(rng.random())]}
+        rows.append({"dataset": dataset, "image": image, "pixels": pixels.tobytes(), **shape, **factors})
+    return rows
+
+
+@pytest.fixture
+def simulate(tmp_path: Path) -> Callable[[Simulation], StudyTables]:
+    """Write a simulated store and read its study back."""
+
+    def make(simulation: Simulation) -> StudyTables:
+        return read_study(simulation.write(tmp_path / "results"), simulation.name)
+
+    return make
