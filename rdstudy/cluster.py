@@ -29,7 +29,7 @@ from rdstudy.progress import PackProgress
 from rdstudy.results.store import Store
 from rdstudy.study import Member, Resources
 from rdstudy.training import units_of
-from rdstudy.worker import find_device, run_pack
+from rdstudy.worker import PackEvents, find_device, run_pack
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     ) -> None:
         """Start on the pack that `config` names."""
         self._packs, self._uri, self._resources = packs, uri, resources
-        self._events: Iterator[PackProgress] = iter(())
+        self._events: PackEvents | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -57,7 +57,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         pack = Pack(tuple(Member.from_dict(settings) for settings in self._packs[new_config["pack"]]))
         store = Store.open(self._uri)
         missing = _missing(pack, store)
-        self._events, self._last = iter(()), PackProgress(len(pack.members), 0, 1.0)
+        self._events, self._last = None, PackProgress(len(pack.members), 0, 1.0)
         if missing.members:
             self._events = run_pack(
                 missing,
@@ -70,14 +70,15 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Train for about a second, and report how far the pack is."""
         started = time.monotonic()
-        for self._last in self._events:
+        for event in self._events or ():
+            self._last = event
             if time.monotonic() - started > _STEP_SECONDS:
                 return self._report(done=False)
         return self._report(done=True)
 
     def cleanup(self) -> None:
         """Stop where the pack is; a checkpoint is kept."""
-        if hasattr(self._events, "close"):
+        if self._events is not None:
             self._events.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -202,7 +203,7 @@ class _Stop(tune.Stopper):  # type: ignore[misc]
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002 - Tune's signature
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
@@ -217,15 +218,22 @@ class _Listener(tune.Callback):  # type: ignore[misc]
         self.errors: dict[str, str] = {}
 
     def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any  # noqa: ARG002
+        self,
+        iteration: int,
+        trials: list[Any],
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,
     ) -> None:
-        self._on_progress(trial.config["pack"], PackProgress(*(result[field.name] for field in dataclasses.fields(PackProgress))))
+        self._on_progress(
+            trial.config["pack"], PackProgress(*(result[field.name] for field in dataclasses.fields(PackProgress)))
+        )
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         reason = _last_line(trial.error_file)
         logger.warning("pack %s: its process ended (%s); started again", trial.config["pack"], reason)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.errors[trial.config["pack"]] = f"its process ended {_RESTARTS + 1} times ({_last_line(trial.error_file)})"
 
 

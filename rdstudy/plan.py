@@ -116,9 +116,7 @@ def _plan_experiment(study: Study, experiment: Experiment) -> PlannedExperiment:
 def _resolve(member: Member) -> Member:
     """Hold a member against its data set; its split gets the name by which it is known everywhere."""
     info = dataset_info(member.dataset)
-    rule = resolve_rule(
-        member.split, dataset=info.name, images=info.images, has_factors=bool(info.factor_names)
-    )
+    rule = resolve_rule(member.split, dataset=info.name, images=info.images, has_factors=bool(info.factor_names))
     if member.architecture == "cnn":
         _check_depth(member, info.image_shape)
     return dataclasses.replace(member, split=str(rule))

@@ -60,8 +60,7 @@ class ProgressLine:
         rate = f"{60 * done / seconds:.1f} models/min" if done else "no rate yet"
         left = f"{duration(seconds * (1 - share) / share)} left" if share > 0.01 else "time left unknown"
         return (
-            f"{done}/{self._total} models, {rate}, {duration(seconds)} so far, {left}, "
-            f"{not_ok} not ok, {self._workers}"
+            f"{done}/{self._total} models, {rate}, {duration(seconds)} so far, {left}, {not_ok} not ok, {self._workers}"
         )
 
     def close(self) -> None:

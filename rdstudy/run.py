@@ -71,7 +71,7 @@ def load_study(path: str) -> Study:
 
 def describe_plan(plan: "Plan", out: str) -> str:
     """A table of what is wanted, done and remaining, per experiment and in all."""
-    rows = [("experiment", "cells", "members", "done", "not ok", "remaining")]
+    rows: list[tuple[str, ...]] = [("experiment", "cells", "members", "done", "not ok", "remaining")]
     remaining = set(plan.remaining)
     for planned in plan.experiments:
         members = [member for member in planned.members if member in set(plan.wanted)]
@@ -80,18 +80,26 @@ def describe_plan(plan: "Plan", out: str) -> str:
         counts = (planned.cells, len(members), outcomes.count("ok"), not_ok, sum(m in remaining for m in members))
         rows.append((planned.experiment.name, *map(str, counts)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in
-                       enumerate(zip(row, widths, strict=True))) for row in rows]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
     sizes = sorted({len(pack.members) for pack in plan.packs})
     packs = f"{len(plan.packs)} packs of {_range(sizes)} members" if sizes else "no packs"
     steps = sum(member.recipe.steps for member in plan.remaining)
     resources = plan.study.resources
-    return "\n".join([
-        f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
-        f"{len(plan.remaining)} remaining; results in {out}",
-        *lines,
-        f"remaining: {packs}, {steps:,} training steps; a trial takes {resources.cpus} CPU and {resources.gpus:g} GPU",
-    ])
+    return "\n".join(
+        [
+            f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
+            f"{len(plan.remaining)} remaining; results in {out}",
+            *lines,
+            f"remaining: {packs}, {steps:,} training steps; "
+            f"a trial takes {resources.cpus} CPU and {resources.gpus:g} GPU",
+        ]
+    )
 
 
 def _range(sizes: list[int]) -> str:
@@ -103,8 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("study", metavar="STUDY.py", help="a Python file that defines STUDY")
     parser.add_argument("--out", metavar="URI", default="results", help="results folder or bucket (default: results)")
     parser.add_argument("--only", metavar="EXPERIMENT", action="append", default=[], help="run these experiments only")
-    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[],
-                        help="replace a setting of the study, such as recipe.steps=2000")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="replace a setting of the study, such as recipe.steps=2000",
+    )
     parser.add_argument("--member", metavar="ID", help="run this member only")
     parser.add_argument("--plan", action="store_true", help="print what there is to do, and start nothing")
     parser.add_argument("--local", action="store_true", help="train in this process, without Ray")

@@ -66,7 +66,9 @@ def resolve_rule(text: str, *, dataset: str, images: int, has_factors: bool) -> 
     """
     rule = parse_rule(text)
     if rule.needs_factors and not has_factors:
-        raise ValueError(f"split {text!r} needs generative factors, which data set {dataset!r} lacks; allowed: default, cv(N)")
+        raise ValueError(
+            f"split {text!r} needs generative factors, which data set {dataset!r} lacks; allowed: default, cv(N)"
+        )
     if rule.kind == "default":
         rule = Rule("cv", images // 2)
     most = images // 2 if rule.kind == "cd" else images - 1
@@ -75,9 +77,7 @@ def resolve_rule(text: str, *, dataset: str, images: int, has_factors: bool) -> 
     return rule
 
 
-def make_split(
-    rule: Rule, *, dataset: str, images: int, factors: NDArray[np.float64] | None, study_seed: int
-) -> Split:
+def make_split(rule: Rule, *, dataset: str, images: int, factors: NDArray[np.float64] | None, study_seed: int) -> Split:
     """Split a data set.
 
     Args:
@@ -104,7 +104,9 @@ def make_split(
         size = images // 2 if rule.train_images is None else rule.train_images
         split = Split(np.sort(order[:size]), np.sort(order[size:]))
     if not len(split.train) or not len(split.test):
-        raise ValueError(f"split {rule} of data set {dataset!r} leaves {len(split.train)} train and {len(split.test)} test images")
+        raise ValueError(
+            f"split {rule} of data set {dataset!r} leaves {len(split.train)} train and {len(split.test)} test images"
+        )
     return split
 
 

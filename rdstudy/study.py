@@ -279,7 +279,7 @@ class Study:
         return study
 
     def _with_setting(self, path: str, text: str) -> "Study":
-        parts = {"recipe": self.recipe, "evaluation": self.evaluation, "resources": self.resources}
+        parts: dict[str, Any] = {"recipe": self.recipe, "evaluation": self.evaluation, "resources": self.resources}
         allowed = [f"{part}.{name.name}" for part, value in parts.items() for name in dataclasses.fields(value)]
         if path not in [*allowed, "seed"]:
             raise _fail("--set", path, ", ".join([*allowed, "seed"]))
@@ -291,7 +291,7 @@ class Study:
             return dataclasses.replace(self, seed=value)
         part, name = path.split(".")
         changed = dataclasses.replace(parts[part], **{name: value})
-        return dataclasses.replace(self, **{part: changed})  # type: ignore[arg-type]
+        return dataclasses.replace(self, **{part: changed})
 
 
 def _set(instance: object, name: str, value: object) -> None:

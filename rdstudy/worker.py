@@ -7,7 +7,8 @@ import ctypes
 import functools
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -20,11 +21,14 @@ from rdstudy.results.checkpoints import Checkpoints
 from rdstudy.results.store import Store, new_run_id
 from rdstudy.splits import make_split, parse_rule
 from rdstudy.study import Evaluation
-from rdstudy.training import Finished, Progress, Subsets, make_subsets, train_unit, units_of
+from rdstudy.training import Progress, Subsets, make_subsets, train_unit, units_of
 from rdstudy.training.loop import settings_columns
 from rdstudy.training.subsets import SUBSETS
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+PackEvents = Generator[PackProgress, None, None]
+_UnitEvents = Generator[Progress | int, None, None]
 
 logger = logging.getLogger(__name__)
 
@@ -40,24 +44,25 @@ def find_device(gpus: float) -> torch.device:
     return torch.device("cuda" if gpus else "cpu")
 
 
-def run_pack(pack: Pack, store: Store, *, device: torch.device, checkpoint_seconds: float) -> Iterator[PackProgress]:
+def run_pack(pack: Pack, store: Store, *, device: torch.device, checkpoint_seconds: float) -> PackEvents:
     """Train the members of a pack that the store lacks, and store each unit as it finishes.
 
     When the generator is closed early, a checkpoint of the unit in work is kept.
     """
-    _prepare_process()
+    prepare_process()
     done = not_ok = 0
     for unit in units_of(pack):
-        for event in _run_unit(unit, store, device=device, checkpoint_seconds=checkpoint_seconds):
-            within = 0.0
-            if isinstance(event, Progress):
-                within = event.steps / event.total_steps * len(unit.members)
-            else:
-                done, not_ok = done + len(unit.members), not_ok + event
-            yield PackProgress(done, not_ok, (done + within) / len(pack.members))
+        with closing(_run_unit(unit, store, device=device, checkpoint_seconds=checkpoint_seconds)) as events:
+            for event in events:
+                within = 0.0
+                if isinstance(event, Progress):
+                    within = event.steps / event.total_steps * len(unit.members)
+                else:
+                    done, not_ok = done + len(unit.members), not_ok + event
+                yield PackProgress(done, not_ok, (done + within) / len(pack.members))
 
 
-def _prepare_process() -> None:
+def prepare_process() -> None:
     """Set what makes small models fast on a CPU, and their bits the same on any number of cores."""
     torch.set_num_threads(1)  # members share no arithmetic: processes scale better than threads
     torch.set_flush_denormal(True)  # moments of weights that get no gradient decay into denormals, which are slow
@@ -70,28 +75,28 @@ def _prepare_process() -> None:
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _run_unit(
-    unit: Pack, store: Store, *, device: torch.device, checkpoint_seconds: float
-) -> Iterator[Progress | int]:
+def _run_unit(unit: Pack, store: Store, *, device: torch.device, checkpoint_seconds: float) -> _UnitEvents:
     """Train a unit and store its rows: its progress, then the number of its members whose outcome is not ok."""
-    checkpoint = Checkpoints(store, unit.pack_id)
+    slot = Checkpoints(store, unit.pack_id)
+    not_ok = 0
     try:
         subsets = load_subsets(unit)
-        events = train_unit(
-            unit, subsets, device=device, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds
-        )
-        for event in events:
-            if isinstance(event, Finished):
-                store_rows(store, event.members, event.trajectories, device=device)
-                yield len({row["member_id"] for row in event.members if row["outcome"] != "ok"})
-            else:
-                yield event
+        with closing(
+            train_unit(unit, subsets, device=device, checkpoint=slot, checkpoint_seconds=checkpoint_seconds)
+        ) as events:
+            for event in events:
+                if isinstance(event, Progress):
+                    yield event
+                else:
+                    store_rows(store, event.members, event.trajectories, device=device)
+                    not_ok = len({row["member_id"] for row in event.members if row["outcome"] != "ok"})
     except Exception as error:  # whatever it is, it is this unit's outcome and not the end of the study
         if _is_storage(error):
             raise
         logger.exception("unit %s failed", unit.pack_id)
         store_failed(store, unit, f"{type(error).__name__}: {error}", device=device)
-        yield len(unit.members)
+        not_ok = len(unit.members)
+    yield not_ok
 
 
 def _is_storage(error: Exception) -> bool:

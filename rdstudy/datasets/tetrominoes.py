@@ -34,7 +34,7 @@ FIXED_POSITION_PIXELS = (8.0, 23.0)
 # Corners of the J in squares, y downwards, origin in the middle of its 2 x 3 box: a column and a foot to its left.
 CORNERS = np.array([(0.0, -1.5), (1.0, -1.5), (1.0, 1.5), (-1.0, 1.5), (-1.0, 0.5), (0.0, 0.5)])
 
-# An edge flatter than this is tilted to it: at most 2e-7 of a pixel over the width of an image, and no division by zero.
+# An edge flatter than this is tilted to it, by at most 3e-7 of a pixel over an image, so that nothing divides by zero.
 _FLATTEST_SLOPE = 1e-8
 _CHUNK = 512  # images rasterized at once: the work arrays stay in a core's cache
 
@@ -57,7 +57,7 @@ def sample_factors(seed: int) -> NDArray[np.float64]:
     """
     rng = np.random.default_rng(derive_seed(seed, "tetrominoes factors"))
     cells = np.indices(STRATA).reshape(len(STRATA), -1).T
-    return (cells + rng.random(cells.shape)) / np.array(STRATA)
+    return np.asarray((cells + rng.random(cells.shape)) / np.array(STRATA))
 
 
 def shapes_from_factors(factors: NDArray[np.float64], positions: Positions) -> Shapes:
@@ -93,7 +93,7 @@ def render(shapes: Shapes, out: NDArray[np.uint8], *, threads: int = 2) -> None:
 def colours(hue: NDArray[np.float64]) -> NDArray[np.float64]:
     """RGB `[image, channel]` of HSV(hue, 1, 1)."""
     sector = hue[:, None] * 6.0
-    return np.clip(np.abs((sector + np.array([0.0, 4.0, 2.0])) % 6.0 - 3.0) - 1.0, 0.0, 1.0)
+    return np.asarray(np.clip(np.abs((sector + np.array([0.0, 4.0, 2.0])) % 6.0 - 3.0) - 1.0, 0.0, 1.0))
 
 
 def coverage(corners: NDArray[np.float64], origin: NDArray[np.int64], window: int) -> NDArray[np.float64]:
@@ -151,7 +151,7 @@ def _render_chunk(shapes: Shapes, chunk: NDArray[np.int64], out: NDArray[np.uint
 
 
 def _rotated_corners(rotation_degrees: NDArray[np.float64], scale_pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Corners `[image, corner, 2]` about the origin, in pixels: (p, q) lands at scale (p cos + q sin, -p sin + q cos)."""
+    """Corners `[image, corner, 2]` about the origin, in pixels: (p, q) to scale (p cos + q sin, -p sin + q cos)."""
     angle = np.deg2rad(rotation_degrees)[:, None]
     p, q = CORNERS.T
     x = p * np.cos(angle) + q * np.sin(angle)

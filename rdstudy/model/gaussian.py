@@ -23,7 +23,7 @@ class Posterior:
         return cls(mean, log_var)
 
     def sample(self, noise: Tensor) -> Tensor:
-        """z = mean + exp(log_var / 2) noise, `[..., latent]`, for standard normal noise of that shape."""
+        """Draw z = mean + exp(log_var / 2) noise, `[..., latent]`, for standard normal noise of that shape."""
         return self.mean + torch.exp(0.5 * self.log_var) * noise
 
 

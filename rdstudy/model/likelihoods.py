@@ -39,4 +39,5 @@ def bernoulli_floor(x: Tensor) -> Tensor:
     Returns:
         `[...]`.
     """
-    return (torch.special.entr(x) + torch.special.entr(1 - x)).sum(dim=-1)
+    entropy: Tensor = torch.special.entr(x) + torch.special.entr(1 - x)
+    return entropy.sum(dim=-1)

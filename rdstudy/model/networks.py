@@ -4,6 +4,7 @@ An encoder maps `[batch, pixel]` in [0, 1] to `[batch, 2 latent]`, a decoder `[b
 logits; a pixel axis is `channel, row, column` flattened. Any pair of `nn.Module`s that does this can be trained.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +62,7 @@ def _mlp(shape: NetworkShape) -> VAE:
 
 def _perceptron(sizes: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -72,11 +73,11 @@ def _cnn(shape: NetworkShape) -> VAE:
     flat = inner[0] * inner[1] * inner[2]
     sizes = [channels] + [shape.width] * shape.depth
     down: list[nn.Module] = [_Reshape(shape.image_shape)]
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(sizes):
         down += [nn.Conv2d(inputs, outputs, _KERNEL, _STRIDE, _PADDING), nn.ReLU()]
     encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(flat, 2 * shape.latent_dim))
     up: list[nn.Module] = [nn.Linear(shape.latent_dim, flat), nn.ReLU(), _Reshape(inner)]
-    for inputs, outputs in zip(sizes[::-1], sizes[-2::-1], strict=False):
+    for inputs, outputs in itertools.pairwise(reversed(sizes)):
         up += [nn.ConvTranspose2d(inputs, outputs, _KERNEL, _STRIDE, _PADDING), nn.ReLU()]
     return VAE(encoder, nn.Sequential(*up[:-1], nn.Flatten()))
 
@@ -89,7 +90,7 @@ class _Reshape(nn.Module):
         self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, self.shape)
+        return x.view(*x.shape[:-1], *self.shape)
 
 
 _NETWORKS = {"mlp": _mlp, "cnn": _cnn}

@@ -34,7 +34,7 @@ def accumulate_gradients(vae: VAE, x: Tensor, noise: Tensor, *, beta: float) -> 
     Returns:
         The encoder's output `[batch, 2 latent]`, from which the caller can see that all is finite.
     """
-    code = vae.encoder(x)
+    code: Tensor = vae.encoder(x)
     logits = vae.decoder(Posterior.from_code(code).sample(noise))
     with torch.no_grad():
         per_image = 1.0 / len(x)

@@ -114,18 +114,17 @@ def learning_curves(trajectories: pd.DataFrame, rows: pd.DataFrame, *, points: i
 
     Args:
         trajectories: one row per member, subset and step.
-        rows: of `ok_rows`: which members count, and the floor of each subset.
+        rows: of `ok_rows`: which members count.
         points: steps of a curve that are kept at most, first and last among them.
 
     Returns:
-        `cell, panel, dataset, beta, subset, step, runs, images, excess, excess_sd, rate, rate_sd`. The floor is that of
-        the images behind the final values, the distortion that of the fixed sample on which trajectories are measured.
+        `cell, panel, dataset, beta, subset, step, runs, images, excess, excess_sd, rate, rate_sd`.
     """
-    identity = rows[["member_id", "subset", "cell", "panel", "dataset", "beta", "floor"]]
+    identity = rows[["member_id", "subset", "cell", "panel", "dataset", "beta"]]
     table = trajectories[trajectories["step"] >= 1]  # the axis is logarithmic
     table = table[table["step"].isin(_thinned(np.unique(table["step"].to_numpy()), points))]
     table = table.merge(identity, on=["member_id", "subset"], how="inner")
-    table["excess"] = table["distortion"] - table["floor"]
+    table["excess"] = table["distortion"] - table["distortion_floor"]
     groups = table.groupby([*_POINT, "step"], sort=True)
     curves = groups.agg(runs=("member_id", "nunique"), images=("images", "max"))
     for name in ("excess", "rate"):
@@ -193,7 +192,7 @@ def plot_domain(points: pd.DataFrame) -> PlotDomain:
     low = float((points["distortion"] - half).min())
     high = float((points["distortion"] + half).max())
     floor = float(points["floor"].min())
-    if math.isfinite(floor) and low - floor < 1.5 * max(high - low, 1.0):
+    if math.isfinite(floor) and low - floor < 0.3 * max(high - low, 1.0):
         low = min(low, floor)
     pad = 0.06 * max(high - low, 1.0)
     least, most = float(points["rate"].min()), float((points["rate"] + points["rate_sd"].fillna(0.0)).max())

@@ -69,6 +69,7 @@ TRAJECTORIES = pa.schema(
         ("distortion", pa.float64()),
         ("rate", pa.float64()),
         ("elbo", pa.float64()),
+        ("distortion_floor", pa.float64()),  # of the images of this row
     ]
 )
 """One row per member, subset and step."""

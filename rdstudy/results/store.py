@@ -159,7 +159,9 @@ class Store:
             ValueError: no such study, or its file is damaged.
         """
         if study not in self.studies():
-            raise ValueError(f"study {study!r} is not in {self.uri}; allowed: {', '.join(self.studies()) or 'none yet'}")
+            raise ValueError(
+                f"study {study!r} is not in {self.uri}; allowed: {', '.join(self.studies()) or 'none yet'}"
+            )
         try:
             declaration: dict[str, Any] = json.loads(self._read(f"studies/{study}.json"))
         except ValueError as error:
@@ -207,7 +209,9 @@ class Store:
         selector = pafs.FileSelector(self._root, allow_not_found=True)
         inside = [entry.base_name for entry in self._fs.get_file_info(selector)]
         if set(inside) - {"tmp"}:
-            raise ValueError(f"{self.uri} is not empty and no results folder; allowed: a new folder or the --out of a run")
+            raise ValueError(
+                f"{self.uri} is not empty and no results folder; allowed: a new folder or the --out of a run"
+            )
 
     def _files(self, folder: str, ending: str) -> list[str]:
         selector = pafs.FileSelector(self._path(folder), allow_not_found=True)

@@ -5,8 +5,10 @@ stored and is resumed as a whole.
 """
 
 import io
+import logging
+import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +19,9 @@ from rdstudy.packs import Pack
 from rdstudy.study import Member
 from rdstudy.training.learner import Learner, Measured
 from rdstudy.training.sequential import SequentialLearner
-from rdstudy.training.subsets import SUBSETS, Subsets
+from rdstudy.training.subsets import SUBSETS, Sample, Subsets
+
+logger = logging.getLogger(__name__)
 
 _SLICE_SECONDS = 0.5  # between two signs of life
 _FIRST_SLICE_STEPS = 16
@@ -26,9 +30,14 @@ _FIRST_SLICE_STEPS = 16
 class CheckpointSlot(Protocol):
     """Where a unit keeps its state: `rdstudy.results.checkpoints.Checkpoints`, or a test's dictionary."""
 
-    def load(self) -> bytes | None: ...
-    def save(self, body: bytes) -> None: ...
-    def clear(self) -> None: ...
+    def load(self) -> bytes | None:
+        """What was saved last, or None."""
+
+    def save(self, body: bytes) -> None:
+        """Keep this, in place of what was saved before."""
+
+    def clear(self) -> None:
+        """Forget what was saved."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +82,13 @@ def train_unit(
     device: torch.device,
     checkpoint: CheckpointSlot,
     checkpoint_seconds: float,
-) -> Iterator[Progress | Finished]:
+) -> Generator[Progress | Finished, None, None]:
     """Train and measure a unit, from its checkpoint if it has one.
 
     Yields `Progress` about twice a second, then `Finished` once. The consumer stores those rows before it asks for
     the next event: only then is the checkpoint deleted. When the generator is closed early, it saves one.
     """
-    learner = _make_learner(unit, subsets, device)
-    course = _Course()
-    _resume(learner, course, checkpoint.load())
+    learner, course = _restore(unit, subsets, device, checkpoint.load())
     saved = time.monotonic()
     recipe, evaluation = unit.members[0].recipe, unit.members[0].evaluation
     points = trajectory_steps(recipe.steps, evaluation.trajectory_points)
@@ -138,47 +145,42 @@ def _measure_trajectory(learner: Learner, course: _Course, subsets: Subsets) -> 
 
 def _finish(learner: Learner, course: _Course, subsets: Subsets) -> Finished:
     started = time.perf_counter()
-    final = {}
+    final: dict[str, Measured] = {}
     if _any_finite(learner):
         final = {name: learner.measure(subsets.final[name].blocks(), purpose=f"final {name}") for name in SUBSETS}
     course.wall_seconds += time.perf_counter() - started
-    members = [_member_row(learner, course, subsets, final, at, name) for at in _members(learner) for name in SUBSETS]
-    return Finished(members, [row for at in _members(learner) for row in _trajectory_rows(learner, course, subsets, at)])
+    members, trajectories = [], []
+    for at, member in enumerate(learner.members):
+        common = {
+            **settings_columns(member),
+            "parameters": learner.parameter_count,
+            "wall_seconds": course.wall_seconds / len(learner.members),
+        }
+        nonfinite_step = learner.nonfinite_steps[at]
+        for subset, sample in subsets.final.items():
+            outcome = _outcome(nonfinite_step, _values(final[subset], at) if subset in final else {}, course.step)
+            members.append(common | {"subset": subset} | _sample_columns(sample) | outcome)
+        for step, subset, measured in course.trajectory:
+            sample = subsets.trajectory[subset]
+            where = {"member_id": member.member_id, "subset": subset, "step": step}
+            images = {"images": len(sample), "distortion_floor": sample.floor}
+            trajectories.append(where | images | _values(measured, at))
+    return Finished(members, trajectories)
 
 
-def _members(learner: Learner) -> range:
-    return range(len(learner.members))
+def _sample_columns(sample: Sample) -> dict[str, Any]:
+    return {"images": len(sample), "subset_images": sample.subset_images, "distortion_floor": sample.floor}
 
 
-def _member_row(
-    learner: Learner, course: _Course, subsets: Subsets, final: dict[str, Measured], at: int, subset: str
-) -> dict[str, Any]:
-    bad_step = learner.nonfinite_steps[at]
-    sample = subsets.final[subset]
-    row = {
-        **settings_columns(learner.members[at]),
-        "subset": subset,
-        "outcome": "ok",
-        "images": len(sample),
-        "subset_images": sample.subset_images,
-        "parameters": learner.parameter_count,
-        "wall_seconds": course.wall_seconds / len(learner.members),
-        "distortion_floor": sample.floor,
-    }
-    values = _values(final[subset], at) if bad_step is None else {}
-    if bad_step is not None:
-        row |= {"outcome": "nonfinite", "nonfinite_step": bad_step, "reason": f"not finite at step {bad_step}"}
-    elif not np.isfinite(list(values.values())).all():
-        row |= {"outcome": "nonfinite", "nonfinite_step": course.step, "reason": "not finite when measured at the end"}
-        values = {}
-    return row | values
-
-
-def _trajectory_rows(learner: Learner, course: _Course, subsets: Subsets, at: int) -> Iterator[dict[str, Any]]:
-    member_id = learner.members[at].member_id
-    for step, subset, measured in course.trajectory:
-        where = {"member_id": member_id, "subset": subset, "step": step, "images": len(subsets.trajectory[subset])}
-        yield where | _values(measured, at)
+def _outcome(nonfinite_step: int | None, values: dict[str, float], last_step: int) -> dict[str, Any]:
+    """Outcome and values of a row; values that are not finite are never stored as numbers."""
+    if nonfinite_step is not None:
+        reason = f"not finite at step {nonfinite_step}"
+        return {"outcome": "nonfinite", "nonfinite_step": nonfinite_step, "reason": reason}
+    if not np.isfinite(list(values.values())).all():
+        reason = "not finite when measured at the end"
+        return {"outcome": "nonfinite", "nonfinite_step": last_step, "reason": reason}
+    return {"outcome": "ok", **values}
 
 
 def _values(measured: Measured, at: int) -> dict[str, float]:
@@ -207,9 +209,20 @@ def _pack_state(learner: Learner, course: _Course) -> bytes:
     return buffer.getvalue()
 
 
-def _resume(learner: Learner, course: _Course, body: bytes | None) -> None:
+def _restore(unit: Pack, subsets: Subsets, device: torch.device, body: bytes | None) -> tuple[Learner, _Course]:
+    """A learner where its checkpoint left it; a new one where there is none, or one that cannot be used."""
+    learner, course = _make_learner(unit, subsets, device), _Course()
     if body is None:
-        return
+        return learner, course
+    try:
+        _load_state(learner, course, body)
+    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        logger.warning("checkpoint of unit %s cannot be used (%s): training from the start", unit.pack_id, error)
+        return _make_learner(unit, subsets, device), _Course()
+    return learner, course
+
+
+def _load_state(learner: Learner, course: _Course, body: bytes) -> None:
     state = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
     learner.load_state(state["learner"])
     course.step, course.wall_seconds = state["step"], state["wall_seconds"]

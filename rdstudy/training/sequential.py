@@ -28,7 +28,7 @@ class SequentialLearner:
     def __init__(
         self, member: Member, train: Tensor, *, image_shape: tuple[int, int, int], device: torch.device
     ) -> None:
-        self.members = (member,)
+        self.members: tuple[Member, ...] = (member,)
         self._member = member
         self._device = device
         self._train = train.to(device)
@@ -39,9 +39,7 @@ class SequentialLearner:
         self._optimizer = torch.optim.Adam(self._parameters, lr=member.recipe.learning_rate, fused=True)
         batch = member.recipe.batch_size
         self._batches = BatchStream(seed=member.seed, images=len(train), batch_size=batch, device=device)
-        self._noise = NoiseStream(
-            seed=member.seed, batch_size=batch, latent_dim=member.latent_dim, device=device
-        )
+        self._noise = NoiseStream(seed=member.seed, batch_size=batch, latent_dim=member.latent_dim, device=device)
         self._nonfinite_step: int | None = None
 
     @property

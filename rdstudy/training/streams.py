@@ -54,9 +54,7 @@ class NoiseStream:
         return noise[offset:]
 
 
-def seeded_noise(
-    shape: tuple[int, ...], generator: torch.Generator, seed: int, purpose: str, index: int
-) -> Tensor:
+def seeded_noise(shape: tuple[int, ...], generator: torch.Generator, seed: int, purpose: str, index: int) -> Tensor:
     """Standard normal noise that depends on the seed, the purpose and the index only, on the generator's device."""
     generator.manual_seed(derive_seed(seed, purpose, index))
     return torch.randn(shape, generator=generator, device=generator.device)

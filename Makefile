@@ -1,0 +1,47 @@
+# Everything a person or a machine does here. `make help` lists it.
+.DEFAULT_GOAL := help
+.PHONY: help setup study test test-all check format benchmark benchmark-data clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= results
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(STAMP) ## make a virtual environment with the pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+study: setup ## run studies/quick.py and print where its page is
+	$(BIN)/python -m rdstudy.run studies/quick.py --out $(OUT)
+
+test: setup ## the tests that take a minute or two
+	$(BIN)/python -m pytest -m "not slow and not cluster and not browser"
+
+test-all: setup ## all tests: those that start Ray, open a browser or take long too
+	$(BIN)/python -m pytest
+
+check: setup ## lint, formatting, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: setup ## training steps against the bound and against others
+	$(BIN)/python -m benchmarks.training
+
+benchmark-data: setup ## drawing the Tetrominoes
+	$(BIN)/python -m benchmarks.data
+
+clean: ## remove the environment and the caches, and no result
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

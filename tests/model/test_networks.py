@@ -1,0 +1,63 @@
+"""Shapes, sizes and initial weights of the networks of the paper."""
+
+import pytest
+import torch
+from torch import nn
+
+from rdstudy.model.networks import NetworkShape, build
+
+
+def _weights(vae: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in vae.parameters()])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+@pytest.mark.parametrize(("architecture", "width"), [("mlp", 11), ("cnn", 3)])
+def test_encoder_and_decoder_map_between_images_and_codes(architecture, width, depth):
+    vae = build(NetworkShape(architecture, depth, width, 2, (3, 32, 32)), seed=1)
+    x = torch.rand(5, 3 * 32 * 32)
+    assert vae.encoder(x).shape == (5, 4)
+    assert vae.decoder(torch.zeros(5, 2)).shape == (5, 3 * 32 * 32)
+
+
+def test_paper_mlp_has_the_layers_of_the_paper():
+    vae = build(NetworkShape("mlp", 3, 512, 10, (3, 32, 32)), seed=1)
+    sizes = [tuple(module.weight.shape) for module in vae.modules() if isinstance(module, nn.Linear)]
+    assert sizes == [(512, 3072), (512, 512), (512, 512), (20, 512), (512, 10), (512, 512), (512, 512), (3072, 512)]
+
+
+def test_paper_cnn_has_the_layers_of_the_paper():
+    vae = build(NetworkShape("cnn", 3, 64, 10, (3, 32, 32)), seed=1)
+    down = [m for m in vae.encoder.modules() if isinstance(m, nn.Conv2d)]
+    up = [m for m in vae.decoder.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [(m.in_channels, m.out_channels) for m in down] == [(3, 64), (64, 64), (64, 64)]
+    assert [(m.in_channels, m.out_channels) for m in up] == [(64, 64), (64, 64), (64, 3)]
+    assert {(m.kernel_size, m.stride, m.padding) for m in [*down, *up]} == {((4, 4), (2, 2), (1, 1))}
+    linear = [tuple(m.weight.shape) for m in vae.modules() if isinstance(m, nn.Linear)]
+    assert linear == [(20, 64 * 4 * 4), (64 * 4 * 4, 10)]
+
+
+@pytest.mark.parametrize(("architecture", "width"), [("mlp", 11), ("cnn", 3)])
+def test_initial_weights_depend_on_the_seed_alone(architecture, width):
+    shape = NetworkShape(architecture, 2, width, 2, (3, 8, 8))
+    torch.manual_seed(7)
+    first = _weights(build(shape, seed=1))
+    before = torch.random.get_rng_state()
+    torch.manual_seed(8)
+    torch.testing.assert_close(_weights(build(shape, seed=1)), first, rtol=0, atol=0)
+    assert not torch.equal(_weights(build(shape, seed=2)), first)
+    torch.manual_seed(7)
+    assert torch.equal(torch.random.get_rng_state(), before), "the global generator was used"
+
+
+@pytest.mark.parametrize(("architecture", "width"), [("mlp", 64), ("cnn", 16)])
+def test_initial_weights_have_the_spread_of_pytorchs_own(architecture, width):
+    shape = NetworkShape(architecture, 2, width, 10, (3, 32, 32))
+    ours = build(shape, seed=1)
+    for module in ours.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            reference = module.weight.detach().clone()
+            spread = module.weight.detach().std()
+            module.reset_parameters()
+            torch.testing.assert_close(spread, module.weight.detach().std(), rtol=0.15, atol=0)
+            assert reference.shape == module.weight.shape

@@ -1,0 +1,179 @@
+"""The contract of the store, on a local folder with a name that needs care."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from rdstudy.results import schema
+from rdstudy.results.checkpoints import Checkpoints
+from rdstudy.results.store import Store, new_run_id
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(str(tmp_path / "résults, 100% of [them] #1"))
+
+
+def write(store: Store, member: str, *, distortion: float = 1.0, outcome: str = "ok", minute: int = 0) -> str:
+    run_id = new_run_id()
+    common = {"member_id": member, "run_id": run_id}
+    row = {**common, "outcome": outcome, "finished_at": datetime(2026, 1, 2, 3, minute, tzinfo=UTC)}
+    store.write_run(
+        run_id,
+        {
+            "members": [{**row, "subset": name, "distortion": distortion} for name in ("train", "test")],
+            "trajectories": [{**common, "subset": "test", "step": step, "distortion": distortion} for step in (1, 5)],
+        },
+    )
+    return run_id
+
+
+def test_what_is_written_is_read_in_a_fixed_order_with_all_columns(store):
+    for member in ("b", "a", "c"):
+        write(store, member)
+    members = store.read("members")
+    assert members.schema.equals(schema.MEMBERS)
+    pairs = [(row["member_id"], row["subset"]) for row in members.to_pylist()]
+    assert pairs == [(member, subset) for member in "abc" for subset in ("test", "train")]
+    assert store.read("trajectories")["step"].to_pylist() == [1, 5] * 3
+    assert store.outcomes() == {"a": "ok", "b": "ok", "c": "ok"}
+
+
+def test_an_empty_store_has_empty_tables(store):
+    assert store.read("members").num_rows == store.read("trajectories").num_rows == 0
+    assert store.outcomes() == {}
+    assert store.studies() == []
+
+
+def test_a_member_trained_twice_is_read_once_and_always_the_same(store):
+    write(store, "a", distortion=2.0, minute=2)
+    write(store, "a", distortion=1.0, minute=1)
+    assert store.read("members")["distortion"].to_pylist() == [1.0, 1.0]
+    assert store.read("trajectories")["distortion"].to_pylist() == [1.0, 1.0]
+
+
+def test_a_later_success_takes_the_place_of_a_failure(store):
+    write(store, "a", outcome="failed", distortion=9.0, minute=0)
+    write(store, "a", outcome="ok", distortion=1.0, minute=5)
+    assert store.outcomes() == {"a": "ok"}
+    assert store.read("trajectories")["distortion"].to_pylist() == [1.0, 1.0]
+
+
+def test_rows_of_a_run_that_was_killed_before_its_members_were_stored_are_not_read(store, monkeypatch):
+    real = Store._write
+
+    def killed(self: Store, name: str, content: bytes) -> None:
+        if name.startswith("members/"):
+            raise KeyboardInterrupt
+        real(self, name, content)
+
+    monkeypatch.setattr(Store, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(store, "a", distortion=7.0)
+    monkeypatch.undo()
+    assert store.read("trajectories").num_rows == 0
+    write(store, "a", distortion=1.0)
+    assert store.read("trajectories")["distortion"].to_pylist() == [1.0, 1.0]
+
+
+def test_a_kill_while_writing_leaves_no_half_file(store, monkeypatch):
+    monkeypatch.setattr(type(store._fs), "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write(store, "a")
+    monkeypatch.undo()
+    assert store.damaged() == []
+    assert store.outcomes() == {}
+
+
+def test_an_unknown_column_or_table_is_refused_before_anything_is_written(store):
+    with pytest.raises(ValueError, match=r"no column \['distorsion'\]; allowed: member_id, run_id"):
+        store.write_run(new_run_id(), {"members": [{"member_id": "a", "distorsion": 1.0}]})
+    with pytest.raises(KeyError):
+        store.write_run(new_run_id(), {"nonsense": []})
+    assert store.outcomes() == {}
+
+
+def test_a_table_of_an_older_version_reads_with_nulls(store):
+    write(store, "a")
+    path = next(Path(store._root).glob("members/*.parquet"))
+    old = pq.read_table(path).drop_columns(["distortion_floor", "host"])
+    pq.write_table(old, path)
+    write(store, "b")
+    members = store.read("members").to_pylist()
+    assert [row["member_id"] for row in members] == ["a", "a", "b", "b"]
+    assert members[0]["host"] is None
+    assert members[0]["distortion"] == 1.0
+
+
+@pytest.mark.parametrize("keep", [0, 3, 200])
+def test_a_truncated_file_is_named_set_aside_and_costs_no_other_row(store, keep):
+    run_id = write(store, "a")
+    write(store, "b")
+    path = Path(store._root) / "members" / f"{run_id}.parquet"
+    os.truncate(path, keep)
+    assert store.outcomes() == {"b": "ok"}
+    assert [bad.path for bad in store.damaged()] == [str(path)]
+    (aside,) = store.set_aside_damaged()
+    assert aside.reason
+    assert Path(f"{path}.damaged").stat().st_size == keep
+    assert store.damaged() == []
+    write(store, "a")
+    assert store.outcomes() == {"a": "ok", "b": "ok"}
+
+
+def test_a_folder_that_is_something_else_is_refused(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match="no results folder; allowed"):
+        Store.create(str(tmp_path / "photos"))
+    with pytest.raises(ValueError, match="is a file"):
+        Store.create(str(tmp_path / "file"))
+    with pytest.raises(ValueError, match="cannot be written"):
+        Store.create(str(tmp_path / "file" / "below"))
+    with pytest.raises(ValueError, match=r"no store\.json"):
+        Store.open(str(tmp_path / "photos"))
+    with pytest.raises(ValueError, match=r"no store\.json"):
+        Store.open(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="cannot be opened"):
+        Store.create("nonsense://bucket/path")
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.png"]
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_declarations_are_kept_by_study(store):
+    store.declare("quick", {"name": "quick", "β": 1})
+    store.declare("quick", {"name": "quick", "β": 2})
+    store.declare("other", {"name": "other"})
+    assert store.studies() == ["other", "quick"]
+    assert store.declaration("quick") == {"name": "quick", "β": 2}
+    with pytest.raises(ValueError, match=r"'slow' is not in .*; allowed: other, quick"):
+        store.declaration("slow")
+
+
+def test_a_damaged_declaration_is_one_clear_line(store):
+    store.declare("quick", {"name": "quick"})
+    (Path(store._root) / "studies" / "quick.json").write_text('{"name": ')
+    with pytest.raises(ValueError, match="is damaged"):
+        store.declaration("quick")
+
+
+def test_checkpoints_keep_two_and_fall_back_from_a_damaged_one(store):
+    slot = Checkpoints(store, "unit")
+    assert slot.load() is None
+    for body in (b"one", b"two", b"three"):
+        slot.save(body)
+    assert store.checkpoint_names("unit") == [2, 3]
+    assert slot.load() == b"three"
+    newest = Path(store._root) / "checkpoints" / "unit" / "3.bin"
+    newest.write_bytes(newest.read_bytes()[:-2])
+    assert slot.load() == b"two"
+    slot.save(b"four")
+    assert slot.load() == b"four"
+    slot.clear()
+    assert slot.load() is None
+    slot.clear()
+    assert Checkpoints(store, "other").load() is None

@@ -1,0 +1,77 @@
+"""A small data set of random images, and members that train on it in a moment."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from rdstudy.datasets import Dataset
+from rdstudy.packs import Pack
+from rdstudy.splits import Split
+from rdstudy.study import Evaluation, Member, Recipe
+from rdstudy.training import Finished, Subsets, make_subsets, train_unit
+
+IMAGES, TRAIN, SIDE = 41, 23, 4
+MEMBER = Member(
+    dataset="toy",
+    split="cv(23)",
+    beta=0.7,
+    seed=3,
+    width=11,
+    latent_dim=2,
+    recipe=Recipe(steps=157, batch_size=5),
+    evaluation=Evaluation(trajectory_points=7, trajectory_images=13),
+)
+
+
+class Slot:
+    """A checkpoint slot in memory that remembers how often it was written."""
+
+    def __init__(self) -> None:
+        self.body: bytes | None = None
+        self.saves = 0
+
+    def load(self) -> bytes | None:
+        return self.body
+
+    def save(self, body: bytes) -> None:
+        self.body, self.saves = body, self.saves + 1
+
+    def clear(self) -> None:
+        self.body = None
+
+
+def toy_dataset() -> Dataset:
+    rng = np.random.default_rng(11)
+    smooth = rng.random((IMAGES, 3, 2, 2)).repeat(2, axis=2).repeat(2, axis=3)
+    return Dataset((255 * smooth).astype(np.uint8), None)
+
+
+@pytest.fixture(scope="session")
+def subsets() -> Subsets:
+    split = Split(np.arange(TRAIN), np.arange(TRAIN, IMAGES))
+    return make_subsets(toy_dataset(), split, MEMBER.evaluation, study_seed=0)
+
+
+@pytest.fixture
+def train(subsets: Subsets) -> Callable[..., Finished]:
+    """Train one member to its end and return its rows."""
+
+    def run(slot: Slot | None = None, **settings: object) -> Finished:
+        member = dataclasses.replace(MEMBER, **settings)  # type: ignore[arg-type]
+        events = list(
+            train_unit(
+                Pack((member,)),
+                subsets,
+                device=torch.device("cpu"),
+                checkpoint=slot or Slot(),
+                checkpoint_seconds=1e9,
+            )
+        )
+        finished = events[-1]
+        assert isinstance(finished, Finished)
+        return finished
+
+    return run

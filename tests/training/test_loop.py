@@ -1,0 +1,180 @@
+"""The same bits in any company, order and process, interrupted or not; and failures are rows."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rdstudy.packs import Pack
+from rdstudy.study import Evaluation, Recipe
+from rdstudy.training import Finished, Progress, train_unit, units_of
+from rdstudy.training.loop import trajectory_steps
+from rdstudy.training.sequential import SequentialLearner
+from tests.training.conftest import MEMBER, Slot
+
+CPU = torch.device("cpu")
+
+
+def numbers(finished: Finished) -> list[tuple[float, float]]:
+    rows = finished.members + finished.trajectories
+    return [(row["distortion"], row["rate"]) for row in rows]
+
+
+def test_rows_hold_settings_values_and_their_number_of_images(train):
+    finished = train()
+    assert [row["subset"] for row in finished.members] == ["train", "test"]
+    for row in finished.members:
+        assert row["member_id"] == MEMBER.member_id
+        assert (row["beta"], row["seed"], row["steps"], row["outcome"]) == (0.7, 3, 157, "ok")
+        assert row["elbo"] == -(row["distortion"] + row["rate"])
+        assert row["distortion"] > row["distortion_floor"] > 0
+        assert row["images"] == row["subset_images"] == {"train": 23, "test": 18}[row["subset"]]
+    steps = trajectory_steps(157, 7)
+    assert [(row["step"], row["subset"]) for row in finished.trajectories] == [
+        (step, subset) for step in steps for subset in ("train", "test")
+    ]
+    assert {row["images"] for row in finished.trajectories} == {13}
+
+
+def test_training_lowers_the_objective(train):
+    rows = [row for row in train(recipe=Recipe(steps=2_000, batch_size=5)).trajectories if row["subset"] == "train"]
+    loss = [row["distortion"] - row["distortion_floor"] + MEMBER.beta * row["rate"] for row in rows]
+    assert loss[-1] < 0.75 * loss[0]
+
+
+def test_same_settings_give_the_same_bits_and_others_do_not(train):
+    assert numbers(train()) == numbers(train())
+    assert numbers(train()) != numbers(train(seed=4))
+    assert numbers(train()) != numbers(train(beta=0.6))
+
+
+def test_members_of_one_seed_start_alike_and_read_the_same_batches_and_noise(subsets):
+    learners = [
+        SequentialLearner(member, subsets.train, image_shape=subsets.image_shape, device=CPU)
+        for member in (MEMBER, MEMBER.cell.__class__.from_dict({**MEMBER.to_dict(), "beta": 3.0}))
+    ]
+    for one, other in zip(*(learner.vae.parameters() for learner in learners), strict=True):
+        assert torch.equal(one, other)
+    first = [learner.measure([subsets.train], purpose="test") for learner in learners]
+    assert first[0] == first[1]
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+def test_resumed_equals_uninterrupted(train, subsets, architecture, stop_after):
+    settings = {"architecture": architecture, "depth": 2, "width": 3}
+    whole = train(**settings)
+    slot = Slot()
+    member = MEMBER.from_dict({**MEMBER.to_dict(), **settings})
+    events = train_unit(Pack((member,)), subsets, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    for _ in range(stop_after):
+        assert isinstance(next(events), Progress)
+    body = slot.body  # as after SIGKILL: what was saved by time, not by an orderly end
+    killed = Slot()
+    killed.body = body
+    resumed = train(slot=killed, **settings)
+    assert numbers(resumed) == numbers(whole)
+    events.close()
+    closed = Slot()
+    closed.body = slot.body
+    assert numbers(train(slot=closed, **settings)) == numbers(whole)
+
+
+def test_a_resumed_member_does_not_train_its_first_steps_again(train, subsets, monkeypatch):
+    slot = Slot()
+    events = train_unit(Pack((MEMBER,)), subsets, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    for _ in range(6):
+        done = next(events)
+    assert isinstance(done, Progress)
+    first_steps: list[int] = []
+    advance = SequentialLearner.advance
+    monkeypatch.setattr(
+        SequentialLearner,
+        "advance",
+        lambda self, first, steps: (first_steps.append(first), advance(self, first, steps)),
+    )
+    train(slot=slot)
+    assert min(first_steps) == done.steps > 0
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"PK\x03\x04 half a file"])
+def test_a_checkpoint_that_cannot_be_used_is_a_warning_and_a_fresh_start(train, caplog, body):
+    slot = Slot()
+    slot.body = body
+    assert numbers(train(slot=slot)) == numbers(train())
+    assert "cannot be used" in caplog.text
+
+
+def test_a_checkpoint_of_other_shapes_is_a_fresh_start(train, caplog, subsets):
+    slot = Slot()
+    other = MEMBER.from_dict({**MEMBER.to_dict(), "width": 13})
+    events = train_unit(Pack((other,)), subsets, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    next(events)
+    assert numbers(train(slot=slot)) == numbers(train())
+    assert "cannot be used" in caplog.text
+
+
+def test_the_checkpoint_is_deleted_only_after_the_rows_were_taken(subsets):
+    slot = Slot()
+    events = train_unit(Pack((MEMBER,)), subsets, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    for event in events:
+        if isinstance(event, Finished):
+            assert slot.body is not None
+    assert slot.body is None
+
+
+def test_another_process_gives_the_same_bits(train, tmp_path):
+    script = tmp_path / "train_one.py"
+    script.write_text(
+        "import json, torch\n"
+        "from tests.training import conftest as c\n"
+        "from rdstudy.training import train_unit, make_subsets\n"
+        "from rdstudy.packs import Pack\n"
+        "from rdstudy.splits import Split\n"
+        "import numpy as np\n"
+        "split = Split(np.arange(c.TRAIN), np.arange(c.TRAIN, c.IMAGES))\n"
+        "subsets = make_subsets(c.toy_dataset(), split, c.MEMBER.evaluation, study_seed=0)\n"
+        "torch.manual_seed(999)\n"
+        "*_, last = train_unit(Pack((c.MEMBER,)), subsets, device=torch.device('cpu'), checkpoint=c.Slot(),"
+        " checkpoint_seconds=1e9)\n"
+        "print(json.dumps([(r['distortion'], r['rate']) for r in last.members + last.trajectories]))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=_environment())
+    assert [tuple(pair) for pair in json.loads(done.stdout)] == numbers(train())
+
+
+def _environment() -> dict[str, str]:
+    import os
+    from pathlib import Path
+
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+def test_a_member_that_explodes_is_a_row_with_its_step_and_no_number(train):
+    finished = train(recipe=Recipe(steps=157, batch_size=5, learning_rate=1e18))
+    for row in finished.members:
+        assert row["outcome"] == "nonfinite"
+        assert 0 < row["nonfinite_step"] < 157
+        assert str(row["nonfinite_step"]) in row["reason"]
+        assert "distortion" not in row
+
+
+def test_units_of_a_pack_are_its_members():
+    members = tuple(MEMBER.from_dict({**MEMBER.to_dict(), "beta": beta}) for beta in (0.1, 0.2, 0.3))
+    assert [unit.members for unit in units_of(Pack(members))] == [(member,) for member in members]
+
+
+@pytest.mark.parametrize(("steps", "points"), [(1, 1), (1, 9), (7, 40), (257_000, 40), (100, 1)])
+def test_trajectory_steps_are_distinct_ascending_and_end_with_the_last(steps, points):
+    chosen = trajectory_steps(steps, points)
+    assert len(chosen) <= points
+    assert list(chosen) == sorted(set(chosen))
+    assert chosen[-1] == steps
+    assert chosen[0] >= 1
+
+
+def test_evaluation_settings_do_not_change_what_is_learned(train):
+    few = train(evaluation=Evaluation(trajectory_points=2, trajectory_images=13))
+    assert [(r["distortion"], r["rate"]) for r in few.members] == numbers(train())[:2]
