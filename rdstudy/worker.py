@@ -3,10 +3,8 @@
 Knows the store and the training, not who calls it. An exception in a member's training becomes a `failed` row.
 """
 
-import ctypes
 import functools
 import logging
-import sys
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any
@@ -24,8 +22,6 @@ from rdstudy.study import Evaluation
 from rdstudy.training import Progress, Subsets, make_subsets, train_unit, units_of
 from rdstudy.training.loop import settings_columns
 from rdstudy.training.subsets import SUBSETS
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 PackEvents = Generator[PackProgress, None, None]
 _UnitEvents = Generator[Progress | int, None, None]
@@ -49,7 +45,6 @@ def run_pack(pack: Pack, store: Store, *, device: torch.device, checkpoint_secon
 
     When the generator is closed early, a checkpoint of the unit in work is kept.
     """
-    prepare_process()
     done = not_ok = 0
     for unit in units_of(pack):
         with closing(_run_unit(unit, store, device=device, checkpoint_seconds=checkpoint_seconds)) as events:
@@ -60,19 +55,6 @@ def run_pack(pack: Pack, store: Store, *, device: torch.device, checkpoint_secon
                 else:
                     done, not_ok = done + len(unit.members), not_ok + event
                 yield PackProgress(done, not_ok, (done + within) / len(pack.members))
-
-
-def prepare_process() -> None:
-    """Set what makes small models fast on a CPU, and their bits the same on any number of cores."""
-    torch.set_num_threads(1)  # members share no arithmetic: processes scale better than threads
-    torch.set_flush_denormal(True)  # moments of weights that get no gradient decay into denormals, which are slow
-    if sys.platform == "linux":
-        # Gradients of a few MB are freed and asked for again at each step. Unless glibc keeps that memory, the kernel
-        # clears its pages anew each time: a fifth of a step at width 128.
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
-            libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _run_unit(unit: Pack, store: Store, *, device: torch.device, checkpoint_seconds: float) -> _UnitEvents:

@@ -55,7 +55,7 @@ def test_progress_counts_members_and_ends_at_one(tmp_path):
     assert (seen[-1].members_done, seen[-1].members_not_ok, seen[-1].share) == (4, 0, 1.0)
 
 
-def test_a_closed_pack_leaves_a_checkpoint_and_the_next_run_goes_on_from_it(tmp_path, monkeypatch):
+def test_a_closed_pack_leaves_a_checkpoint_and_the_next_run_goes_on_from_it(tmp_path):
     undisturbed = store_of(tmp_path / "whole", Pack((MEMBER,)))
     store = Store.create(str(tmp_path / "out"))
     events = worker.run_pack(Pack((MEMBER,)), store, device=CPU, checkpoint_seconds=1e9)

@@ -159,8 +159,8 @@ def _curve_points(study: StudyTables, points: pd.DataFrame) -> int:
 def _learning_note(curves: pd.DataFrame) -> str:
     images = f"{int(curves['images'].max()):,}"
     return (
-        f"Means over runs on a fixed sample of {images} images of each subset. Distortion is shown above its floor, the "
-        "Bernoulli entropy of those images. All axes logarithmic."
+        f"Means over runs on a fixed sample of {images} images of each subset. Distortion is shown above its floor, "
+        "the Bernoulli entropy of those images. All axes logarithmic."
     )
 
 

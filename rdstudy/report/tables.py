@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from rdstudy.results.store import Damaged, Store
 from rdstudy.study import Member
 
-_TRAJECTORY_COLUMNS = ["member_id", "subset", "step", "images", "distortion", "rate"]
+_TRAJECTORY_COLUMNS = ["member_id", "subset", "step", "images", "distortion", "rate", "distortion_floor"]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 from rdstudy.packs import Pack
 from rdstudy.study import Member
 from rdstudy.training.learner import Learner, Measured
+from rdstudy.training.process import prepare_process
 from rdstudy.training.sequential import SequentialLearner
 from rdstudy.training.subsets import SUBSETS, Sample, Subsets
 
@@ -87,7 +88,9 @@ def train_unit(
 
     Yields `Progress` about twice a second, then `Finished` once. The consumer stores those rows before it asks for
     the next event: only then is the checkpoint deleted. When the generator is closed early, it saves one.
+    Sets this process to one thread: the bits of a matrix product depend on the number of threads.
     """
+    prepare_process()
     learner, course = _restore(unit, subsets, device, checkpoint.load())
     saved = time.monotonic()
     recipe, evaluation = unit.members[0].recipe, unit.members[0].evaluation

@@ -146,7 +146,12 @@ def curve(row: dict[str, Any], points: int) -> list[dict[str, Any]]:
         left = 1 - math.log(step) / math.log(row["steps"])
         distortion = row["distortion"] + 1800 * left**2.5
         rate = row["rate"] * (1 - left) ** 1.3 + 0.01
-        values = {"distortion": distortion, "rate": rate, "elbo": -distortion, "distortion_floor": row["distortion_floor"]}
+        values = {
+            "distortion": distortion,
+            "rate": rate,
+            "elbo": -distortion,
+            "distortion_floor": row["distortion_floor"],
+        }
         rows.append({**identity, "step": int(step), "images": 2000, **values})
     return rows
 

@@ -80,7 +80,18 @@ def test_rows_of_a_run_that_was_killed_before_its_members_were_stored_are_not_re
 
 
 def test_a_kill_while_writing_leaves_no_half_file(store, monkeypatch):
-    monkeypatch.setattr(type(store._fs), "move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    class Killed:
+        """A file system whose process dies before a file is moved into place."""
+
+        def __init__(self, fs):
+            self._fs = fs
+
+        def __getattr__(self, name):
+            if name == "move":
+                raise KeyboardInterrupt
+            return getattr(self._fs, name)
+
+    monkeypatch.setattr(store, "_fs", Killed(store._fs))
     with pytest.raises(KeyboardInterrupt):
         write(store, "a")
     monkeypatch.undo()

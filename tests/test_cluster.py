@@ -1,0 +1,134 @@
+"""The same study through Ray: the same bits, reused processes, killed workers, and a clear end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rdstudy.results.store import Store
+from tests.test_run import ROOT, STUDY, table
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("study")]
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.py"
+    path.write_text(STUDY.replace('"seed": [0]', '"seed": [0, 1]'))
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "rdstudy.run", "tiny.py", "--no-report", *options]
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*options), env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def test_through_ray_and_in_this_process_the_tables_are_equal():
+    through_ray = run("--out", "ray", "--set", "resources.pack_size=2")
+    assert through_ray.returncode == 0, through_ray.stderr
+    assert "8/8 models" in through_ray.stderr
+    assert run("--out", "local", "--local").returncode == 0
+    for name in ("members", "trajectories"):
+        assert table(name, "ray") == table(name, "local")
+        assert table(name, "ray")
+    again = run("--out", "ray")
+    assert "nothing to do" in again.stdout
+
+
+def test_local_never_imports_ray():
+    code = (
+        "import sys; from rdstudy.run import main\n"
+        "main(['tiny.py', '--local', '--no-report', '--out', 'out'])\n"
+        "sys.exit('ray' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=False).returncode == 0
+
+
+def test_a_killed_worker_process_costs_nothing():
+    """SIGKILL of trial processes in the middle of their work: Tune starts them again, and the rows are the same."""
+    steps = ("--set", "recipe.steps=6000")
+    assert run("--out", "whole", "--local", *steps).returncode == 0
+    process = subprocess.Popen(command("--out", "out", *steps), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    killed = 0
+    for _ in range(600):
+        time.sleep(0.1)
+        if list(Path("out").glob("checkpoints/*/*")):
+            victims = [pid for pid in _descendants(process.pid) if "PackTrial" in _command_line(pid)]
+            for pid in victims[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+            if killed:
+                break
+    _, said = process.communicate(timeout=300)
+    assert killed
+    assert process.returncode == 0, said
+    assert "started again" in said
+    for name in ("members", "trajectories"):
+        assert table(name, "out") == table(name, "whole")
+
+
+def test_an_interrupt_stops_in_order_and_the_same_command_goes_on():
+    steps = ("--set", "recipe.steps=5000")
+    process = subprocess.Popen(
+        command("--out", "out", *steps), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(600):
+        time.sleep(0.1)
+        if list(Path("out").glob("checkpoints/*/*")):
+            break
+    process.send_signal(signal.SIGINT)
+    said, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=5000" in said
+    assert list(Path("out").glob("checkpoints/*/*"))
+    assert run("--out", "out", *steps).returncode == 0
+    assert run("--out", "whole", "--local", *steps).returncode == 0
+    assert table("members", "out") == table("members", "whole")
+
+
+def test_more_than_there_is_to_ask_for_is_one_clear_line():
+    for options, expected in (
+        (
+            ("--set", "resources.cpus=4096"),
+            "resources ask for 4096 CPUs and 0 GPUs for each trial; allowed: what this Ray",
+        ),
+        (("--address", "127.0.0.1:1"), "--address is '127.0.0.1:1'"),
+    ):
+        done = run("--out", "out", *options)
+        assert done.returncode == 2
+        assert expected in done.stderr
+        assert done.stderr.count("error:") == 1
+    assert Store.open("out").outcomes() == {}
+
+
+def _descendants(pid: int) -> list[int]:
+    """Processes below `pid`: raylets start workers, so children of children count."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1])
+    found, frontier = [], [pid]
+    while frontier:
+        frontier = [child for child, parent in parents.items() if parent in frontier]
+        found += frontier
+    return found
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,283 @@
+"""The command: what it prints, its exit status, and that nothing stored is lost, whatever it is fed."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rdstudy.progress import PackProgress, ProgressLine, duration
+from rdstudy.results.store import Store
+from rdstudy.run import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+STUDY = """
+from rdstudy.study import Evaluation, Experiment, Recipe, Resources, Study
+
+STUDY = Study(
+    name="tiny",
+    experiments=[
+        Experiment(
+            "few",
+            grid={
+                "dataset": ["tetrominoes"],
+                "split": ["cv(97)"],
+                "depth": [1, 2],
+                "width": [7],
+                "latent_dim": [3],
+                "beta": [0.1, 1],
+                "seed": [0],
+            },
+        ),
+    ],
+    recipe=Recipe(steps=23, batch_size=11),
+    evaluation=Evaluation(trajectory_points=3, trajectory_images=31, final_images=53),
+    resources=Resources(checkpoint_seconds=0),
+)
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.py"
+    path.write_text(STUDY)
+    return path
+
+
+def run(study: Path, *options: str) -> int:
+    return main([str(study), "--local", "--out", "out", *options])
+
+
+def table(name: str = "members", out: str = "out") -> list[dict[str, object]]:
+    rows = Store.open(out).read(name)
+    return rows.drop_columns(
+        [c for c in ("run_id", "wall_seconds", "finished_at") if c in rows.column_names]
+    ).to_pylist()
+
+
+def test_a_study_runs_to_a_page_and_the_second_time_does_nothing_and_says_so(study, capsys):
+    assert run(study) == 0
+    first = capsys.readouterr().out
+    assert "4 distinct members, 0 done, 4 remaining" in first
+    assert "report: reports/tiny.html" in first
+    assert Path("reports/tiny.html").stat().st_size > 100_000
+    files = sorted(Path("out/members").iterdir())
+    assert run(study) == 0
+    assert "nothing to do: all members are stored" in capsys.readouterr().out
+    assert sorted(Path("out/members").iterdir()) == files
+    assert len(table()) == 8
+
+
+def test_adding_a_beta_trains_only_that_beta(study, capsys):
+    assert run(study, "--no-report") == 0
+    before = {path: path.read_bytes() for path in Path("out/members").iterdir()}
+    study.write_text(STUDY.replace("[0.1, 1]", "[0.1, 0.5, 1]"))
+    capsys.readouterr()
+    assert run(study, "--no-report") == 0
+    assert "6 distinct members, 4 done, 2 remaining" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
+    assert sorted({row["beta"] for row in table()}) == [0.1, 0.5, 1.0]
+
+
+def test_plan_starts_and_makes_nothing(study, capsys):
+    assert run(study, "--plan") == 0
+    assert "few             2        4     0       0          4" in capsys.readouterr().out
+    assert not Path("out").exists()
+
+
+def test_set_only_and_member_choose_what_is_run(study):
+    member = next(iter(_planned_ids(study)))
+    assert run(study, "--member", member, "--no-report") == 0
+    assert {row["member_id"] for row in table()} == {member}
+    assert run(study, "--set", "recipe.steps=11", "--only", "few", "--no-report") == 0
+    assert sorted({row["steps"] for row in table()}) == [11, 23]
+
+
+def _planned_ids(study: Path) -> set[str]:
+    from rdstudy.plan import make_plan
+    from rdstudy.run import load_study
+
+    return {member.member_id for member in make_plan(load_study(str(study)), {}).wanted}
+
+
+def test_a_truncated_file_is_repaired_with_the_same_rows(study, capsys):
+    assert run(study, "--no-report") == 0
+    whole, course = table(), table("trajectories")
+    victim = min(Path("out/members").iterdir())
+    os.truncate(victim, 100)
+    capsys.readouterr()
+    assert run(study, "--no-report") == 0
+    said = capsys.readouterr().out
+    assert "was damaged" in said
+    assert str(victim.name) in said
+    assert table() == whole
+    assert table("trajectories") == course
+
+
+def test_members_that_are_not_ok_are_listed_with_the_command_that_reruns_one(study, capsys):
+    assert run(study, "--set", "recipe.learning_rate=1e18", "--no-report") == 1
+    said = capsys.readouterr().out
+    assert "4 of 4 members are not ok:" in said
+    assert "× not finite at step" in said
+    assert "rerun one: python -m rdstudy.run" in said
+    assert "--set recipe.learning_rate=1e18 --local --member" in said
+    assert run(study, "--set", "recipe.learning_rate=1e18", "--no-report") == 1
+    assert "nothing to do" in capsys.readouterr().out
+
+
+BAD_STUDIES = {
+    "syntax error": (STUDY + "\nSTUDY = (", "line 25: '(' was never closed"),
+    "no STUDY": ("x = 1", "defines no STUDY; allowed: STUDY = Study(...)"),
+    "STUDY of another kind": ("STUDY = 3", "defines STUDY as a int"),
+    "a name error": ("STUDY = Studdy()", "line 1: NameError: name 'Studdy' is not defined"),
+    "unknown factor": (STUDY.replace('"depth"', '"debth"'), "factor is 'debth'; allowed: dataset, split"),
+    "unknown level": (STUDY.replace('"seed": [0]', '"seed": [0], "architecture": ["rnn"]'), "'rnn'; allowed: mlp, cnn"),
+    "unknown data set": (STUDY.replace('["tetrominoes"]', '["cifar"]'), "data set is 'cifar'; allowed: tetrominoes"),
+    "unknown split": (STUDY.replace("cv(97)", "kfold(3)"), "split is 'kfold(3)'; allowed: default, checkerboard"),
+    "empty axis": (STUDY.replace("[0.1, 1]", "[]"), "factor 'beta' has no levels"),
+    "negative beta": (STUDY.replace("[0.1, 1]", "[0.1, -1]"), "beta is -1; allowed: a finite number, 0 or more"),
+    "n too large": (STUDY.replace("cv(97)", "cv(163840)"), "(163840 images); allowed: N from 1 to 163839"),
+    "too deep": (STUDY.replace('"depth": [1, 2]', '"architecture": ["cnn"], "depth": [6]'), "allowed: 1 to 5"),
+    "no experiments": ("from rdstudy.study import Study\nSTUDY = Study('x', [])", "has no experiments"),
+}
+
+
+@pytest.mark.parametrize("mistake", BAD_STUDIES)
+def test_a_mistake_in_a_study_is_one_line_and_status_2(study, capsys, mistake):
+    text, expected = BAD_STUDIES[mistake]
+    study.write_text(text)
+    assert run(study) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert expected in captured.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--only", "fwe"], "--only is 'fwe'; allowed: few"),
+        (["--set", "recipe.stepps=3"], "--set is 'recipe.stepps'; allowed: recipe.optimizer"),
+        (["--set", "recipe.steps"], "allowed: NAME=VALUE"),
+        (["--set", "recipe.steps=many"], "recipe.steps is 'many'; allowed: a whole number, 1 or more"),
+        (["--member", "0123"], "--member is '0123'"),
+        (["--set", "resources.gpus=0.3"], "allowed: 0, 1, or 1/k"),
+    ],
+)
+def test_a_mistake_in_an_option_is_one_line_and_status_2(study, capsys, options, expected):
+    assert run(study, *options) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_folders_that_cannot_serve_are_one_line_and_status_2(study, capsys):
+    Path("file").write_text("")
+    Path("photos").mkdir()
+    Path("photos/cat.png").write_text("")
+    for out in ("file", "file/below", "photos"):
+        assert main([str(study), "--local", "--out", out]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert main(["nowhere.py"]) == 2
+    assert "nowhere.py does not exist" in capsys.readouterr().err
+
+
+def test_an_error_of_the_program_itself_is_not_hidden(study, monkeypatch):
+    monkeypatch.setattr("rdstudy.plan.make_packs", lambda *_, **__: int("a bug"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        run(study)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_repeated_ends_in_the_same_tables(study):
+    """SIGKILL after ever longer times, until a run survives; then equality with an undisturbed run."""
+    command = [sys.executable, "-m", "rdstudy.run", str(study), "--local", "--no-report", "--set", "recipe.steps=400"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([*command, "--out", "whole"], check=True, env=environment, capture_output=True)
+    kills = 0
+    for attempt in range(100):
+        process = subprocess.Popen([*command, "--out", "killed"], env=environment, stderr=subprocess.PIPE, text=True)
+        try:
+            _, said = process.communicate(timeout=2.0 + 0.37 * attempt)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            continue
+        assert process.returncode == 0, said
+        break
+    assert kills > 2
+    for name in ("members", "trajectories"):
+        assert table(name, "killed") == table(name, "whole")
+    assert table("members", "whole")
+    assert not list(Path("killed/checkpoints").glob("*/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("study")
+def test_an_interrupt_saves_says_how_to_go_on_and_ends_with_130():
+    import signal
+
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [
+        sys.executable,
+        "-m",
+        "rdstudy.run",
+        "tiny.py",
+        "--local",
+        "--out",
+        "out",
+        "--set",
+        "recipe.steps=100000",
+    ]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    for _ in range(300):
+        time.sleep(0.1)
+        if list(Path("out").glob("checkpoints/*/*")):
+            break
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=100000" in said
+    assert list(Path("out").glob("checkpoints/*/*"))
+
+
+@pytest.mark.parametrize("module", ["rdstudy.run", "rdstudy.report"])
+def test_help_imports_nothing_heavy(module):
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['{module}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('{module}', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert end.code == 0\n"
+        "print(sorted({'torch', 'ray', 'altair', 'pandas', 'pyarrow'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_progress_says_models_rate_time_left_and_what_is_not_ok(capsys):
+    from tests.test_worker import MEMBERS, Pack
+
+    packs = [Pack(MEMBERS[:2]), Pack(MEMBERS[2:])]
+    line = ProgressLine(packs, workers="2 at a time")
+    assert line.line(1.0) == "0/4 models, no rate yet, 1 s so far, time left unknown, 0 not ok, 2 at a time"
+    line.update(packs[0].pack_id, PackProgress(2, 1, 1.0))
+    assert line.line(60.0) == "2/4 models, 2.0 models/min, 60 s so far, 60 s left, 1 not ok, 2 at a time"
+    line.close()
+    assert capsys.readouterr().err.count("\n") == 1
+    assert [duration(s) for s in (0, 89, 120, 7200, 400_000)] == ["0 s", "89 s", "2 min", "2.0 h", "4.6 d"]
