@@ -9,6 +9,11 @@ from dataclasses import dataclass
 
 KERNEL, STRIDE, PADDING = 4, 2, 1  # of every convolution (paper, 4.3)
 
+PEAK_SIDE = 2048
+"""Rows and columns of the square matrices whose product shows the machine's peak."""
+PEAK_OPERATIONS = 2 * PEAK_SIDE**3
+"""Operations of that product."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -113,9 +118,7 @@ def layers(size: Size) -> tuple[Layer, ...]:
         Convolution(inputs, outputs, size.side >> level, transposed=False)
         for level, (inputs, outputs) in enumerate(itertools.pairwise(channels))
     ]
-    up = [
-        Convolution(layer.outputs, layer.inputs, layer.output_side, transposed=True) for layer in reversed(down)
-    ]
+    up = [Convolution(layer.outputs, layer.inputs, layer.output_side, transposed=True) for layer in reversed(down)]
     return (*down, Linear(size.inner, 2 * size.latent_dim), Linear(size.latent_dim, size.inner), *up)
 
 

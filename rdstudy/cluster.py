@@ -8,6 +8,8 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,7 +122,7 @@ def run_packs(
         Pack id -> error, of the trials whose process died more often than it is started again.
     """
     settings = {pack.pack_id: [member.to_dict() for member in pack.members] for pack in packs}
-    trainable = tune.with_parameters(PackTrial, packs=settings, uri=store.uri, resources=resources)
+    trainable = tune.with_parameters(PackTrial, packs=settings, uri=store.location, resources=resources)
     listener = _Listener(on_progress)
     with tempfile.TemporaryDirectory(prefix="rdstudy-") as folder:  # Tune's own records: nothing is read from them
         tuner = tune.Tuner(
@@ -156,6 +158,8 @@ def connected(address: str | None, resources: Resources) -> Iterator[str]:
     Raises:
         ValueError: no cluster at `address`, or none that has what a trial asks for.
     """
+    if address is not None:
+        _check_listening(address)
     options = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         ray.init(address=address or "auto", **options)
@@ -167,6 +171,23 @@ def connected(address: str | None, resources: Resources) -> Iterator[str]:
         yield _concurrency(resources)
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Find out in a moment what Ray takes minutes to find out.
+
+    Raises:
+        ValueError: nothing listens at `address`.
+    """
+    match = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if match is None:
+        if address != "auto":
+            raise ValueError(f"--address is {address!r}; allowed: auto, HOST:PORT, ray://HOST:PORT")
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=5).close()
+    except OSError as error:
+        raise ValueError(f"--address is {address!r}: {error}; allowed: where a Ray head listens") from None
 
 
 def _start_local(options: dict[str, Any]) -> None:

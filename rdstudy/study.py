@@ -10,9 +10,11 @@ import hashlib
 import itertools
 import json
 import math
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 NUMERICS_VERSION = 1
@@ -29,25 +31,32 @@ DEFAULT_WIDTH = {"mlp": 512, "cnn": 64}
 PAPER_BETAS = (0.001, 0.005, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 2.0, 3.0, 5.0)
 """The twelve values of the paper (4.4, footnote 2)."""
 
+_MOST_WHOLE = 2**63  # what a column of the tables can hold
+_LEAST_SHARE = 1 / 1024  # of a GPU: no trial asks for less
+
 
 def _fail(where: str, value: object, allowed: str) -> ValueError:
     return ValueError(f"{where} is {value!r}; allowed: {allowed}")
 
 
 def _whole(where: str, value: object, *, least: int) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:  # type: ignore[call-overload]
-        raise _fail(where, value, f"a whole number, {least} or more")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    try:
+        number = least - 1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if not least <= number < _MOST_WHOLE:
+        raise _fail(where, value, f"a whole number, {least} or more and below 2^63")
+    return number
 
 
 def _number(where: str, value: object, *, zero: bool) -> float:
     try:
         number = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
         raise _fail(where, value, "a finite number, 0 or more" if zero else "a finite number above 0")
-    return number
+    return number + 0.0  # -0.0 is 0.0: equal members have equal ids
 
 
 def _text(where: str, value: object) -> str:
@@ -121,7 +130,7 @@ class Resources:
     def __post_init__(self) -> None:
         _set(self, "cpus", _whole("resources.cpus", self.cpus, least=1))
         gpus = _number("resources.gpus", self.gpus, zero=True)
-        if gpus > 1 or (gpus > 0 and abs(1 / gpus - round(1 / gpus)) > 0.02):
+        if not (gpus == 0 or _LEAST_SHARE <= gpus <= 1) or (gpus and abs(1 / gpus - round(1 / gpus)) > 0.05):
             raise _fail("resources.gpus", self.gpus, "0, 1, or 1/k for a whole k")
         _set(self, "gpus", gpus if gpus == 0 else 1 / round(1 / gpus))
         if self.pack_size is not None:
@@ -212,13 +221,16 @@ class Experiment:
     def __post_init__(self) -> None:
         where = f"experiment {self.name!r}"
         _check_name("experiment", self.name)
+        if not isinstance(self.grid, Mapping):
+            raise _fail(f"{where}: grid", self.grid, "a dictionary, factor -> levels")
         for factor in self.grid:
             if factor not in FACTORS:
                 raise _fail(f"{where}: factor", factor, ", ".join(FACTORS))
         for factor in REQUIRED_FACTORS:
             if factor not in self.grid:
                 raise ValueError(f"{where}: factor {factor!r} is missing; required: {', '.join(REQUIRED_FACTORS)}")
-        _set(self, "grid", {name: _levels(where, name, levels) for name, levels in self.grid.items()})
+        checked = {name: _levels(where, name, levels) for name, levels in self.grid.items()}
+        _set(self, "grid", MappingProxyType(checked))
 
     def members(self, study: "Study") -> tuple[Member, ...]:
         """All combinations of the levels, in the order of the grid."""
@@ -256,7 +268,10 @@ class Study:
 
     def __post_init__(self) -> None:
         _check_name("study", self.name)
-        _set(self, "experiments", tuple(self.experiments))
+        given = self.experiments
+        if not isinstance(given, list | tuple) or not all(isinstance(one, Experiment) for one in given):
+            raise _fail(f"study {self.name!r}: experiments", given, "a list of Experiment")
+        _set(self, "experiments", tuple(given))
         for name, kind in (("recipe", Recipe), ("evaluation", Evaluation), ("resources", Resources)):
             if not isinstance(getattr(self, name), kind):
                 raise _fail(f"study {self.name!r}: {name}", getattr(self, name), f"a {kind.__name__}")
@@ -285,7 +300,7 @@ class Study:
             raise _fail("--set", path, ", ".join([*allowed, "seed"]))
         try:
             value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             value = text
         if path == "seed":
             return dataclasses.replace(self, seed=value)

@@ -101,7 +101,11 @@ def test_more_than_there_is_to_ask_for_is_one_clear_line():
             ("--set", "resources.cpus=4096"),
             "resources ask for 4096 CPUs and 0 GPUs for each trial; allowed: what this Ray",
         ),
-        (("--address", "127.0.0.1:1"), "--address is '127.0.0.1:1'"),
+        (
+            ("--address", "127.0.0.1:1"),
+            "--address is '127.0.0.1:1': [Errno 111] Connection refused; allowed: where a Ray",
+        ),
+        (("--address", "nonsense"), "--address is 'nonsense'; allowed: auto, HOST:PORT, ray://HOST:PORT"),
     ):
         done = run("--out", "out", *options)
         assert done.returncode == 2

@@ -1,6 +1,8 @@
 """Laws of the packs: a partition of the members into pieces of one cell, whatever their order."""
 
 import re
+from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,9 +48,7 @@ def test_a_pack_is_of_one_cell_not_empty_and_not_too_large(asked, size):
 
 @given(lists_of_members | one_cell, sizes)
 def test_there_are_no_more_packs_than_needed(asked, size):
-    cells = {}
-    for member in set(asked):
-        cells[member.cell] = cells.get(member.cell, 0) + 1
+    cells = Counter(member.cell for member in set(asked))
     assert len(make_packs(asked, size=size)) == sum(-(-count // size) for count in cells.values())
 
 
@@ -81,7 +81,14 @@ def test_no_members_make_no_packs():
 
 @pytest.mark.parametrize("harder", [{"depth": 3}, {"width": 97}, {"recipe": Recipe(steps=19)}])
 def test_what_takes_longer_costs_more(harder):
-    easy = {"dataset": "a", "split": "b", "beta": 1.0, "seed": 0, "width": 11, "recipe": Recipe(steps=13)}
+    easy: dict[str, Any] = {
+        "dataset": "a",
+        "split": "b",
+        "beta": 1.0,
+        "seed": 0,
+        "width": 11,
+        "recipe": Recipe(steps=13),
+    }
     one, other = Member(**easy), Member(**{**easy, **harder})
     assert pack_cost(Pack((other,))) > pack_cost(Pack((one,)))
     assert pack_cost(Pack((one, one))) == 2 * pack_cost(Pack((one,)))
@@ -90,7 +97,7 @@ def test_what_takes_longer_costs_more(harder):
 def test_a_pack_does_not_depend_on_the_process(run_python):
     code = (
         "from rdstudy.packs import make_packs; from rdstudy.study import Member\n"
-        "asked = {Member('a', str(cell), beta, seed) for cell in range(3) for beta in (0.1, 1.0) for seed in range(5)}\n"
+        "asked = {Member('a', str(cell), beta, seed) for cell in range(3) for beta in (0.1, 1.) for seed in range(5)}\n"
         "print(*(pack.pack_id for pack in make_packs(asked, size=7)))"
     )
     one, other = (run_python(code, PYTHONHASHSEED=seed) for seed in ("1", "2"))

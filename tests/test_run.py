@@ -5,12 +5,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rdstudy.packs import Pack
 from rdstudy.progress import PackProgress, ProgressLine, duration
 from rdstudy.results.store import Store
 from rdstudy.run import main
+from tests.test_worker import MEMBERS, rows
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,11 +55,8 @@ def run(study: Path, *options: str) -> int:
     return main([str(study), "--local", "--out", "out", *options])
 
 
-def table(name: str = "members", out: str = "out") -> list[dict[str, object]]:
-    rows = Store.open(out).read(name)
-    return rows.drop_columns(
-        [c for c in ("run_id", "wall_seconds", "finished_at") if c in rows.column_names]
-    ).to_pylist()
+def table(name: str = "members", out: str = "out") -> list[dict[str, Any]]:
+    return rows(Store.open(out), name)
 
 
 def test_a_study_runs_to_a_page_and_the_second_time_does_nothing_and_says_so(study, capsys):
@@ -271,8 +271,6 @@ def test_help_imports_nothing_heavy(module):
 
 
 def test_progress_says_models_rate_time_left_and_what_is_not_ok(capsys):
-    from tests.test_worker import MEMBERS, Pack
-
     packs = [Pack(MEMBERS[:2]), Pack(MEMBERS[2:])]
     line = ProgressLine(packs, workers="2 at a time")
     assert line.line(1.0) == "0/4 models, no rate yet, 1 s so far, time left unknown, 0 not ok, 2 at a time"

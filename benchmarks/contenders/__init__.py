@@ -27,7 +27,7 @@ class Trainer(Protocol):
 
     @property
     def models(self) -> int:
-        """Models that one step trains: 1, or the members of a stack, or 0 where nothing is trained."""
+        """Models that one step trains: 1, or the members of a stack."""
 
     @property
     def parameter_count(self) -> int:

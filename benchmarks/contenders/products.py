@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmarks.contenders import Task
 from benchmarks.sizes import KERNEL, PADDING, STRIDE, Convolution, Layer, Linear, Size, layers, parameter_count
+from rdstudy.training.process import prepare_process
 
 
 class _Work(Protocol):
@@ -60,21 +61,24 @@ class _LinearWork:
 class _ConvolutionWork:
     def __init__(self, layer: Convolution, batch_size: int, generator: torch.Generator) -> None:
         ends = (layer.inputs, layer.outputs) if layer.transposed else (layer.outputs, layer.inputs)
-        self._weight = torch.randn(*ends, KERNEL, KERNEL, generator=generator)
-        self._x = torch.randn(batch_size, layer.inputs, layer.side, layer.side, generator=generator)
+        x_shape = (batch_size, layer.inputs, layer.side, layer.side)
         y_shape = (batch_size, layer.outputs, layer.output_side, layer.output_side)
-        self._y_gradient = torch.randn(y_shape, generator=generator)
-        pair = [1, 1]
-        self._geometry = ([STRIDE] * 2, [PADDING] * 2, pair, layer.transposed, [0, 0], 1)
+        self._weight = _channels_last((*ends, KERNEL, KERNEL), generator)
+        self._x = _channels_last(x_shape, generator)
+        self._y_gradient = _channels_last(y_shape, generator)
+        self._geometry = ([STRIDE] * 2, [PADDING] * 2, [1, 1], layer.transposed, [0, 0], 1)
 
-    def forward(self) -> Tensor:
-        return torch.convolution(self._x, self._weight, None, *self._geometry)
+    def forward(self) -> None:
+        torch.convolution(self._x, self._weight, None, *self._geometry)
 
     def backward(self, *, input_gradient: bool) -> None:
         mask = [input_gradient, True, False]
-        torch.ops.aten.convolution_backward(
-            self._y_gradient, self._x, self._weight, None, *self._geometry, mask
-        )
+        torch.ops.aten.convolution_backward(self._y_gradient, self._x, self._weight, None, *self._geometry, mask)
+
+
+def _channels_last(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """The faster layout by far: the products of the paper's CNNs take 1.6 times as long with channels first."""
+    return torch.randn(shape, generator=generator).contiguous(memory_format=torch.channels_last)
 
 
 def _work(layer: Layer, batch_size: int, generator: torch.Generator) -> _Work:
@@ -84,8 +88,6 @@ def _work(layer: Layer, batch_size: int, generator: torch.Generator) -> _Work:
 
 
 def build(task: Task) -> Products:
-    from rdstudy.worker import _prepare_process
-
-    _prepare_process()  # the bound may use whatever rdstudy uses
+    prepare_process()  # the bound may use whatever rdstudy uses
     torch.set_num_threads(task.threads)
     return Products(task.size)

@@ -5,8 +5,8 @@ import torch
 
 from benchmarks.contenders import Task
 from rdstudy.study import Member, Recipe
+from rdstudy.training.process import prepare_process
 from rdstudy.training.sequential import SequentialLearner
-from rdstudy.worker import _prepare_process
 
 
 class Sequential:
@@ -28,9 +28,7 @@ class Sequential:
             recipe=Recipe(batch_size=size.batch_size),
         )
         images = torch.from_numpy(np.load(task.images)).flatten(1)
-        self._learner = SequentialLearner(
-            member, images, image_shape=size.image_shape, device=torch.device("cpu")
-        )
+        self._learner = SequentialLearner(member, images, image_shape=size.image_shape, device=torch.device("cpu"))
         self._step = 0
         self.parameter_count = self._learner.parameter_count
 
@@ -41,6 +39,6 @@ class Sequential:
 
 
 def build(task: Task) -> Sequential:
-    _prepare_process()
+    prepare_process()
     torch.set_num_threads(task.threads)  # a study has one; the same number for every contender
     return Sequential(task)

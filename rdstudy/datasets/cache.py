@@ -60,7 +60,7 @@ def _map_if_whole(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | Non
     if not path.exists():
         return None
     try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        images = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError, OSError) as error:
         logger.warning("cache file %s is damaged (%s): making it again", path, error)
         return None
@@ -73,6 +73,9 @@ def _map_if_whole(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | Non
 def _generate(path: Path, shape: tuple[int, ...], generate: Callable[[NDArray[np.uint8]], None]) -> None:
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # a full disk is an error here, where it would be a dead process in the mapping
+        with open(temporary, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
     generate(images)
     images.flush()
     del images

@@ -34,7 +34,7 @@ FIXED_POSITION_PIXELS = (8.0, 23.0)
 # Corners of the J in squares, y downwards, origin in the middle of its 2 x 3 box: a column and a foot to its left.
 CORNERS = np.array([(0.0, -1.5), (1.0, -1.5), (1.0, 1.5), (-1.0, 1.5), (-1.0, 0.5), (0.0, 0.5)])
 
-# An edge flatter than this is tilted to it, by at most 3e-7 of a pixel over an image, so that nothing divides by zero.
+# An edge flatter than this is tilted to it, so that nothing divides by zero: the area of a pixel is right to 2e-6.
 _FLATTEST_SLOPE = 1e-8
 _CHUNK = 512  # images rasterized at once: the work arrays stay in a core's cache
 

@@ -11,6 +11,7 @@ of them is read and the other ignored, so that no row is doubled. `pyarrow.fs` i
 """
 
 import json
+import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,8 @@ class Store:
         """Use `create` or `open`: this does not look at what is there."""
         self.uri = uri
         self._fs, self._root = _resolve(uri)
+        self.location = uri if "://" in uri else self._root
+        """The same place for a process with another working directory."""
 
     @classmethod
     def create(cls, uri: str) -> "Store":
@@ -264,8 +267,6 @@ def _resolve(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def _local_path(path: str) -> str:
-    import os
-
     return os.path.abspath(os.path.expanduser(path))
 
 

@@ -90,11 +90,12 @@ def test_a_resumed_member_does_not_train_its_first_steps_again(train, subsets, m
     assert isinstance(done, Progress)
     first_steps: list[int] = []
     advance = SequentialLearner.advance
-    monkeypatch.setattr(
-        SequentialLearner,
-        "advance",
-        lambda self, first, steps: (first_steps.append(first), advance(self, first, steps)),
-    )
+
+    def watched(self: SequentialLearner, first_step: int, steps: int) -> None:
+        first_steps.append(first_step)
+        advance(self, first_step, steps)
+
+    monkeypatch.setattr(SequentialLearner, "advance", watched)
     train(slot=slot)
     assert min(first_steps) == done.steps > 0
 

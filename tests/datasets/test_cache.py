@@ -1,0 +1,271 @@
+"""Laws of the cache: drawn once, whole or not there, mended with a warning, whoever dies while writing."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rdstudy.datasets.cache import FOLDER_VARIABLE, cache_folder, cached_images
+
+SHAPE = (5, 3, 7, 11)
+PATTERN = np.random.default_rng(3).integers(1, 256, SHAPE, np.uint8)
+PATIENCE_SECONDS = 30.0
+PROCESSES = 4
+
+spawn = multiprocessing.get_context("spawn")
+
+
+def ask(folder: Path) -> np.ndarray:
+    """Ask for the images; each drawing leaves a file in `drawings`."""
+
+    def generate(out):
+        assert not out.any()
+        (folder / "drawings").mkdir(exist_ok=True)
+        (folder / "drawings" / uuid.uuid4().hex).touch()
+        out[:] = PATTERN
+
+    return cached_images("small", SHAPE, generate, folder=folder / "cache")
+
+
+def drawings(folder: Path) -> int:
+    return len(list((folder / "drawings").glob("*")))
+
+
+def path_of(folder: Path) -> Path:
+    return folder / "cache" / "small.npy"
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return list((folder / "cache").glob("*.tmp"))
+
+
+# --- run in processes of their own --------------------------------------------------------------------------------
+
+
+def ask_at_once(barrier, folder: Path, number: int):
+    barrier.wait(PATIENCE_SECONDS)
+    np.save(folder / f"answer-{number}.npy", ask(folder))
+
+
+def hang_while_writing(folder: Path):
+    def generate(out):
+        out[: SHAPE[0] // 2] = PATTERN[: SHAPE[0] // 2]
+        (folder / "writing").touch()
+        time.sleep(10 * PATIENCE_SECONDS)
+
+    cached_images("small", SHAPE, generate, folder=folder / "cache")
+
+
+@contextlib.contextmanager
+def a_writer_that_hangs(folder: Path):
+    """A process that has written half of the file; killed at the latest when the block ends."""
+    process = spawn.Process(target=hang_while_writing, args=(folder,))
+    process.start()
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not (folder / "writing").exists():
+            assert process.is_alive()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process):
+    process.kill()
+    process.join(PATIENCE_SECONDS)
+    assert process.exitcode == -signal.SIGKILL
+
+
+# --- the laws -----------------------------------------------------------------------------------------------------
+
+
+def test_images_are_drawn_once_and_are_what_was_drawn(tmp_path):
+    first, second = ask(tmp_path), ask(tmp_path)
+    assert drawings(tmp_path) == 1
+    for images in (first, second):
+        assert np.array_equal(images, PATTERN)
+        assert images.dtype == np.uint8
+
+
+def test_images_are_mapped_and_nobody_can_change_them(tmp_path):
+    images = ask(tmp_path)
+    assert isinstance(images.base, np.memmap)
+    assert not images.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 0
+    assert np.array_equal(ask(tmp_path), PATTERN)
+
+
+def test_names_are_kept_apart(tmp_path):
+    def fill(value):
+        def generate(out):
+            out[:] = value
+
+        return generate
+
+    names = {"a": 3, "b": 5, "a.npy": 7}
+    for _ in range(2):
+        for name, value in names.items():
+            assert (cached_images(name, SHAPE, fill(value), folder=tmp_path) == value).all()
+    assert {path.stem for path in tmp_path.glob("*.npy")} == set(names)
+
+
+def test_processes_that_ask_at_once_draw_once(tmp_path):
+    barrier = spawn.Barrier(PROCESSES)
+    processes = [spawn.Process(target=ask_at_once, args=(barrier, tmp_path, number)) for number in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(2 * PATIENCE_SECONDS)
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    assert drawings(tmp_path) == 1
+    for number in range(PROCESSES):
+        assert np.array_equal(np.load(tmp_path / f"answer-{number}.npy"), PATTERN)
+
+
+def test_a_writer_killed_leaves_nothing_that_is_taken_for_whole(tmp_path):
+    with a_writer_that_hangs(tmp_path) as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join(PATIENCE_SECONDS)
+    assert not path_of(tmp_path).exists()
+    assert len(leftovers(tmp_path)) == 1
+    assert np.array_equal(ask(tmp_path), PATTERN)
+    assert drawings(tmp_path) == 1
+    assert not leftovers(tmp_path)
+
+
+def test_who_waits_for_a_writer_that_is_killed_writes_instead(tmp_path):
+    answers = []
+    with a_writer_that_hangs(tmp_path) as process:
+        waiting = threading.Thread(target=lambda: answers.append(ask(tmp_path)))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        assert not answers
+        kill(process)
+        waiting.join(PATIENCE_SECONDS)
+    assert np.array_equal(answers[0], PATTERN)
+    assert not leftovers(tmp_path)
+
+
+def test_leftovers_of_others_are_left_alone(tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    own = [folder / f"small.npy.{number}.tmp" for number in range(3)]
+    others = [folder / name for name in ("large.npy.0.tmp", "small-v2.npy.0.tmp", "small.npy.old", "notes.tmp")]
+    for path in (*own, *others):
+        path.write_bytes(b"half")
+    ask(tmp_path)
+    assert not any(path.exists() for path in own)
+    assert all(path.read_bytes() == b"half" for path in others)
+
+
+def test_a_drawing_that_fails_leaves_nothing_that_is_taken_for_whole(tmp_path):
+    def generate(out):
+        out[0] = 1
+        raise RuntimeError("a drawing that fails")
+
+    with pytest.raises(RuntimeError, match="a drawing that fails"):
+        cached_images("small", SHAPE, generate, folder=tmp_path / "cache")
+    assert not path_of(tmp_path).exists()
+    assert np.array_equal(ask(tmp_path), PATTERN)
+    assert not leftovers(tmp_path)
+
+
+def spoil(path: Path, how: str):
+    whole = path.read_bytes()
+    pixels = PATTERN.size
+    spoilt = {
+        "empty": b"",
+        "half a header": whole[:17],
+        "header alone": whole[:-pixels],
+        "a byte short": whole[:-1],
+        "half": whole[: len(whole) - pixels // 2],
+        "no array": b"x" * len(whole),
+        "an archive": b"PK\x03\x04" + whole[4:],
+        "zeros": bytes(len(whole)),
+    }
+    path.write_bytes(spoilt[how])
+
+
+@pytest.mark.parametrize(
+    "how", ["empty", "half a header", "header alone", "a byte short", "half", "no array", "an archive", "zeros"]
+)
+def test_a_damaged_file_is_mended_with_a_warning(tmp_path, caplog, how):
+    ask(tmp_path)
+    assert not caplog.records
+    spoil(path_of(tmp_path), how)
+    assert np.array_equal(ask(tmp_path), PATTERN)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert str(path_of(tmp_path)) in record.getMessage()
+    assert "making it again" in record.getMessage()
+    assert np.array_equal(ask(tmp_path), PATTERN)
+    assert drawings(tmp_path) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        np.zeros((*SHAPE[:-1], 13), np.uint8),
+        np.zeros(SHAPE[::-1], np.uint8),
+        np.zeros(SHAPE[1:], np.uint8),
+        np.zeros(SHAPE, np.int8),
+        np.zeros(SHAPE, np.float64),
+    ],
+    ids=["wider", "turned", "fewer axes", "int8", "float64"],
+)
+def test_a_file_of_something_else_is_replaced_with_a_warning(tmp_path, caplog, other):
+    path_of(tmp_path).parent.mkdir()
+    np.save(path_of(tmp_path), other)
+    assert np.array_equal(ask(tmp_path), PATTERN)
+    (record,) = caplog.records
+    assert "holds something else: making it again" in record.getMessage()
+
+
+def test_who_has_mapped_a_file_keeps_it_when_it_is_replaced(tmp_path):
+    before = ask(tmp_path)
+    path_of(tmp_path).unlink()
+    assert np.array_equal(ask(tmp_path), PATTERN)
+    assert np.array_equal(before, PATTERN)
+    assert drawings(tmp_path) == 2
+
+
+@pytest.mark.parametrize("below", ["", "deep/er"])
+def test_a_folder_that_cannot_be_written_names_the_variable(tmp_path, below):
+    (tmp_path / "file").write_text("a regular file")
+    folder = tmp_path / "file" / below
+    with pytest.raises(
+        ValueError, match=r"^cache folder .* cannot be used: .*; set RDSTUDY_CACHE to another$"
+    ) as caught:
+        cached_images("small", SHAPE, lambda out: out.fill(7), folder=folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_the_folder_is_what_the_variable_says(monkeypatch, tmp_path):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    cached_images("small", SHAPE, lambda out: out.fill(7))
+    assert (tmp_path / "own" / "small.npy").exists()
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_without_the_variable_it_is_the_users_cache(monkeypatch, tmp_path, empty):
+    if empty:
+        monkeypatch.setenv(FOLDER_VARIABLE, "")
+    else:
+        monkeypatch.delenv(FOLDER_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "rdstudy"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home" / ".cache" / "rdstudy"

@@ -1,0 +1,313 @@
+"""Laws of the plan: what remains is what is wanted less what is stored, and what cannot be trained is refused."""
+
+import dataclasses
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdstudy.datasets import Dataset, DatasetInfo, registry
+from rdstudy.packs import GPU_PACK_SIZE
+from rdstudy.plan import declaration, make_plan
+from rdstudy.study import Evaluation, Experiment, Member, Recipe, Resources, Study
+
+GRID: dict[str, Any] = {"dataset": ["tetrominoes"], "split": ["cv(8192)"], "beta": [0.1, 1, 3], "seed": range(5)}
+COMMAND = "python -m rdstudy.run studies/some.py"
+
+
+def experiment(name="e", **levels) -> Experiment:
+    return Experiment(name, {**GRID, **levels})
+
+
+def study(*experiments, **settings) -> Study:
+    return Study("s", experiments or [experiment()], **settings)
+
+
+def all_stored(declared: Study, outcome: str = "ok") -> dict[str, str]:
+    return {member.member_id: outcome for member in make_plan(declared, {}).wanted}
+
+
+def ids(members) -> set[str]:
+    return {member.member_id for member in members}
+
+
+# --- what remains -------------------------------------------------------------------------------------------------
+
+
+def test_of_nothing_stored_everything_remains():
+    plan = make_plan(study(), {})
+    assert len(plan.wanted) == len(plan.remaining) == 3 * 5
+    assert set(plan.remaining) == set(plan.wanted)
+    assert plan.count("ok") == 0
+
+
+def test_of_everything_stored_nothing_remains():
+    plan = make_plan(study(), all_stored(study()))
+    assert plan.packs == ()
+    assert plan.remaining == ()
+    assert plan.count("ok") == len(plan.wanted) == 15
+
+
+@pytest.mark.parametrize(("outcome", "remains"), [("ok", False), ("nonfinite", False), ("failed", True)])
+def test_only_what_failed_is_tried_again(outcome, remains):
+    one = make_plan(study(), {}).wanted[7]
+    plan = make_plan(study(), {one.member_id: outcome})
+    assert (one in plan.remaining) == remains
+    assert set(plan.remaining) | {one} == set(plan.wanted)
+    assert plan.count(outcome) == 1
+
+
+@given(st.lists(st.sampled_from(["ok", "nonfinite", "failed", None]), min_size=15, max_size=15))
+def test_what_remains_is_a_subtraction(outcomes):
+    wanted = make_plan(study(), {}).wanted
+    stored = {m.member_id: outcome for m, outcome in zip(wanted, outcomes, strict=True) if outcome is not None}
+    plan = make_plan(study(), stored)
+    assert plan.wanted == wanted
+    assert len(plan.remaining) == len(set(plan.remaining))
+    done = [m for m, outcome in zip(wanted, outcomes, strict=True) if outcome in ("ok", "nonfinite")]
+    assert set(plan.remaining) == set(wanted) - set(done)
+    assert [plan.count(outcome) for outcome in ("ok", "nonfinite", "failed")] == [
+        outcomes.count(outcome) for outcome in ("ok", "nonfinite", "failed")
+    ]
+
+
+def test_members_of_other_studies_count_for_nothing():
+    others = all_stored(study(experiment(split=["cv(16384)"])))
+    plan = make_plan(study(), {**others, "0" * 16: "ok"})
+    assert len(plan.remaining) == 15
+    assert plan.count("ok") == 0
+
+
+@pytest.mark.parametrize(
+    ("factor", "levels", "added"),
+    [("beta", [0.1, 0.3, 1, 3], {"beta": 0.3}), ("seed", range(6), {"seed": 5}), ("depth", [1, 3], {"depth": 3})],
+)
+def test_a_level_added_is_all_that_remains(factor, levels, added):
+    plan = make_plan(study(experiment(**{factor: levels})), all_stored(study()))
+    ((name, value),) = added.items()
+    assert plan.remaining
+    assert {getattr(member, name) for member in plan.remaining} == {value}
+    assert len(plan.remaining) == len(plan.wanted) - 15
+
+
+def test_a_level_taken_away_leaves_nothing_to_do():
+    plan = make_plan(study(experiment(beta=[1])), all_stored(study()))
+    assert plan.remaining == ()
+    assert plan.count("ok") == len(plan.wanted) == 5
+
+
+@pytest.mark.parametrize("changed", [{"recipe": Recipe(steps=7)}, {"evaluation": Evaluation(7)}, {"seed": 7}])
+def test_a_changed_setting_is_another_set_of_members(changed):
+    assert len(make_plan(study(**changed), all_stored(study())).remaining) == 15
+
+
+def test_changed_resources_are_not():
+    declared = study(resources=Resources(cpus=3, gpus=0.5, pack_size=7), title="Another")
+    assert make_plan(declared, all_stored(study())).remaining == ()
+
+
+def test_a_shared_member_is_planned_once():
+    declared = study(experiment("betas", seed=[0, 1]), experiment("seeds", beta=[1]))
+    plan = make_plan(declared, {})
+    betas, seeds = plan.experiments
+    assert (len(betas.members), len(seeds.members)) == (3 * 2, 5)
+    assert len(set(betas.members) & set(seeds.members)) == 2
+    assert len(plan.wanted) == len(set(plan.wanted)) == len(plan.remaining) == 6 + 5 - 2
+
+
+def test_cells_leave_beta_and_seed_out():
+    plan = make_plan(study(experiment(depth=[1, 3], split=["cv(7)", "cd(7)", "checkerboard"])), {})
+    (planned,) = plan.experiments
+    assert planned.cells == 2 * 3
+    assert len(planned.members) == 2 * 3 * 15
+
+
+# --- packs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("resources", "size"),
+    [
+        (Resources(), 1),
+        (Resources(gpus=0.5), GPU_PACK_SIZE),
+        (Resources(pack_size=7), 7),
+        (Resources(gpus=1, pack_size=7), 7),
+    ],
+)
+def test_packs_are_as_large_as_asked_for(resources, size):
+    declared = study(experiment(seed=range(29), depth=[1, 3]), resources=resources)
+    plan = make_plan(declared, {})
+    assert max(len(pack.members) for pack in plan.packs) == size
+    assert len(plan.packs) == 2 * -(-3 * 29 // size)
+    assert len(plan.remaining) == 2 * 3 * 29
+
+
+# --- a part of a study --------------------------------------------------------------------------------------------
+
+
+def three() -> Study:
+    return study(experiment("a"), experiment("b", beta=[1, 5]), experiment("c", depth=[3]))
+
+
+@pytest.mark.parametrize(
+    ("only", "count"), [(["a"], 15), (["b"], 10), (["b", "a"], 20), (["c", "c"], 15), (["a", "b", "c"], 35), ([], 35)]
+)
+def test_only_some_experiments(only, count):
+    plan = make_plan(three(), {}, only=only)
+    assert len(plan.wanted) == len(plan.remaining) == count
+    assert [planned.experiment.name for planned in plan.experiments] == ["a", "b", "c"]
+    chosen = [member for planned in plan.experiments if planned.experiment.name in only for member in planned.members]
+    assert not only or set(plan.wanted) == set(chosen)
+
+
+@pytest.mark.parametrize("name", ["d", "A", ""])
+def test_an_experiment_that_is_not_there_lists_those_that_are(name):
+    with pytest.raises(ValueError, match=f"^--only is '{name}'; allowed: a, b, c$"):
+        make_plan(three(), {}, only=["a", name])
+
+
+def test_only_one_member():
+    wanted = make_plan(three(), {}).wanted[11]
+    plan = make_plan(three(), {}, member_id=wanted.member_id)
+    assert plan.wanted == plan.remaining == (wanted,)
+    assert make_plan(three(), {wanted.member_id: "ok"}, member_id=wanted.member_id).remaining == ()
+    assert make_plan(three(), {wanted.member_id: "failed"}, member_id=wanted.member_id).remaining == (wanted,)
+
+
+@pytest.mark.parametrize("only", [(), ("a",)])
+def test_a_member_that_is_not_asked_for_is_refused(only):
+    elsewhere = "0" * 16 if not only else make_plan(three(), {}, only=["c"]).wanted[0].member_id
+    with pytest.raises(
+        ValueError, match=f"^--member is '{elsewhere}'; allowed: the id of one of the members asked for"
+    ):
+        make_plan(three(), {}, only=only, member_id=elsewhere)
+
+
+# --- levels held against the data sets ----------------------------------------------------------------------------
+
+
+def test_default_is_the_split_that_it_is():
+    by_name, by_size = (make_plan(study(experiment(split=[split])), {}) for split in ("default", "cv(81920)"))
+    assert {member.split for member in by_name.wanted} == {"cv(81920)"}
+    assert by_name.wanted == by_size.wanted
+    both = make_plan(study(experiment(split=["default", "cv(81920)", "cv( 81_920 )"])), {})
+    assert both.wanted == by_size.wanted
+    assert both.experiments[0].members == by_size.wanted
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """A data set of 97 images of 28×28 without factors, which nobody may load."""
+
+    def load() -> Dataset:
+        raise AssertionError("a plan needs no images")
+
+    monkeypatch.setitem(registry._DATASETS, "plain", DatasetInfo("plain", 97, (1, 28, 28), (), load))
+
+
+def refused(text: str):
+    return pytest.raises(ValueError, match="^" + re.escape(f"experiment 'e': {text}"))
+
+
+def test_an_unknown_data_set_lists_the_known():
+    with refused("data set is 'mnits'; allowed: tetrominoes, tetrominoes-fixed"):
+        make_plan(study(experiment(dataset=["mnits"])), {})
+
+
+def test_an_unknown_split_lists_the_known():
+    with refused("split is 'random'; allowed: default, checkerboard, cv(N), cd(N)"):
+        make_plan(study(experiment(split=["cv(8192)", "random"])), {})
+
+
+@pytest.mark.parametrize(("split", "most"), [("cv(163840)", 163_839), ("cd(81921)", 81_920), ("cv(0)", 163_839)])
+def test_a_split_that_the_data_set_cannot_fill_is_refused(split, most):
+    with refused(f"split '{split}' of data set 'tetrominoes' (163840 images); allowed: N from 1 to {most}"):
+        make_plan(study(experiment(split=[split])), {})
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("split", ["checkerboard", "cd(7)"])
+def test_a_split_by_factors_needs_factors(split):
+    with refused(f"split '{split}' needs generative factors, which data set 'plain' lacks; allowed: default, cv(N)"):
+        make_plan(study(experiment(dataset=["tetrominoes", "plain"], split=[split])), {})
+
+
+@pytest.mark.usefixtures("plain")
+def test_default_of_each_data_set_is_its_own_half():
+    plan = make_plan(study(experiment(dataset=["tetrominoes", "plain"], split=["default"])), {})
+    assert {(member.dataset, member.split) for member in plan.wanted} == {
+        ("tetrominoes", "cv(81920)"),
+        ("plain", "cv(48)"),
+    }
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize(("dataset", "side", "deepest"), [("tetrominoes", 32, 5), ("plain", 28, 2)])
+def test_a_cnn_is_no_deeper_than_the_image_can_be_halved(dataset, side, deepest):
+    def plan(depth, architecture):
+        return make_plan(
+            study(experiment(dataset=[dataset], split=["cv(7)"], architecture=[architecture], depth=[depth])), {}
+        )
+
+    assert len(plan(deepest, "cnn").wanted) == 15
+    assert len(plan(deepest + 1, "mlp").wanted) == 15
+    message = f"depth is {deepest + 1} for a cnn on {side}×{side} images of '{dataset}'; allowed: 1 to {deepest}"
+    with refused(message):
+        plan(deepest + 1, "cnn")
+
+
+def test_a_mistake_outside_the_experiments_asked_for_is_found_too():
+    with pytest.raises(ValueError, match=r"^experiment 'bad': split is 'random'"):
+        make_plan(study(experiment("good"), experiment("bad", split=["random"])), {}, only=["good"])
+
+
+# --- what is kept of a study --------------------------------------------------------------------------------------
+
+
+def test_a_declaration_survives_json_and_holds_the_members():
+    declared = dataclasses.replace(
+        study(experiment("a", seed=[0, 1], split=["default"]), experiment("b", beta=[1], split=["cv(81920)"])),
+        recipe=Recipe(steps=7),
+        resources=Resources(gpus=0.5),
+        seed=3,
+        title="A title",
+    )
+    plan = make_plan(declared, {}, only=["a"])
+    kept = declaration(plan, COMMAND)
+    back = json.loads(json.dumps(kept, allow_nan=False))
+    assert back == kept
+    members = {member_id: Member.from_dict(settings) for member_id, settings in back["members"].items()}
+    assert all(member.member_id == member_id for member_id, member in members.items())
+    assert set(members.values()) == {member for planned in plan.experiments for member in planned.members}
+    assert [part["name"] for part in back["experiments"]] == ["a", "b"]
+    for part, planned in zip(back["experiments"], plan.experiments, strict=True):
+        assert [members[member_id] for member_id in part["member_ids"]] == list(planned.members)
+    assert (back["name"], back["title"], back["seed"], back["command"]) == ("s", "A title", 3, COMMAND)
+    assert Recipe(**back["recipe"]) == declared.recipe
+    assert Evaluation(**back["evaluation"]) == declared.evaluation
+    assert Resources(**back["resources"]) == declared.resources
+
+
+def test_what_has_no_title_is_shown_by_its_name():
+    kept = declaration(make_plan(study(experiment("a")), {}), COMMAND)
+    assert kept["title"] == "s"
+    assert kept["experiments"][0]["title"] == "a"
+
+
+def test_levels_from_numpy_are_plain_data_too():
+    levels = {"beta": np.geomspace(0.1, 10, 3), "seed": np.arange(2), "depth": np.array([1, 3])}
+    plan = make_plan(study(experiment(**levels)), {})
+    assert len(json.loads(json.dumps(declaration(plan, COMMAND)))["members"]) == 3 * 2 * 2
+    lists = {"beta": [float(beta) for beta in levels["beta"]], "seed": [0, 1], "depth": [1, 3]}
+    assert ids(plan.wanted) == ids(make_plan(study(experiment(**lists)), {}).wanted)
+
+
+def test_a_plan_needs_no_heavy_library(run_python):
+    code = "import sys; {}; print(*sorted(set(sys.modules) & {!r}))"
+    heavy = {"torch", "ray", "altair", "pandas", "pyarrow", "vl_convert"}
+    assert run_python(code.format("import rdstudy.plan", heavy)) == ""
+    assert run_python(code.format("import pyarrow", heavy)) == "pyarrow"
