@@ -24,7 +24,8 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
 import ray
 from ray import tune
-from ray._private import ray_constants
+from ray._private import ray_constants, services
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rdstudy.packs import Pack
 from rdstudy.progress import PackProgress
@@ -120,7 +121,11 @@ def run_packs(
 
     Returns:
         Pack id -> error, of the trials whose process died more often than it is started again.
+
+    Raises:
+        ValueError: a node does not see the store.
     """
+    _check_nodes_see(store)
     settings = {pack.pack_id: [member.to_dict() for member in pack.members] for pack in packs}
     trainable = tune.with_parameters(PackTrial, packs=settings, uri=store.location, resources=resources)
     listener = _Listener(on_progress)
@@ -150,7 +155,7 @@ def run_packs(
 
 @contextlib.contextmanager
 def connected(address: str | None, resources: Resources) -> Iterator[str]:
-    """Join the cluster at `address`, else one that runs here, else start a local Ray and stop it at the end.
+    """Join the cluster at `address`, else one that was started here, else start a local Ray and stop it at the end.
 
     Yields:
         How many trials can run at once, in words.
@@ -158,15 +163,16 @@ def connected(address: str | None, resources: Resources) -> Iterator[str]:
     Raises:
         ValueError: no cluster at `address`, or none that has what a trial asks for.
     """
-    if address is not None:
-        _check_listening(address)
+    address = address or _started_here()
     options = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        ray.init(address=address or "auto", **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if address is not None:
-            raise ValueError(f"--address is {address!r}: {' '.join(str(error).split())}") from None
+    if address is None:
         _start_local(options)
+    else:
+        _check_listening(address)
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ValueError(f"Ray at {address!r} cannot be joined: {_one_line(error)}") from None
     try:
         yield _concurrency(resources)
     finally:
@@ -181,13 +187,27 @@ def _check_listening(address: str) -> None:
     """
     match = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
     if match is None:
-        if address != "auto":
-            raise ValueError(f"--address is {address!r}; allowed: auto, HOST:PORT, ray://HOST:PORT")
-        return
+        raise ValueError(f"--address is {address!r}; allowed: HOST:PORT, ray://HOST:PORT")
     try:
         socket.create_connection((match[1], int(match[2])), timeout=5).close()
     except OSError as error:
-        raise ValueError(f"--address is {address!r}: {error}; allowed: where a Ray head listens") from None
+        raise ValueError(f"no Ray head listens at {address!r}: {error}") from None
+
+
+def _started_here() -> str | None:
+    """The cluster of `ray start` on this machine, or of RAY_ADDRESS; None where there is none.
+
+    Ray's own search would also join the private Ray of another run, which goes away when that run ends.
+    """
+    address: str | None = services.canonicalize_bootstrap_address("auto")
+    if address is None or "RAY_ADDRESS" in os.environ:
+        return address
+    try:
+        _check_listening(address)
+    except ValueError as error:
+        logger.warning("%s; it was started here once, and is not joined", error)
+        return None
+    return address
 
 
 def _start_local(options: dict[str, Any]) -> None:
@@ -199,7 +219,11 @@ def _start_local(options: dict[str, Any]) -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         ray.init(
-            include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, _node_ip_address="127.0.0.1", **options
+            address="local",
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            **options,
         )
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = True
@@ -256,6 +280,35 @@ class _Listener(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.errors[trial.config["pack"]] = f"its process ended {_RESTARTS + 1} times ({_last_line(trial.error_file)})"
+
+
+def _check_nodes_see(store: Store) -> None:
+    """Refuse a folder of one node where there are several, before any of them has worked for nothing."""
+    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    if len(nodes) == 1:
+        return
+    exists = ray.remote(num_cpus=0)(_exists)
+    seen = {
+        node: exists.options(scheduling_strategy=_on(node)).remote(f"{store.location}/store.json") for node in nodes
+    }
+    blind = [nodes[node] for node, answer in seen.items() if not ray.get(answer)]
+    if blind:
+        raise ValueError(
+            f"results folder {store.uri} is not seen by {', '.join(blind)}; "
+            "allowed with several nodes: a folder that all of them share, s3://, gs://"
+        )
+
+
+def _exists(uri: str) -> bool:
+    return Store.exists(uri)
+
+
+def _on(node: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _last_line(error_file: str | None) -> str:

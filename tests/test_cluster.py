@@ -103,9 +103,9 @@ def test_more_than_there_is_to_ask_for_is_one_clear_line():
         ),
         (
             ("--address", "127.0.0.1:1"),
-            "--address is '127.0.0.1:1': [Errno 111] Connection refused; allowed: where a Ray",
+            "no Ray head listens at '127.0.0.1:1': [Errno 111] Connection refused",
         ),
-        (("--address", "nonsense"), "--address is 'nonsense'; allowed: auto, HOST:PORT, ray://HOST:PORT"),
+        (("--address", "nonsense"), "--address is 'nonsense'; allowed: HOST:PORT, ray://HOST:PORT"),
     ):
         done = run("--out", "out", *options)
         assert done.returncode == 2
@@ -136,3 +136,26 @@ def _command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_path):
+    """Two real nodes on this machine; the folder is seen by both, and one that is not there by neither."""
+    code = (
+        "import ray, sys\n"
+        "from ray.cluster_utils import Cluster\n"
+        "from rdstudy.cluster import _check_nodes_see\n"
+        "from rdstudy.results.store import Store\n"
+        "cluster = Cluster(initialize_head=True, head_node_args={'num_cpus': 1})\n"
+        "cluster.add_node(num_cpus=1)\n"
+        "ray.init(address=cluster.address, log_to_driver=False)\n"
+        f"_check_nodes_see(Store.create({str(tmp_path / 'there')!r}))\n"
+        "try:\n"
+        f"    _check_nodes_see(Store({str(tmp_path / 'nowhere')!r}))\n"
+        "except ValueError as error:\n"
+        "    print(error)\n"
+        "ray.shutdown()\n"
+        "cluster.shutdown()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "nowhere is not seen by" in done.stdout
