@@ -199,7 +199,7 @@ def _started_here() -> str | None:
 
     Ray's own search would also join the private Ray of another run, which goes away when that run ends.
     """
-    address: str | None = services.canonicalize_bootstrap_address("auto")
+    address: str | None = services.canonicalize_bootstrap_address(None)
     if address is None or "RAY_ADDRESS" in os.environ:
         return address
     try:
