@@ -59,13 +59,14 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         self.cleanup()
         pack = Pack(tuple(Member.from_dict(settings) for settings in self._packs[new_config["pack"]]))
         store = Store.open(self._uri)
-        missing = _missing(pack, store)
+        device = find_device(self._resources.gpus)
+        missing = _missing(pack, store) if len(units_of(pack, device)) > 1 else pack  # one unit was left whole
         self._events, self._last = None, PackProgress(len(pack.members), 0, 1.0)
         if missing.members:
             self._events = run_pack(
                 missing,
                 store,
-                device=find_device(self._resources.gpus),
+                device=device,
                 checkpoint_seconds=self._resources.checkpoint_seconds,
             )
         return True
@@ -95,9 +96,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
 
 
 def _missing(pack: Pack, store: Store) -> Pack:
-    """The members that an earlier attempt at this trial left. A pack of one unit is asked nothing: it left all."""
-    if len(units_of(pack)) == 1:
-        return pack
+    """The members that an earlier attempt at this trial left."""
     stored = store.outcomes()
     return Pack(tuple(member for member in pack.members if stored.get(member.member_id) in (None, "failed")))
 

@@ -48,7 +48,7 @@ def run_pack(pack: Pack, store: Store, *, device: torch.device, checkpoint_secon
     When the generator is closed early, a checkpoint of the unit in work is kept.
     """
     done = not_ok = 0
-    for unit in units_of(pack):
+    for unit in units_of(pack, device):
         with closing(_run_unit(unit, store, device=device, checkpoint_seconds=checkpoint_seconds)) as events:
             for event in events:
                 within = 0.0

@@ -24,12 +24,12 @@ STUDY = Study(
                 "architecture": ["mlp"],
                 "width": [128],
                 "depth": [1, 3],
-                "beta": [0.01, 0.1, 0.3, 1, 3],
+                "beta": [0.01, 0.1, 1, 3],
                 "seed": range(3),
             },
         )
     ],
-    recipe=Recipe(steps=3_200, batch_size=32, learning_rate=2e-3),
+    recipe=Recipe(steps=4_000, batch_size=32, learning_rate=1.5e-3),
     evaluation=Evaluation(trajectory_points=16, trajectory_images=500, final_images=10_000),
     resources=Resources(cpus=1),
 )

@@ -91,7 +91,7 @@ class _Reshape(nn.Module):
         self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.view(-1, *self.shape).contiguous(memory_format=torch.channels_last)
+        return x.view(-1, *self.shape)
 
 
 _NETWORKS = {"mlp": _mlp, "cnn": _cnn}

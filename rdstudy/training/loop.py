@@ -1,7 +1,7 @@
 """The training loop: train to the next point of the trajectory, measure, and so on to the end; checkpoints by time.
 
-A unit is what a device trains at the same time: one member on the sequential path. It is the piece that finishes, is
-stored and is resumed as a whole.
+A unit is what a device trains at the same time: a pack on a GPU, one member on a CPU. It is the piece that finishes,
+is stored and is resumed as a whole.
 """
 
 import io
@@ -20,6 +20,7 @@ from rdstudy.study import Member
 from rdstudy.training.learner import Learner, Measured
 from rdstudy.training.process import prepare_process
 from rdstudy.training.sequential import SequentialLearner
+from rdstudy.training.stacked import StackedLearner
 from rdstudy.training.subsets import SUBSETS, Sample, Subsets
 
 logger = logging.getLogger(__name__)
@@ -66,9 +67,9 @@ class _Course:
     trajectory: list[tuple[int, str, Measured]] = field(default_factory=list)
 
 
-def units_of(pack: Pack) -> tuple[Pack, ...]:
-    """The units in which a pack is trained: on the sequential path, its members one by one."""
-    return tuple(Pack((member,)) for member in pack.members)
+def units_of(pack: Pack, device: torch.device) -> tuple[Pack, ...]:
+    """The units in which a pack is trained: all of it at once on a GPU, its members one by one on a CPU."""
+    return (pack,) if device.type == "cuda" else tuple(Pack((member,)) for member in pack.members)
 
 
 def trajectory_steps(steps: int, points: int) -> tuple[int, ...]:
@@ -109,8 +110,9 @@ def train_unit(
 
 
 def _make_learner(unit: Pack, subsets: Subsets, device: torch.device) -> Learner:
-    (member,) = unit.members
-    return SequentialLearner(member, subsets.train, image_shape=subsets.image_shape, device=device)
+    if len(unit.members) > 1:
+        return StackedLearner(unit.members, subsets.train, image_shape=subsets.image_shape, device=device)
+    return SequentialLearner(unit.members[0], subsets.train, image_shape=subsets.image_shape, device=device)
 
 
 def _advance(learner: Learner, course: _Course, subsets: Subsets, points: tuple[int, ...]) -> Iterator[None]:
@@ -167,7 +169,9 @@ def _finish(learner: Learner, course: _Course, subsets: Subsets) -> Finished:
             sample = subsets.trajectory[subset]
             where = {"member_id": member.member_id, "subset": subset, "step": step}
             images = {"images": len(sample), "distortion_floor": sample.floor}
-            trajectories.append(where | images | _values(measured, at))
+            values = _values(measured, at)
+            if np.isfinite(list(values.values())).all():
+                trajectories.append(where | images | values)
     return Finished(members, trajectories)
 
 

@@ -55,7 +55,7 @@ class SequentialLearner:
             batches = self._batches.batches(first_step, len(noise))
             for step, (index, step_noise) in enumerate(zip(batches, noise, strict=True), first_step):
                 x = to_unit(self._train[index])
-                code = accumulate_gradients(self.vae, x, step_noise, beta=self._member.beta)
+                code = accumulate_gradients(self.vae.encoder, self.vae.decoder, x, step_noise, beta=self._member.beta)
                 if not torch.isfinite(code).all():
                     self._nonfinite_step = step
                     return
@@ -71,7 +71,7 @@ class SequentialLearner:
         for number, pixels in enumerate(blocks):
             x = to_unit(pixels.to(self._device))
             noise = seeded_noise((len(x), self._member.latent_dim), generator, self._member.seed, purpose, number)
-            values = measure(self.vae, x, noise)
+            values = measure(self.vae.encoder, self.vae.decoder, x, noise)
             distortion += values.distortion.double().sum().item()
             rate += values.rate.double().sum().item()
             images += len(x)

@@ -22,7 +22,7 @@ def _setting(architecture: str) -> tuple[VAE, torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("beta", [0.0, 0.3, 5.0])
 def test_gradients_are_those_of_the_mean_of_distortion_plus_beta_rate(architecture, beta):
     vae, x, noise = _setting(architecture)
-    accumulate_gradients(vae, x, noise, beta=beta)
+    accumulate_gradients(vae.encoder, vae.decoder, x, noise, beta=beta)
     actual = [parameter.grad for parameter in vae.parameters()]
     posterior = Posterior.from_code(vae.encoder(x))
     logits = vae.decoder(posterior.sample(noise))
@@ -33,8 +33,8 @@ def test_gradients_are_those_of_the_mean_of_distortion_plus_beta_rate(architectu
 
 def test_measure_gives_distortion_and_rate_of_each_image():
     vae, x, noise = _setting("mlp")
-    values = measure(vae, x, noise)
+    values = measure(vae.encoder, vae.decoder, x, noise)
     assert values.distortion.shape == values.rate.shape == (BATCH,)
-    one = measure(vae, x[3:4], noise[3:4])
+    one = measure(vae.encoder, vae.decoder, x[3:4], noise[3:4])
     torch.testing.assert_close(values.distortion[3:4], one.distortion)
     torch.testing.assert_close(values.rate[3:4], one.rate)

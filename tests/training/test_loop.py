@@ -9,7 +9,7 @@ import torch
 
 from rdstudy.packs import Pack
 from rdstudy.study import Evaluation, Recipe
-from rdstudy.training import Finished, Progress, train_unit, units_of
+from rdstudy.training import Finished, Progress, train_unit
 from rdstudy.training.loop import trajectory_steps
 from rdstudy.training.sequential import SequentialLearner
 from tests.training.conftest import MEMBER, Slot
@@ -160,11 +160,6 @@ def test_a_member_that_explodes_is_a_row_with_its_step_and_no_number(train):
         assert 0 < row["nonfinite_step"] < 157
         assert str(row["nonfinite_step"]) in row["reason"]
         assert "distortion" not in row
-
-
-def test_units_of_a_pack_are_its_members():
-    members = tuple(MEMBER.from_dict({**MEMBER.to_dict(), "beta": beta}) for beta in (0.1, 0.2, 0.3))
-    assert [unit.members for unit in units_of(Pack(members))] == [(member,) for member in members]
 
 
 @pytest.mark.parametrize(("steps", "points"), [(1, 1), (1, 9), (7, 40), (257_000, 40), (100, 1)])

@@ -1,0 +1,204 @@
+"""One meaning: the stacked path computes what the sequential path computes, member by member, in float64.
+
+Sizes are distinct primes, so that a broadcast along the wrong axis cannot go unnoticed.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from rdstudy.packs import Pack
+from rdstudy.splits import Split
+from rdstudy.study import Evaluation, Member, Recipe
+from rdstudy.training import Finished, Subsets, make_subsets, train_unit, units_of
+from rdstudy.training.sequential import SequentialLearner
+from rdstudy.training.stacked import StackedLearner
+from tests.training.conftest import IMAGES, MEMBER, TRAIN, Slot, toy_dataset
+
+CPU = torch.device("cpu")
+STEPS = 71  # crosses a chunk of noise and many epochs
+
+# Seven members of three seeds in no particular order: a pack that lost some of its members to an earlier run.
+PAIRS = ((0.7, 3), (0.0, 2), (3.0, 3), (0.1, 5), (0.01, 2), (1.0, 3), (0.3, 5))
+
+
+@pytest.fixture(autouse=True)
+def _float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def images() -> Subsets:
+    split = Split(np.arange(TRAIN), np.arange(TRAIN, IMAGES))
+    return make_subsets(toy_dataset(), split, MEMBER.evaluation, study_seed=0)
+
+
+def members_of(architecture: str, depth: int) -> tuple[Member, ...]:
+    base = dataclasses.replace(MEMBER, architecture=architecture, depth=depth, width=11 if architecture == "mlp" else 3)
+    return tuple(dataclasses.replace(base, beta=beta, seed=seed) for beta, seed in PAIRS)
+
+
+def sequential(member: Member, images: Subsets) -> SequentialLearner:
+    return SequentialLearner(member, images.train, image_shape=images.image_shape, device=CPU)
+
+
+def stacked(members: tuple[Member, ...], images: Subsets) -> StackedLearner:
+    return StackedLearner(members, images.train, image_shape=images.image_shape, device=CPU)
+
+
+def _nothing(*_: object) -> None:
+    """What an optimizer that takes no step does."""
+
+
+@pytest.mark.parametrize(("architecture", "depth"), [("mlp", 1), ("mlp", 3), ("cnn", 1), ("cnn", 2)])
+def test_parameters_and_measures_equal_those_of_members_one_by_one(images, architecture, depth):
+    members = members_of(architecture, depth)
+    together = stacked(members, images)
+    together.advance(0, STEPS)
+    measured = together.measure(images.final["test"].blocks(), purpose="final test")
+    for at, member in enumerate(members):
+        alone = sequential(member, images)
+        alone.advance(0, STEPS)
+        for name, parameter in alone.vae.named_parameters():
+            torch.testing.assert_close(together.parameters[name][at], parameter, rtol=1e-9, atol=1e-11)
+        values = alone.measure(images.final["test"].blocks(), purpose="final test")
+        np.testing.assert_allclose(measured.distortion[at], values.distortion[0], rtol=1e-9)
+        np.testing.assert_allclose(measured.rate[at], values.rate[0], rtol=1e-9)
+        assert together.parameter_count == alone.parameter_count
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+def test_gradients_equal_those_of_members_one_by_one(images, architecture, monkeypatch):
+    """Adam forgets the scale of a gradient; gradients themselves do not."""
+    members = members_of(architecture, 2)
+    monkeypatch.setattr(torch.optim.Adam, "step", _nothing)
+    monkeypatch.setattr(torch.optim.Adam, "zero_grad", _nothing)
+    together = stacked(members, images)
+    together.advance(0, 1)
+    for at, member in enumerate(members):
+        alone = sequential(member, images)
+        alone.advance(0, 1)
+        for name, parameter in alone.vae.named_parameters():
+            gradient = together.parameters[name].grad
+            assert gradient is not None
+            torch.testing.assert_close(gradient[at], parameter.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_members_differ_and_so_the_equality_above_means_something(images):
+    together = stacked(members_of("mlp", 1), images)
+    together.advance(0, STEPS)
+    weights = together.parameters["encoder.0.weight"]
+    for one in range(len(PAIRS)):
+        for other in range(one):
+            assert not torch.allclose(weights[one], weights[other], rtol=1e-6)
+
+
+def test_a_members_numbers_do_not_depend_on_its_neighbours(images):
+    members = members_of("mlp", 2)
+    together, few = stacked(members, images), stacked(members[2:5], images)
+    together.advance(0, STEPS)
+    few.advance(0, STEPS)
+    for name, parameter in few.parameters.items():
+        torch.testing.assert_close(together.parameters[name][2:5], parameter, rtol=1e-9, atol=1e-11)
+
+
+def test_steps_may_be_taken_in_any_slices(images):
+    members = members_of("mlp", 1)
+    whole, sliced = stacked(members, images), stacked(members, images)
+    whole.advance(0, STEPS)
+    for first, steps in ((0, 13), (13, 1), (14, 53), (67, 4)):
+        sliced.advance(first, steps)
+    for name, parameter in whole.parameters.items():
+        assert torch.equal(sliced.parameters[name], parameter)
+
+
+def test_one_member_going_to_nan_is_noted_with_its_step_and_leaves_the_others_untouched(images):
+    members = members_of("mlp", 2)
+    sick, well = stacked(members, images), stacked(members, images)
+    for learner in (sick, well):
+        learner.advance(0, 29)
+    with torch.no_grad():
+        sick.parameters["decoder.0.weight"][3] = torch.nan
+    for learner in (sick, well):
+        learner.advance(29, STEPS - 29)
+    assert well.nonfinite_steps == (None,) * 7
+    assert sick.nonfinite_steps == (None, None, None, 30, None, None, None)
+    others = [at for at in range(7) if at != 3]
+    for name, parameter in well.parameters.items():
+        assert torch.equal(sick.parameters[name][others], parameter[others])
+        assert not torch.isfinite(sick.parameters[name][3]).all()
+
+
+def finish(unit: Pack, images: Subsets, slot: Slot, stop_after: int | None = None) -> Finished | None:
+    events = train_unit(unit, images, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    for number, event in enumerate(events):
+        if isinstance(event, Finished):
+            return event
+        if number == stop_after:
+            events.close()
+            return None
+    raise AssertionError("a unit ends with Finished")
+
+
+def numbers(finished: Finished | None) -> list[tuple[str, float, float]]:
+    assert finished is not None
+    rows = sorted(
+        finished.members + finished.trajectories, key=lambda row: (row["member_id"], row["subset"], row.get("step", 0))
+    )
+    return [(row["member_id"], row["distortion"], row["rate"]) for row in rows]
+
+
+def test_rows_of_a_pack_are_those_of_its_members(images):
+    pack = Pack(members_of("mlp", 2))
+    together = numbers(finish(pack, images, Slot()))
+    alone = [row for unit in units_of(pack, CPU) for row in numbers(finish(unit, images, Slot()))]
+    assert [row[0] for row in together] == [row[0] for row in sorted(alone, key=lambda row: row[0])]
+    for one, other in zip(together, sorted(alone, key=lambda row: row[0]), strict=True):
+        np.testing.assert_allclose(one[1:], other[1:], rtol=1e-8)
+
+
+@pytest.mark.parametrize("stop_after", [0, 2, 4])
+def test_a_resumed_pack_equals_an_uninterrupted_one(images, stop_after):
+    pack = Pack(members_of("mlp", 1))
+    slot = Slot()
+    assert finish(pack, images, slot, stop_after) is None
+    assert slot.body is not None
+    assert numbers(finish(pack, images, slot)) == numbers(finish(pack, images, Slot()))
+
+
+def test_a_pack_in_which_one_member_explodes_keeps_the_rows_of_the_others(images, monkeypatch):
+    members = members_of("mlp", 1)
+    step = StackedLearner._step
+
+    def poisoned(self: StackedLearner, number: int, index: torch.Tensor, noise: torch.Tensor) -> None:
+        if number == 31:
+            with torch.no_grad():
+                self.parameters["encoder.0.bias"][2] = torch.inf
+        step(self, number, index, noise)
+
+    monkeypatch.setattr(StackedLearner, "_step", poisoned)
+    short = tuple(
+        dataclasses.replace(member, recipe=Recipe(steps=STEPS, batch_size=5), evaluation=Evaluation(5, 13))
+        for member in members
+    )
+    finished = finish(Pack(short), images, Slot())
+    assert finished is not None
+    outcomes = {(row["beta"], row["seed"]): row["outcome"] for row in finished.members}
+    assert outcomes == {pair: "nonfinite" if pair == PAIRS[2] else "ok" for pair in PAIRS}
+    bad = [row for row in finished.members if row["outcome"] == "nonfinite"]
+    assert {row["nonfinite_step"] for row in bad} == {31}
+    assert all("distortion" not in row for row in bad)
+    assert all(np.isfinite(row["distortion"]) for row in finished.trajectories)
+    last = [row["step"] for row in finished.trajectories if row["member_id"] == short[2].member_id]
+    assert max(last) <= 31
+
+
+def test_a_gpu_trains_a_pack_at_once_and_a_cpu_its_members_one_by_one():
+    pack = Pack(members_of("mlp", 1))
+    assert units_of(pack, torch.device("cuda")) == (pack,)
+    assert [unit.members for unit in units_of(pack, CPU)] == [(member,) for member in pack.members]
