@@ -54,7 +54,7 @@ class SequentialLearner:
             noise = self._noise.chunk(first_step)[: end - first_step]
             batches = self._batches.batches(first_step, len(noise))
             for step, (index, step_noise) in enumerate(zip(batches, noise, strict=True), first_step):
-                x = to_unit(self._train[index])
+                x = to_unit(self._train.index_select(0, index))  # copies rows; [index] goes byte by byte
                 code = accumulate_gradients(self.vae.encoder, self.vae.decoder, x, step_noise, beta=self._member.beta)
                 if not torch.isfinite(code).all():
                     self._nonfinite_step = step

@@ -73,7 +73,7 @@ def gather(images: NDArray[np.uint8], index: NDArray[np.int64]) -> Tensor:
 
 def to_unit(pixels: Tensor) -> Tensor:
     """Pixels as they enter a model: x / 255 in [0, 1], in PyTorch's default type."""
-    return pixels.to(torch.get_default_dtype()).div_(255.0)
+    return torch.div(pixels, 255.0)  # uint8 to the default type in one pass
 
 
 def _sample(
