@@ -1,10 +1,11 @@
-"""A lane: one process in which one contender trains one model, one measurement at a time, when it is told to.
+"""A lane: one process in which one contender trains its models, one measurement at a time, when it is told to.
 
 The process is alive and warm between measurements, and waits without using a core: that is what lets contenders be
 measured in turn. A line to its standard input asks for a measurement, a line from its standard output answers.
 Run as `python -m benchmarks.lanes MODULE TASK`, this is the process itself.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -57,7 +58,8 @@ class Lane:
     def __exit__(self, *_: object) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
         self._process.wait()
         self._errors.close()
 
@@ -68,8 +70,9 @@ class Lane:
     def start(self) -> None:
         """Ask for a measurement."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended: `finish` says why
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
 
     def finish(self) -> Timing:
         """Wait for the measurement that was asked for."""

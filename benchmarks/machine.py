@@ -19,6 +19,7 @@ class Machine:
     numpy_version: str
     torch_version: str
     code_version: str
+    gpu: str | None = None  # its name and PyTorch's CUDA, where it was used
 
 
 def usable_cores() -> int:
@@ -26,7 +27,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def describe_machine() -> Machine:
+def describe_machine(*, gpu: str | None = None) -> Machine:
     return Machine(
         cpu=cpu_name(),
         cores=usable_cores(),
@@ -35,13 +36,15 @@ def describe_machine() -> Machine:
         numpy_version=importlib.metadata.version("numpy"),
         torch_version=importlib.metadata.version("torch"),
         code_version=code_version(),
+        gpu=gpu,
     )
 
 
 def machine_line(machine: Machine) -> str:
     """The facts in one line."""
+    gpu = f"{machine.gpu}; " if machine.gpu else ""
     return (
-        f"{machine.cpu}, {machine.cores} cores, load {machine.load:.1f} at the start; "
+        f"{gpu}{machine.cpu}, {machine.cores} cores, load {machine.load:.1f} at the start; "
         f"Python {machine.python_version}, NumPy {machine.numpy_version}, PyTorch {machine.torch_version}, "
         f"rdstudy {machine.code_version}"
     )

@@ -1,4 +1,6 @@
-"""The paper's networks as anybody would write them, for the contenders that are not this project. Knows torch alone.
+"""The paper's networks and loss as anybody would write them, for the contenders that are not this project.
+
+Knows torch alone.
 
 An encoder maps images `[batch, channel, row, column]` to `[batch, 2 latent]`, a decoder `[batch, latent]` to
 `[batch, pixel]` logits.
@@ -6,7 +8,9 @@ An encoder maps images `[batch, channel, row, column]` to `[batch, 2 latent]`, a
 
 import itertools
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.sizes import KERNEL, PADDING, STRIDE, Size
 
@@ -30,6 +34,16 @@ def decoder(size: Size) -> nn.Sequential:
         modules += [nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, KERNEL, STRIDE, PADDING)]
     start = nn.Linear(size.latent_dim, size.inner)
     return nn.Sequential(start, nn.Unflatten(1, size.inner_shape), *modules, nn.Flatten())
+
+
+def loss(encoder: nn.Module, decoder: nn.Module, x: Tensor, noise: Tensor, *, beta: float) -> Tensor:
+    """D + β R (paper, equation 1), averaged over the batch `x`, with one z an image from `noise` `[batch, latent]`."""
+    mean, log_var = encoder(x).chunk(2, dim=1)
+    z = mean + torch.exp(0.5 * log_var) * noise
+    distortion = binary_cross_entropy_with_logits(decoder(z), x.flatten(1), reduction="sum")
+    rate = -0.5 * (1 + log_var - mean.square() - log_var.exp()).sum()
+    per_image: Tensor = (distortion + beta * rate) / len(x)
+    return per_image
 
 
 def _hidden(size: Size) -> list[int]:

@@ -1,20 +1,21 @@
 """Contenders measured in turn, repeat after repeat, and their times made into rows. Knows no table and no option.
 
 A repeat measures every contender once, beginning with another one each time. With several processes, all those of a
-contender train at the same time and the slowest one counts.
+contender train at the same time and the slowest one counts. A contender that fails is a reason, and the race goes on.
 """
 
 import contextlib
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.contenders import PEAK, Contender, Task
+from benchmarks.bounds import Bound, bound
+from benchmarks.contenders import COPY, PEAK, Contender, Task
 from benchmarks.lanes import Lane
-from benchmarks.sizes import PEAK_OPERATIONS, Size, step_operations
+from benchmarks.sizes import Size
 
-_PEAK_STEPS = 3
+_BOUND_STEPS = {"cpu": 3, "cuda": 10}
 
 
 @dataclass(frozen=True)
@@ -22,69 +23,156 @@ class Course:
     """What all contenders do."""
 
     size: Size
-    processes: int  # of each contender, at the same time
+    processes: int  # of each contender, at the same time, on a CPU each with a core of its own
     threads: int  # of each process
     steps: int  # of a measurement
     repeats: int
     images: str  # path of a NumPy file, see `Task`
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contender as it takes part."""
+
+    contender: Contender
+    python: str  # the interpreter that can import it
+    members: int = 1  # of a pack
+    shares: tuple[int, ...] = (1,)  # numbers of processes that share the device, all measured: the best counts
+
+    @property
+    def name(self) -> str:
+        """`eager`, or `stacked ×12` for a pack."""
+        return f"{self.contender.name} ×{self.members}" if self.contender.stacks else self.contender.name
 
 
 @dataclass(frozen=True)
 class Times:
     """A contender's measurements."""
 
-    seconds: tuple[float, ...]  # [repeat], of one step of one model in one process
+    seconds: tuple[float, ...]  # [repeat], wall time over the steps that models took in it: a pack's members share it
     busy: float  # processor time over wall time, per thread: less than 1 where others had the cores
+    models: int = 1  # that one step trains
+    share: int = 1  # processes that shared the device
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a race gave, by names of entries."""
+
+    times: dict[str, Times]
+    failures: dict[str, str]  # name -> the last line that it said
 
 
 @dataclass(frozen=True)
 class Row:
     """A contender's line of the table. Ratios are medians of the ratios within a repeat, the others medians."""
 
+    device: str
     size: str
     processes: int
     threads: int
     contender: str
-    time_over_products: float | None  # the bound is 1
+    models: int  # that one step trains
+    time_over_products: float | None  # on a CPU the bound is 1
     speed_over_eager: float | None
+    speed_over_processes: float | None
     speed_over_pythae: float | None
-    milliseconds_per_step: float  # of one model in one process
+    fraction_of_bound: float
+    milliseconds_per_step: float  # of one model in one process; of a pack, its step over its members
     model_steps_per_second: float  # of all processes together
-    fraction_of_peak: float | None  # products alone: their operations a second, over those of a large square product
     busy: float
 
 
-def run_race(course: Course, contenders: Mapping[Contender, str]) -> dict[str, Times]:
-    """Measure contenders, given with their interpreters, and the machine's peak."""
-    everyone = {**contenders, PEAK: sys.executable}
+def run_race(course: Course, entries: Sequence[Entry]) -> Outcome:
+    """Measure contenders, and what the device can do."""
+    limits = (PEAK,) if course.device == "cpu" else (PEAK, COPY)
+    everyone = [*entries, *(Entry(limit, sys.executable) for limit in limits)]
+    failures: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
-        teams = {
-            contender: [
-                stack.enter_context(Lane(contender, _task(course, contender), python=python))
-                for _ in range(course.processes)
-            ]
-            for contender, python in everyone.items()
-        }
-        ready = {contender: [lane.wait_ready() for lane in team] for contender, team in teams.items()}
-        for contender, team in teams.items():
-            _measure(team, _task(course, contender))  # the first time is a warm-up
-        measured: dict[Contender, list[tuple[float, float]]] = {contender: [] for contender in teams}
-        order = list(teams)
+        teams = _ready_teams(course, everyone, stack, failures)
+        order = [(entry, share) for entry in teams for share in entry.shares]
+        measured: dict[tuple[Entry, int], list[tuple[float, float]]] = {pair: [] for pair in order}
         for repeat in range(course.repeats):
             at = repeat % len(order)
-            for contender in order[at:] + order[:at]:
-                measured[contender].append(_measure(teams[contender], _task(course, contender)))
-    return {contender.name: _times(values, ready[contender][0].models) for contender, values in measured.items()}
+            for entry, share in order[at:] + order[:at]:
+                if entry.name in failures:
+                    continue
+                with _failing(entry, failures):
+                    team = teams[entry].lanes[: course.processes * share]
+                    measured[entry, share].append(_measure(team, _task(course, entry)))
+        models = {entry: team.models for entry, team in teams.items()}
+    times = {
+        entry.name: min(
+            (_times(measured[entry, share], models[entry], share) for share in entry.shares),
+            key=lambda times: statistics.median(times.seconds),
+        )
+        for entry in teams
+        if entry.name not in failures
+    }
+    return Outcome(times, failures)
+
+
+def bounds_of(course: Course, times: Mapping[str, Times]) -> list[Bound]:
+    """The bound in each repeat."""
+    peak = times[PEAK.name].seconds
+    copy: Sequence[float | None] = times[COPY.name].seconds if COPY.name in times else [None] * len(peak)
+    return [
+        bound(course.size, course.device, peak_seconds=peak_seconds, copy_seconds=copy_seconds)
+        for peak_seconds, copy_seconds in zip(peak, copy, strict=True)
+    ]
 
 
 def rows_of(course: Course, times: Mapping[str, Times]) -> list[Row]:
-    """The lines of the table, the machine's peak left out."""
-    return [_row(course, times, name) for name in times if name != PEAK.name]
+    """The lines of the table, what the device can do left out."""
+    return [_row(course, times, name) for name in times if name not in (PEAK.name, COPY.name)]
 
 
-def _task(course: Course, contender: Contender) -> Task:
-    steps = _PEAK_STEPS if contender == PEAK else course.steps
-    return Task(course.size, threads=course.threads, steps=steps, images=course.images)
+@dataclass(frozen=True)
+class _Team:
+    lanes: list[Lane]
+    models: int
+
+
+def _ready_teams(
+    course: Course, entries: Sequence[Entry], stack: contextlib.ExitStack, failures: dict[str, str]
+) -> dict[Entry, _Team]:
+    """Processes of all entries that could build their trainers and warm up."""
+    lanes = {
+        entry: [
+            stack.enter_context(Lane(entry.contender, _task(course, entry), python=entry.python))
+            for _ in range(course.processes * max(entry.shares))
+        ]
+        for entry in entries
+    }
+    models: dict[Entry, int] = {}
+    for entry in entries:
+        with _failing(entry, failures):
+            ready = [lane.wait_ready() for lane in lanes[entry]]
+            models[entry] = ready[0].models
+    teams = {}
+    for entry, count in models.items():
+        with _failing(entry, failures):
+            _measure(lanes[entry], _task(course, entry))  # the first time is a warm-up
+            teams[entry] = _Team(lanes[entry], count)
+    return teams
+
+
+@contextlib.contextmanager
+def _failing(entry: Entry, failures: dict[str, str]) -> Iterator[None]:
+    """Note why a contender failed; without the device's limits there is no race."""
+    try:
+        yield
+    except RuntimeError as error:
+        if entry.contender in (PEAK, COPY):
+            raise
+        lines = str(error).strip().splitlines()
+        failures.setdefault(entry.name, next((line for line in reversed(lines) if "Error" in line), lines[-1]))
+
+
+def _task(course: Course, entry: Entry) -> Task:
+    steps = _BOUND_STEPS[course.device] if entry.contender in (PEAK, COPY) else course.steps
+    return Task(course.size, course.threads, steps, course.images, course.device, entry.members)
 
 
 def _measure(team: Sequence[Lane], task: Task) -> tuple[float, float]:
@@ -96,33 +184,40 @@ def _measure(team: Sequence[Lane], task: Task) -> tuple[float, float]:
     return max(timing.wall_seconds for timing in timings) / task.steps, busy / task.threads
 
 
-def _times(measured: Sequence[tuple[float, float]], models: int) -> Times:
+def _times(measured: Sequence[tuple[float, float]], models: int, share: int) -> Times:
     return Times(
-        seconds=tuple(seconds / models for seconds, _ in measured), busy=statistics.median(busy for _, busy in measured)
+        seconds=tuple(seconds / models / share for seconds, _ in measured),
+        busy=statistics.median(busy for _, busy in measured),
+        models=models,
+        share=share,
     )
 
 
 def _row(course: Course, times: Mapping[str, Times], name: str) -> Row:
-    seconds = statistics.median(times[name].seconds)
-    fraction = None
-    if name == "products":
-        operations = step_operations(course.size) / PEAK_OPERATIONS
-        fraction = operations * _ratio(times, PEAK.name, name)
+    own = times[name]
+    seconds = statistics.median(own.seconds)
+    cores = own.share if course.device == "cpu" else 1  # each process has its core to itself, a GPU is shared
+    pairs = zip(bounds_of(course, times), own.seconds, strict=True)
     return Row(
+        device=course.device,
         size=course.size.name,
-        processes=course.processes,
+        processes=course.processes * own.share,
         threads=course.threads,
         contender=name,
-        time_over_products=_ratio(times, name, "products") if "products" in times else None,
-        speed_over_eager=_ratio(times, "eager", name) if "eager" in times else None,
-        speed_over_pythae=_ratio(times, "pythae", name) if "pythae" in times else None,
-        milliseconds_per_step=1e3 * seconds,
+        models=own.models,
+        time_over_products=_ratio(times, name, "products", cores),
+        speed_over_eager=_ratio(times, "eager", name),
+        speed_over_processes=_ratio(times, "processes", name),
+        speed_over_pythae=_ratio(times, "pythae", name),
+        fraction_of_bound=statistics.median(limit.seconds / one for limit, one in pairs) / cores,
+        milliseconds_per_step=1e3 * seconds * own.share,
         model_steps_per_second=course.processes / seconds,
-        fraction_of_peak=fraction,
-        busy=times[name].busy,
+        busy=own.busy,
     )
 
 
-def _ratio(times: Mapping[str, Times], above: str, below: str) -> float:
+def _ratio(times: Mapping[str, Times], above: str, below: str, factor: int = 1) -> float | None:
+    if above not in times or below not in times:
+        return None
     pairs = zip(times[above].seconds, times[below].seconds, strict=True)
-    return statistics.median(numerator / denominator for numerator, denominator in pairs)
+    return factor * statistics.median(numerator / denominator for numerator, denominator in pairs)

@@ -9,11 +9,6 @@ from dataclasses import dataclass
 
 KERNEL, STRIDE, PADDING = 4, 2, 1  # of every convolution (paper, 4.3)
 
-PEAK_SIDE = 2048
-"""Rows and columns of the square matrices whose product shows the machine's peak."""
-PEAK_OPERATIONS = 2 * PEAK_SIDE**3
-"""Operations of that product."""
-
 
 @dataclass(frozen=True)
 class Size:

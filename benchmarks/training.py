@@ -1,26 +1,40 @@
 """Training steps per second, against the bound and against others, side by side in one run.
 
-    python -m benchmarks.training [--sizes NAME ...] [--contenders NAME ...] [--steps K] [--repeats K]
-                                  [--threads T] [--processes N] [--pythae PYTHON] [--json FILE]
+    python -m benchmarks.training [--device cpu|cuda] [--sizes NAME ...] [--contenders NAME ...] [--packs P ...]
+                                  [--steps K] [--repeats K] [--threads T] [--processes N] [--pythae PYTHON]
+                                  [--json FILE]
 
-Each contender trains in processes of its own, see `benchmarks.race`. Numbers of single runs on a shared machine say
-little; ratios say more, and `busy` says whether the machine was shared.
+Without options it does all that the device can: see NOTES.md. Each contender trains in processes of its own, see
+`benchmarks.race`. Numbers of single runs on a shared machine say little; ratios say more, and `busy` says whether the
+machine was shared.
 """
 
 import argparse
 import dataclasses
 import json
+import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders import CONTENDERS, Contender, how_to_install, interpreter
-from benchmarks.machine import Machine, describe_machine, machine_line
-from benchmarks.race import Course, Row, rows_of, run_race
+from benchmarks.bounds import COPY_BYTES, peak_operations
+from benchmarks.contenders import (
+    CONTENDERS,
+    COPY,
+    DEVICES,
+    PEAK,
+    THIS_PROJECT,
+    default_contenders,
+    interpreter,
+    obstacle,
+)
+from benchmarks.machine import Machine, describe_machine, machine_line, usable_cores
+from benchmarks.race import Course, Entry, Row, Times, bounds_of, rows_of, run_race
 from benchmarks.sizes import SIZES
 from benchmarks.tables import number, text_table
 from rdstudy.datasets import tetrominoes
@@ -28,43 +42,74 @@ from rdstudy.datasets import tetrominoes
 PAPER_MEMBERS, PAPER_STEPS = 6_240, 257_000
 """The paper's study: models, and training steps of each."""
 
+SHARES = (1, 2, 4, 8)
+"""Numbers of processes that share the device, of which the best counts; on a CPU no more than it has cores."""
+MOST_PACKED = 60
+_PACKS = {"cpu": [1], "cuda": [1, 12, MOST_PACKED]}
+_STEPS = {"cpu": 40, "cuda": 192}
+
 _HEAD = (
     "network",
-    "processes",
     "contender",
-    "time / products",
+    "processes",
     "speed / eager",
+    "speed / processes",
     "speed / pythae",
-    "ms a step",
+    "time / products",
+    "of bound",
     "models × steps / s",
-    "of peak",
+    "ms a step",
     "busy",
 )
 _LEGEND = """\
-time / products: time of a step over that of its own matrix products or convolutions alone; no CPU path gets below 1
-speed / ...: models × steps per second over those of the plain PyTorch loop and of pythae's trainer
-of peak: operations per second of the products over those of a large square product in the same run
-busy: processor time over wall time, per thread; less than 1 where somebody else had the cores"""
+×P: a pack of P members, trained by one step; all else trains one model a process
+processes (contender): eager processes that share the device, the best of {shares} at a time
+speed / ...: models × steps per second over those of one plain PyTorch loop, of the best number of them, of pythae's
+time / products: a step over its own matrix products or convolutions alone; no path on a CPU gets below 1
+of bound: {bound}
+ms a step: of one model in one process; of a pack, its step over its members
+busy: processor time over wall time, per thread; on a CPU less than 1 where somebody else had the cores"""
+_BOUND = {
+    "cpu": "the time of a step's operations at the peak of a large float32 product in the same run over the time taken",
+    "cuda": "the least time of a step over the time taken: the larger of its operations at the peak of a large\n"
+    "  float32 product (TF32 off) and 40 bytes a parameter and member at the bandwidth of a copy, both in the same run",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the device was measured to do beside the contenders of one size, and the bound that follows."""
+
+    size: str
+    processes: int
+    peak_gigaflops: float  # of one process
+    copy_gigabytes_per_second: float | None
+    arithmetic_microseconds: float  # of a step of one model, at least
+    traffic_microseconds: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that a run found."""
+
+    machine: Machine
+    rows: Sequence[Row]
+    limits: Sequence[Limits]
+    notes: Sequence[str]  # who could not take part, and why
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
-    machine = describe_machine()
-    found, missing = _find(options.contenders, options.pythae)
-    rows: list[Row] = []
+    machine = describe_machine(gpu=_gpu_name() if options.device == "cuda" else None)
+    entries, notes = _entries(options)
+    result = Result(machine, rows=[], limits=[], notes=notes)
     with tempfile.TemporaryDirectory() as folder:
-        for size in (SIZES[name] for name in options.sizes):
-            images = str(Path(folder) / f"{size.batch_size}.npy")
-            if not Path(images).exists():
-                np.save(images, draw_images(options.steps * size.batch_size))
-            for processes in sorted({1, options.processes}):
-                course = Course(size, processes, options.threads, options.steps, options.repeats, images)
-                rows += rows_of(course, run_race(course, found))
-    print(report(rows, machine, missing, options))
-    if options.json:
-        facts = {"machine": dataclasses.asdict(machine), "steps": options.steps, "repeats": options.repeats}
-        text = json.dumps({**facts, "rows": [dataclasses.asdict(row) for row in rows]}, indent=2)
-        Path(options.json).write_text(text + "\n", encoding="utf-8")
+        for course in _courses(options, Path(folder)):
+            print(f"{course.size.name} on {course.device}, {course.processes} at a time ...", file=sys.stderr)
+            result = _with_course(result, course, entries)
+            if options.json:  # a later network that fails takes nothing away
+                _write(Path(options.json), result, options)
+    print(report(result, options))
 
 
 def draw_images(count: int) -> NDArray[np.uint8]:
@@ -76,80 +121,180 @@ def draw_images(count: int) -> NDArray[np.uint8]:
     return images
 
 
-def report(rows: Sequence[Row], machine: Machine, missing: Sequence[Contender], options: argparse.Namespace) -> str:
+def limits_of(course: Course, times: Mapping[str, Times]) -> Limits:
+    """Medians over repeats."""
+    peak, copy = times[PEAK.name], times.get(COPY.name)
+    bounds = bounds_of(course, times)
+    traffic = [bound.traffic_seconds for bound in bounds if bound.traffic_seconds is not None]
+    return Limits(
+        size=course.size.name,
+        processes=course.processes,
+        peak_gigaflops=peak_operations(course.device) / statistics.median(peak.seconds) / 1e9,
+        copy_gigabytes_per_second=COPY_BYTES / statistics.median(copy.seconds) / 1e9 if copy else None,
+        arithmetic_microseconds=1e6 * statistics.median(bound.arithmetic_seconds for bound in bounds),
+        traffic_microseconds=1e6 * statistics.median(traffic) if traffic else None,
+    )
+
+
+def report(result: Result, options: argparse.Namespace) -> str:
     """The table and all that is needed to read it."""
     cells = [
         (
             row.size,
-            str(row.processes),
             row.contender,
-            number(row.time_over_products, 2),
+            str(row.processes),
             number(row.speed_over_eager, 2),
+            number(row.speed_over_processes, 2),
             number(row.speed_over_pythae, 2),
-            number(row.milliseconds_per_step, 2),
+            number(row.time_over_products, 2),
+            number(row.fraction_of_bound, 3),
             number(row.model_steps_per_second, 1),
-            number(row.fraction_of_peak, 2),
+            number(row.milliseconds_per_step, 3),
             number(row.busy, 2),
         )
-        for row in rows
+        for row in result.rows
     ]
     settings = (
-        f"medians of {options.repeats} repeats of {options.steps} steps, each process with {options.threads} "
-        f"{'thread' if options.threads == 1 else 'threads'}"
+        f"medians of {options.repeats} repeats of {options.steps} steps on {options.device}, each process with "
+        f"{options.threads} {'thread' if options.threads == 1 else 'threads'}"
     )
-    notes = [f"{contender.name}: not installed; to install it: {how_to_install(contender)}" for contender in missing]
-    parts = [text_table(_HEAD, cells, left=3), "\n".join(notes), _LEGEND]
-    parts += [f"{settings}\n{machine_line(machine)}", projection(rows)]
+    shares = ", ".join(map(str, _shares(options)))
+    parts = [text_table(_HEAD, cells, left=2), "\n".join(result.notes)]
+    parts += [_LEGEND.format(shares=shares, bound=_BOUND[options.device]), "\n".join(map(_limits_line, result.limits))]
+    parts += [f"{settings}\n{machine_line(result.machine)}", projection(result.rows)]
     return "\n\n".join(part for part in parts if part)
 
 
 def projection(rows: Sequence[Row]) -> str:
-    """The time of the paper's study with as many processes as were measured, were all its models of one size."""
-    best: dict[str, float] = {}
+    """The time of the paper's study on the best path of this project, were all its models of one size."""
+    best: dict[str, Row] = {}
     for row in rows:
-        if row.contender == "rdstudy":
-            best[row.size] = max(row.model_steps_per_second, best.get(row.size, 0.0))
+        if row.contender.partition(" ")[0] in THIS_PROJECT:
+            best[row.size] = max(row, best.get(row.size, row), key=lambda one: one.model_steps_per_second)
     if not best:
         return ""
-    days = {size: PAPER_MEMBERS * PAPER_STEPS / rate / 86_400 for size, rate in best.items()}
-    head = f"the paper's study here, {PAPER_MEMBERS:,} models × {PAPER_STEPS:,} steps, were all of them of one size:"
-    return "\n".join([head, *(f"  {size}  {count:,.0f} days" for size, count in days.items())])
+    head = (
+        f"the paper's study here, {PAPER_MEMBERS:,} models × {PAPER_STEPS:,} steps, training alone, "
+        "were all of them of one size:"
+    )
+    return "\n".join([head, *(f"  {size}  {_long_time(row)}, by {row.contender}" for size, row in best.items())])
 
 
-def _find(names: Sequence[str], pythae: str | None) -> tuple[dict[Contender, str], list[Contender]]:
-    """The contenders with their interpreters, and those that are not installed."""
-    found, missing = {}, []
-    for name in names:
+def _long_time(row: Row) -> str:
+    hours = PAPER_MEMBERS * PAPER_STEPS / row.model_steps_per_second / 3_600
+    return f"{hours:,.1f} hours" if hours < 240 else f"{hours / 24:,.0f} days"
+
+
+def _limits_line(limits: Limits) -> str:
+    copy = traffic = ""
+    if limits.copy_gigabytes_per_second is not None and limits.traffic_microseconds is not None:
+        copy = f", copy {limits.copy_gigabytes_per_second:,.0f} GB/s"
+        traffic = f", of traffic {limits.traffic_microseconds:,.2f} µs"
+    return (
+        f"{limits.size}, {limits.processes} at a time: peak {limits.peak_gigaflops:,.1f} GFLOP/s a process{copy}; "
+        f"a step of one model takes at least {limits.arithmetic_microseconds:,.2f} µs of arithmetic{traffic}"
+    )
+
+
+def _with_course(result: Result, course: Course, entries: Sequence[Entry]) -> Result:
+    """What was found, and a race more."""
+    alone = [entry for entry in entries if course.processes == 1 or not entry.contender.shares]
+    outcome = run_race(course, alone)
+    return dataclasses.replace(
+        result,
+        rows=[*result.rows, *rows_of(course, outcome.times)],
+        limits=[*result.limits, limits_of(course, outcome.times)],
+        notes=[*result.notes, *(f"{name}, {course.size.name}: {why}" for name, why in outcome.failures.items())],
+    )
+
+
+def _courses(options: argparse.Namespace, folder: Path) -> list[Course]:
+    courses = []
+    for size in (SIZES[name] for name in options.sizes):
+        images = folder / f"{size.batch_size}.npy"
+        if not images.exists():
+            np.save(images, draw_images(options.steps * size.batch_size))
+        courses += [
+            Course(size, processes, options.threads, options.steps, options.repeats, str(images), options.device)
+            for processes in sorted({1, options.processes})
+        ]
+    return courses
+
+
+def _entries(options: argparse.Namespace) -> tuple[list[Entry], list[str]]:
+    """Who takes part, and in words who cannot."""
+    entries, notes = [], []
+    for name in options.contenders:
         contender = CONTENDERS[name]
-        python = pythae if name == "pythae" and pythae else interpreter(contender, sys.executable)
-        if python is None:
-            missing.append(contender)
+        python = options.pythae if name == "pythae" and options.pythae else interpreter(contender, sys.executable)
+        why_not = obstacle(contender, device=options.device, python=python)
+        if python is None or why_not:
+            notes.append(f"{name}: {why_not}")
+        elif contender.stacks:
+            entries += [Entry(contender, python, members=members) for members in options.packs]
         else:
-            found[contender] = python
-    return found, missing
+            entries.append(Entry(contender, python, shares=_shares(options) if contender.shares else (1,)))
+    return entries, notes
+
+
+def _shares(options: argparse.Namespace) -> tuple[int, ...]:
+    most = max(SHARES) if options.device == "cuda" else usable_cores() // options.threads
+    return tuple(share for share in SHARES if share <= max(1, most))
+
+
+def _write(path: Path, result: Result, options: argparse.Namespace) -> None:
+    settings = {"device": options.device, "steps": options.steps, "repeats": options.repeats}
+    body = {**settings, **dataclasses.asdict(result)}
+    path.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+
+
+def _default_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _gpu_name() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        sys.exit("--device is cuda, but PyTorch sees no CUDA device; allowed here: cpu")
+    return f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", choices=DEVICES, help="cuda where PyTorch sees a GPU, else cpu")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="NAME", help=", ".join(SIZES))
     parser.add_argument(
         "--contenders",
         nargs="+",
         choices=CONTENDERS,
-        default=list(CONTENDERS),
         metavar="NAME",
-        help=", ".join(CONTENDERS),
+        help=f"{', '.join(CONTENDERS)}; by default all but stacked on a CPU, and all but products on a GPU",
+    )
+    parser.add_argument(
+        "--packs",
+        nargs="+",
+        type=_whole(MOST_PACKED),
+        metavar="P",
+        help="members of a pack, for stacked and jax: 1 12 60 on a GPU, 1 on a CPU",
     )
     most_steps = 163_840 // 128
-    parser.add_argument("--steps", type=_whole(most_steps), default=40, help="steps of a measurement")
+    parser.add_argument("--steps", type=_whole(most_steps), help="of a measurement: 192 on a GPU, 40 on a CPU")
     parser.add_argument("--repeats", type=_whole(1_000), default=7, help="measurements of each contender")
     parser.add_argument("--threads", type=_whole(1_024), default=1, help="threads of each process; a study has one")
     parser.add_argument(
-        "--processes", type=_whole(1_024), default=1, help="measure this many processes at the same time too"
+        "--processes", type=_whole(1_024), default=1, help="measure this many processes of each at the same time too"
     )
     parser.add_argument("--pythae", metavar="PYTHON", help="interpreter that has pythae, .venv-pythae's by default")
     parser.add_argument("--json", metavar="FILE", help="write the rows there too")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.device = options.device or _default_device()
+    options.contenders = options.contenders or default_contenders(options.device)
+    options.packs = sorted(set(options.packs or _PACKS[options.device]))
+    options.steps = options.steps or _STEPS[options.device]
+    return options
 
 
 def _whole(most: int) -> Callable[[str], int]:

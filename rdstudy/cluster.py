@@ -6,6 +6,7 @@ through Ray: a trial that is started again, by Tune or by the same command tomor
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import re
@@ -27,7 +28,8 @@ from ray import tune
 from ray._private import ray_constants, services
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rdstudy.packs import Pack
+from rdstudy.packs import GIB, MOST_SHARES, Pack
+from rdstudy.plan import place
 from rdstudy.progress import PackProgress
 from rdstudy.results.store import Store
 from rdstudy.study import Member, Resources
@@ -47,10 +49,15 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     """One pack as a Tune trial. Its process is used again for the next pack."""
 
     def setup(
-        self, config: dict[str, Any], packs: Mapping[str, list[dict[str, Any]]], uri: str, resources: Resources
+        self,
+        config: dict[str, Any],
+        packs: Mapping[str, list[dict[str, Any]]],
+        shares: Mapping[str, float],
+        uri: str,
+        resources: Resources,
     ) -> None:
         """Start on the pack that `config` names."""
-        self._packs, self._uri, self._resources = packs, uri, resources
+        self._packs, self._shares, self._uri, self._resources = packs, shares, uri, resources
         self._events: PackEvents | None = None
         self.reset_config(config)
 
@@ -59,7 +66,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         self.cleanup()
         pack = Pack(tuple(Member.from_dict(settings) for settings in self._packs[new_config["pack"]]))
         store = Store.open(self._uri)
-        device = find_device(self._resources.gpus)
+        device = find_device(self._shares.get(new_config["pack"], 0.0))
         missing = _missing(pack, store) if len(units_of(pack, device)) > 1 else pack  # one unit was left whole
         self._events, self._last = None, PackProgress(len(pack.members), 0, 1.0)
         if missing.members:
@@ -68,6 +75,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
                 store,
                 device=device,
                 checkpoint_seconds=self._resources.checkpoint_seconds,
+                evaluation_bytes=self._resources.evaluation_memory_gib * GIB,
             )
         return True
 
@@ -126,11 +134,12 @@ def run_packs(
     """
     _check_nodes_see(store)
     settings = {pack.pack_id: [member.to_dict() for member in pack.members] for pack in packs}
-    trainable = tune.with_parameters(PackTrial, packs=settings, uri=store.location, resources=resources)
+    shares = {pack_id: placement.share for pack_id, placement in place(packs, resources).items()}
+    trainable = tune.with_parameters(PackTrial, packs=settings, shares=shares, uri=store.location, resources=resources)
     listener = _Listener(on_progress)
     with tempfile.TemporaryDirectory(prefix="rdstudy-") as folder:  # Tune's own records: nothing is read from them
         tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+            tune.with_resources(trainable, functools.partial(_request, cpus=resources.cpus, shares=shares)),
             param_space={"pack": tune.grid_search(list(settings))},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
@@ -150,6 +159,12 @@ def run_packs(
         with _quiet():
             tuner.fit()
     return listener.errors
+
+
+def _request(config: dict[str, Any], *, cpus: int, shares: Mapping[str, float]) -> tune.PlacementGroupFactory:
+    """What the trial of one pack asks of Ray; a pack without a share asks for no GPU."""
+    share = shares.get(config["pack"], 0.0)
+    return tune.PlacementGroupFactory([{"CPU": float(cpus), **({"GPU": share} if share else {})}])
 
 
 @contextlib.contextmanager
@@ -232,13 +247,15 @@ def _concurrency(resources: Resources) -> str:
     """How many trials the cluster runs at the same time."""
     there = ray.cluster_resources()
     trials = int(there.get("CPU", 0) // resources.cpus)
-    if resources.gpus:
-        trials = min(trials, round(there.get("GPU", 0) / resources.gpus))
+    by_estimate = isinstance(resources.gpus, str)  # then the most that a GPU may be shared by
+    share = 1 / MOST_SHARES if by_estimate else float(resources.gpus)
+    if share:
+        trials = min(trials, round(there.get("GPU", 0) / share))
     if trials < 1:
-        wanted = f"{resources.cpus} CPUs and {resources.gpus:g} GPUs"
+        wanted = f"{resources.cpus} CPUs and {'a share of' if by_estimate else format(share, 'g')} GPUs"
         has = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
         raise ValueError(f"resources ask for {wanted} for each trial; allowed: what this Ray has, {has}")
-    return f"{trials} at a time"
+    return f"up to {trials} at a time" if by_estimate else f"{trials} at a time"
 
 
 class _Stop(tune.Stopper):  # type: ignore[misc]

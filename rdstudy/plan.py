@@ -1,15 +1,25 @@
-"""A study held against its data sets and its results: what there is to do. Starts nothing, imports no torch."""
+"""A study held against its data sets and its results: what there is to do, and what its packs ask of a device.
 
+Starts nothing, imports no torch.
+"""
+
+import collections
+import ctypes
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from rdstudy.datasets import dataset_info
-from rdstudy.packs import GPU_PACK_SIZE, Pack, make_packs
-from rdstudy.splits import resolve_rule
-from rdstudy.study import Experiment, Member, Study
+from rdstudy.packs import GIB, GPU_PACK_SIZE, Pack, PackMemory, fits, gpu_share, make_packs, pack_memory
+from rdstudy.splits import parse_rule, resolve_rule
+from rdstudy.study import Experiment, Member, Resources, Study
+
+ASSUMED_GPU_GIB = 16.0
+"""Memory of a GPU where nobody says how much it has: that of the smallest ones that clouds rent out."""
+_MOST_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,22 @@ class PlannedExperiment:
 
 
 @dataclass(frozen=True)
+class GpuMemory:
+    """Memory of one GPU, and how it is known."""
+
+    bytes: float
+    source: str  # in words
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a pack asks of a GPU."""
+
+    memory: PackMemory
+    share: float  # of one GPU
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is wanted, what is stored, and what remains."""
 
@@ -34,6 +60,8 @@ class Plan:
     wanted: tuple[Member, ...]  # distinct members of the experiments asked for
     outcomes: Mapping[str, str]  # member id -> outcome, of all members stored
     packs: tuple[Pack, ...]  # what remains
+    gpu: GpuMemory | None  # of one GPU; None on a CPU
+    placements: Mapping[str, Placement]  # pack id -> what it asks of a GPU; empty on a CPU
 
     @property
     def remaining(self) -> tuple[Member, ...]:
@@ -74,8 +102,96 @@ def make_plan(
         if not wanted:
             raise ValueError(f"--member is {member_id!r}; allowed: the id of one of the members asked for")
     remaining = [member for member in wanted if outcomes.get(member.member_id) not in ("ok", "nonfinite")]
-    size = study.resources.pack_size or (GPU_PACK_SIZE if study.resources.gpus else 1)
-    return Plan(study, experiments, wanted, outcomes, make_packs(remaining, size=size))
+    packs = make_packs(remaining, size=functools.partial(_pack_size, resources=study.resources))
+    gpu = gpu_memory(study.resources) if study.resources.gpus else None
+    return Plan(study, experiments, wanted, outcomes, packs, gpu, place(packs, study.resources))
+
+
+def place(packs: Iterable[Pack], resources: Resources) -> dict[str, Placement]:
+    """Pack id -> the memory that a pack is estimated to take, and its share of a GPU; nothing on a CPU."""
+    if not resources.gpus:
+        return {}
+    gpu = gpu_memory(resources)
+    placements = {}
+    for pack in packs:
+        memory = _memory(pack.members, len(pack.members), resources)
+        share = gpu_share(memory, gpu.bytes) if isinstance(resources.gpus, str) else resources.gpus
+        placements[pack.pack_id] = Placement(memory, share)
+    return placements
+
+
+def gpu_memory(resources: Resources) -> GpuMemory:
+    """Memory of one GPU: what the study says, else what the first GPU of this machine has, else an assumption."""
+    if resources.gpu_memory_gib is not None:
+        return GpuMemory(resources.gpu_memory_gib * GIB, "as resources.gpu_memory_gib says")
+    found = first_gpu_bytes()
+    if found is not None:
+        return GpuMemory(found, "the first GPU of this machine")
+    return GpuMemory(ASSUMED_GPU_GIB * GIB, "assumed, no GPU here; resources.gpu_memory_gib says otherwise")
+
+
+@functools.cache
+def first_gpu_bytes() -> int | None:
+    """Memory of the first GPU that CUDA sees on this machine, as `torch.cuda` would tell, without importing torch."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, memory = ctypes.c_int(), ctypes.c_size_t()
+    calls: tuple[Callable[[], int], ...] = (
+        lambda: cuda.cuInit(0),
+        lambda: cuda.cuDeviceGet(ctypes.byref(device), 0),
+        lambda: cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
+    )
+    return memory.value if all(call() == 0 for call in calls) else None
+
+
+def describe_packs(plan: Plan) -> list[str]:
+    """What the packs that remain ask of a device, in lines for people."""
+    resources = plan.study.resources
+    if plan.gpu is None or not plan.packs:
+        return [f"a trial takes {resources.cpus} CPU and {'no' if plan.gpu is None else 'a share of a'} GPU"]
+    alike = collections.Counter(_describe(pack, plan.placements[pack.pack_id], plan.gpu) for pack in plan.packs)
+    lines = [f"  {count} × {text}" for text, count in alike.items()]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"  and {len(lines) - _MOST_LINES} more kinds of packs"]
+    memory = f"{plan.gpu.bytes / GIB:.3g} GiB ({plan.gpu.source})"
+    return [f"a trial takes {resources.cpus} CPU and a share of a GPU of {memory}", *lines]
+
+
+def _describe(pack: Pack, placement: Placement, gpu: GpuMemory) -> str:
+    parts = round(1 / placement.share)
+    share = "a whole GPU" if parts == 1 else f"1/{parts} of a GPU"
+    text = f"{len(pack.members)} members, about {max(0.1, placement.memory.peak / GIB):.1f} GiB, on {share}"
+    if fits(placement.memory, gpu.bytes * placement.share):
+        return text
+    return f"{text}: this may not fit, and a pack that does not is halved as it runs"
+
+
+def _pack_size(cell: tuple[Member, ...], *, resources: Resources) -> int:
+    """Members of a pack: what the study says; one on a CPU; as many as fit the trial's share of a GPU, one at least."""
+    if resources.pack_size is not None:
+        return resources.pack_size
+    if not resources.gpus:
+        return 1
+    share = 1.0 if isinstance(resources.gpus, str) else resources.gpus
+    available = share * gpu_memory(resources).bytes
+    sizes = range(min(len(cell), GPU_PACK_SIZE), 1, -1)
+    return next((size for size in sizes if fits(_memory(cell, size, resources), available)), 1)
+
+
+def _memory(members: tuple[Member, ...], size: int, resources: Resources) -> PackMemory:
+    """Of a pack of so many of the members of a cell, with as many seeds as it can have."""
+    member = members[0]
+    info, rule = dataset_info(member.dataset), parse_rule(member.split)
+    return pack_memory(
+        member,
+        members=size,
+        seeds=min(size, len({member.seed for member in members})),
+        image_shape=info.image_shape,
+        train_images=rule.train_images or info.images,  # of a checkerboard, half: not known without its factors
+        evaluation_bytes=resources.evaluation_memory_gib * GIB,
+    )
 
 
 def declaration(plan: Plan, command: str) -> dict[str, Any]:

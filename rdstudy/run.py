@@ -20,11 +20,16 @@ from typing import TYPE_CHECKING, Any
 from rdstudy.study import Study
 
 if TYPE_CHECKING:
+    from rdstudy.packs import Pack
     from rdstudy.plan import Plan
+    from rdstudy.progress import ProgressLine
     from rdstudy.results.store import Store
 
 _OK, _SOME_NOT_OK, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _MOST_CAUSES = 10
+_ROUNDS = 3  # of trials, before members without a row are reported as such
+
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +75,9 @@ def load_study(path: str) -> Study:
 
 
 def describe_plan(plan: "Plan", out: str) -> str:
-    """A table of what is wanted, done and remaining, per experiment and in all."""
+    """A table of what is wanted, done and remaining, per experiment and in all; then what the packs ask of a device."""
+    from rdstudy.plan import describe_packs
+
     rows: list[tuple[str, ...]] = [("experiment", "cells", "members", "done", "not ok", "remaining")]
     remaining = set(plan.remaining)
     for planned in plan.experiments:
@@ -90,14 +97,13 @@ def describe_plan(plan: "Plan", out: str) -> str:
     sizes = sorted({len(pack.members) for pack in plan.packs})
     packs = f"{len(plan.packs)} packs of {_range(sizes)} members" if sizes else "no packs"
     steps = sum(member.recipe.steps for member in plan.remaining)
-    resources = plan.study.resources
     return "\n".join(
         [
             f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
             f"{len(plan.remaining)} remaining; results in {out}",
             *lines,
-            f"remaining: {packs}, {steps:,} training steps; "
-            f"a trial takes {resources.cpus} CPU and {resources.gpus:g} GPU",
+            f"remaining: {packs}, {steps:,} training steps",
+            *describe_packs(plan),
         ]
     )
 
@@ -175,26 +181,25 @@ def _train(plan: "Plan", store: "Store", options: argparse.Namespace) -> bool:
             line = ProgressLine(plan.packs, workers="1 process")
             _train_here(plan, store, line, interrupt.asked)
         else:
-            from rdstudy import cluster
-
-            resources = plan.study.resources
-            with cluster.connected(options.address, resources) as workers:
-                line = ProgressLine(plan.packs, workers=workers)
-                errors = cluster.run_packs(
-                    plan.packs, store, resources=resources, on_progress=line.update, should_stop=interrupt.asked
-                )
-            _store_dead(plan, store, errors)
+            line = _train_on_ray(plan, store, options.address, interrupt.asked)
         line.close()
         return interrupt.asked()
 
 
 def _train_here(plan: "Plan", store: "Store", line: Any, should_stop: Callable[[], bool]) -> None:
+    from rdstudy.packs import GIB
     from rdstudy.worker import find_device, run_pack
 
     resources = plan.study.resources
     device = find_device(resources.gpus)
     for pack in plan.packs:
-        events = run_pack(pack, store, device=device, checkpoint_seconds=resources.checkpoint_seconds)
+        events = run_pack(
+            pack,
+            store,
+            device=device,
+            checkpoint_seconds=resources.checkpoint_seconds,
+            evaluation_bytes=resources.evaluation_memory_gib * GIB,
+        )
         for progress in events:
             line.update(pack.pack_id, progress)
             if should_stop():
@@ -202,19 +207,42 @@ def _train_here(plan: "Plan", store: "Store", line: Any, should_stop: Callable[[
                 return
 
 
-def _store_dead(plan: "Plan", store: "Store", errors: dict[str, str]) -> None:
+def _train_on_ray(plan: "Plan", store: "Store", address: str | None, should_stop: Callable[[], bool]) -> "ProgressLine":
+    """Train packs as trials, again and again until every member has a row: no trial's end is taken on trust."""
+    from rdstudy import cluster
+    from rdstudy.progress import ProgressLine
+
+    resources = plan.study.resources
+    with cluster.connected(address, resources) as workers:
+        line = ProgressLine(plan.packs, workers=workers)
+        packs = plan.packs
+        for _ in range(_ROUNDS):
+            errors = cluster.run_packs(
+                packs, store, resources=resources, on_progress=line.update, should_stop=should_stop
+            )
+            _store_dead(packs, store, errors)
+            stored = store.outcomes()
+            packs = tuple(pack for pack in packs if any(one.member_id not in stored for one in pack.members))
+            if not packs or should_stop():
+                break
+            logger.warning("%d packs ended without all their rows; started again", len(packs))
+    return line
+
+
+def _store_dead(packs: "Sequence[Pack]", store: "Store", errors: dict[str, str]) -> None:
     """A row for every member whose trial died more often than it is started again."""
     if not errors:
         return
+    import torch
+
     from rdstudy.packs import Pack
-    from rdstudy.worker import find_device, store_failed
+    from rdstudy.worker import store_failed
 
     stored = store.outcomes()
-    device = find_device(plan.study.resources.gpus)
-    for pack in plan.packs:
+    for pack in packs:
         lost = tuple(member for member in pack.members if member.member_id not in stored)
         if pack.pack_id in errors and lost:
-            store_failed(store, Pack(lost), errors[pack.pack_id], device=device)
+            store_failed(store, Pack(lost), errors[pack.pack_id], device=torch.device("cpu"))
 
 
 def _keep_examples(plan: "Plan", store: "Store") -> None:

@@ -117,25 +117,48 @@ class Resources:
 
     Attributes:
         cpus: CPU cores of a trial; the arithmetic of a member on a CPU uses one thread.
-        gpus: share of one GPU that a trial takes: 0, 1, or 1/k.
-        pack_size: members in a pack; None for one on a CPU and a whole cell on a GPU.
+        gpus: share of one GPU that a trial takes: 0, 1, or 1/k; "auto" for the smallest 1/k, k up to 8, that each
+            pack is estimated to fit into.
+        pack_size: members in a pack; None for one on a CPU, and on a GPU for as many members of a cell, 60 at most,
+            as are estimated to fit into the trial's share of its memory.
         checkpoint_seconds: time between two checkpoints.
+        gpu_memory_gib: memory of one GPU, GiB; None for that of this machine's first GPU, or 16 where there is none.
+        evaluation_memory_gib: memory within which a pack is measured on a GPU, GiB, beside its parameters: as many
+            members at a time as fit, one at least. The values do not depend on it, up to rounding. A member that is
+            trained alone is always measured 1,024 images at a time: 0.1 GiB for an MLP and 0.2 GiB for a CNN of the
+            paper's sizes.
     """
 
     cpus: int = 1
-    gpus: float = 0.0
+    gpus: float | str = 0.0
     pack_size: int | None = None
     checkpoint_seconds: float = 60.0
+    gpu_memory_gib: float | None = None
+    evaluation_memory_gib: float = 2.0
 
     def __post_init__(self) -> None:
         _set(self, "cpus", _whole("resources.cpus", self.cpus, least=1))
-        gpus = _number("resources.gpus", self.gpus, zero=True)
-        if not (gpus == 0 or _LEAST_SHARE <= gpus <= 1) or (gpus and abs(1 / gpus - round(1 / gpus)) > 0.05):
-            raise _fail("resources.gpus", self.gpus, "0, 1, or 1/k for a whole k")
-        _set(self, "gpus", gpus if gpus == 0 else 1 / round(1 / gpus))
+        _set(self, "gpus", _gpus(self.gpus))
         if self.pack_size is not None:
             _set(self, "pack_size", _whole("resources.pack_size", self.pack_size, least=1))
         _set(self, "checkpoint_seconds", _number("resources.checkpoint_seconds", self.checkpoint_seconds, zero=True))
+        if self.gpu_memory_gib is not None:
+            _set(self, "gpu_memory_gib", _number("resources.gpu_memory_gib", self.gpu_memory_gib, zero=False))
+        bound = _number("resources.evaluation_memory_gib", self.evaluation_memory_gib, zero=False)
+        _set(self, "evaluation_memory_gib", bound)
+
+
+def _gpus(value: object) -> float | str:
+    if isinstance(value, str) and value == "auto":
+        return value
+    allowed = '0, 1, or 1/k for a whole k, or "auto"'
+    try:
+        gpus = _number("resources.gpus", value, zero=True)
+    except ValueError:
+        raise _fail("resources.gpus", value, allowed) from None
+    if not (gpus == 0 or _LEAST_SHARE <= gpus <= 1) or (gpus and abs(1 / gpus - round(1 / gpus)) > 0.05):
+        raise _fail("resources.gpus", value, allowed)
+    return gpus if gpus == 0 else 1 / round(1 / gpus)
 
 
 @dataclass(frozen=True)

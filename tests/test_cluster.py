@@ -44,6 +44,17 @@ def test_through_ray_and_in_this_process_the_tables_are_equal():
     assert "nothing to do" in again.stdout
 
 
+def test_each_trial_asks_ray_for_the_share_of_its_own_pack():
+    code = (
+        "from rdstudy.cluster import _request\n"
+        "shares = {'a': 0.25, 'b': 1.0}\n"
+        "for pack in 'abc':\n"
+        "    print(_request({'pack': pack}, cpus=3, shares=shares).required_resources)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["{'CPU': 3.0, 'GPU': 0.25}", "{'CPU': 3.0, 'GPU': 1.0}", "{'CPU': 3.0}"]
+
+
 def test_local_never_imports_ray():
     code = (
         "import sys; from rdstudy.run import main\n"
@@ -55,29 +66,31 @@ def test_local_never_imports_ray():
 
 def test_a_killed_worker_process_costs_nothing():
     """SIGKILL of trial processes in the middle of their work: Tune starts them again, and the rows are the same."""
-    steps = ("--set", "recipe.steps=6000")
+    steps = ("--set", "recipe.steps=3000")
     assert run("--out", "whole", "--local", *steps).returncode == 0
-    process = subprocess.Popen(command("--out", "out", *steps), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("--out", "out", *steps), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     killed = 0
     for _ in range(600):
         time.sleep(0.1)
         if list(Path("out").glob("checkpoints/*/*")):
-            victims = [pid for pid in _descendants(process.pid) if "PackTrial" in _command_line(pid)]
+            victims = [pid for pid in _descendants(process.pid) if _is_training(pid)]
             for pid in victims[:1]:
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
             if killed:
                 break
-    _, said = process.communicate(timeout=300)
+    printed, said = process.communicate(timeout=300)
     assert killed
-    assert process.returncode == 0, said
+    assert process.returncode == 0, printed + said
     assert "started again" in said
     for name in ("members", "trajectories"):
         assert table(name, "out") == table(name, "whole")
 
 
 def test_an_interrupt_stops_in_order_and_the_same_command_goes_on():
-    steps = ("--set", "recipe.steps=5000")
+    steps = ("--set", "recipe.steps=3000")
     process = subprocess.Popen(
         command("--out", "out", *steps), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -88,7 +101,7 @@ def test_an_interrupt_stops_in_order_and_the_same_command_goes_on():
     process.send_signal(signal.SIGINT)
     said, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
-    assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=5000" in said
+    assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=3000" in said
     assert list(Path("out").glob("checkpoints/*/*"))
     assert run("--out", "out", *steps).returncode == 0
     assert run("--out", "whole", "--local", *steps).returncode == 0
@@ -131,11 +144,13 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def _command_line(pid: int) -> str:
+def _is_training(pid: int) -> bool:
+    """Whether a process is an actor of a trial that takes a step: Ray writes so into its command line."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
+        line = Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
-        return ""
+        return False
+    return line.startswith("ray::") and ".train" in line
 
 
 def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_path):
@@ -159,3 +174,25 @@ def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_pa
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "nowhere is not seen by" in done.stdout
+
+
+def test_a_trial_that_ends_without_its_rows_is_started_again():
+    """Tune may take a trial for finished that is not: what counts is in the store."""
+    code = (
+        "import sys\n"
+        "from rdstudy import cluster\n"
+        "from rdstudy.run import main\n"
+        "run_packs, rounds = cluster.run_packs, []\n"
+        "def forgetful(packs, store, **options):\n"
+        "    rounds.append(len(packs))\n"
+        "    return run_packs(packs[1:] if len(rounds) == 1 else packs, store, **options)\n"
+        "cluster.run_packs = forgetful\n"
+        "status = main(['tiny.py', '--no-report', '--out', 'out'])\n"
+        "print('rounds', rounds)\n"
+        "sys.exit(status)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "rounds [8, 1]" in done.stdout
+    assert "1 packs ended without all their rows; started again" in done.stderr
+    assert len(table("members", "out")) == 16

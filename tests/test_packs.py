@@ -1,5 +1,6 @@
 """Laws of the packs: a partition of the members into pieces of one cell, whatever their order."""
 
+import dataclasses
 import re
 from collections import Counter
 from typing import Any
@@ -8,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdstudy.packs import Pack, make_packs, pack_cost
+from rdstudy.packs import (
+    MOST_SHARES,
+    Pack,
+    PackMemory,
+    fits,
+    gpu_share,
+    make_packs,
+    members_at_once,
+    pack_cost,
+    pack_memory,
+    parameter_count,
+    step_numbers,
+)
 from rdstudy.study import Member, Recipe
 
 members = st.builds(
@@ -92,6 +105,91 @@ def test_what_takes_longer_costs_more(harder):
     one, other = Member(**easy), Member(**{**easy, **harder})
     assert pack_cost(Pack((other,))) > pack_cost(Pack((one,)))
     assert pack_cost(Pack((one, one))) == 2 * pack_cost(Pack((one,)))
+
+
+def test_a_size_may_follow_from_the_members_of_a_cell():
+    cells = {cell: [Member("a", cell, 1.0, seed) for seed in range(count)] for cell, count in (("b", 5), ("c", 7))}
+    packs = make_packs([*cells["b"], *cells["c"]], size=lambda cell: len(cell) - 2)
+    assert sorted((pack.members[0].split, len(pack.members)) for pack in packs) == [
+        ("b", 2),
+        ("b", 3),
+        ("c", 2),
+        ("c", 5),
+    ]
+
+
+@given(one_cell.filter(lambda members: len(members) > 1))
+def test_halves_are_the_members_in_their_order(asked):
+    pack = Pack(tuple(asked))
+    first, second = pack.halves()
+    assert first.members + second.members == pack.members
+    assert len(first.members) - len(second.members) in (0, 1)
+
+
+# --- memory -------------------------------------------------------------------------------------------------------
+
+PIXELS, TRAIN = 3 * 8 * 8, 1_009
+SMALL = Member("a", "b", 1.0, 0, width=11, latent_dim=2, recipe=Recipe(batch_size=5))
+
+
+def memory(member: Member = SMALL, **changed: Any) -> PackMemory:
+    settings: dict[str, Any] = {"members": 7, "seeds": 3, "train_images": TRAIN, "evaluation_bytes": 1e12}
+    return pack_memory(member, image_shape=(3, 8, 8), **{**settings, **changed})
+
+
+def test_the_memory_of_a_small_mlp_by_hand():
+    layers = [(PIXELS + 1) * 11, 12 * 4, 3 * 11, 12 * PIXELS]
+    found = memory()
+    assert parameter_count(SMALL, (3, 8, 8)) == sum(layers)
+    assert found.parameters == 7 * 16 * sum(layers)
+    activations = 11 + 4 + 11 + PIXELS  # of all layers, the logits the last
+    images, gradients = PIXELS, PIXELS + 2 * PIXELS
+    assert found.step == 7 * 4 * (max(layers) + 5 * (activations + images + gradients))
+    indices, noise = 2 * 8 * (64 * 5 + 2 * TRAIN), 2 * 4 * 64 * 5 * 2
+    assert found.shared == TRAIN * PIXELS + 3 * (5 * 5 * PIXELS + indices + noise)
+    assert found.evaluation == 1024 * (7 * 4 * 6 * PIXELS + 5 * PIXELS)
+    assert found.peak == found.parameters + found.shared + max(found.step, found.evaluation)
+
+
+def test_the_layers_of_a_small_cnn_by_hand():
+    cnn = dataclasses.replace(SMALL, architecture="cnn", depth=2, width=5)
+    down, up = (16 * 3 + 1) * 5 + (16 * 5 + 1) * 5, (16 * 5 + 1) * 5 + (16 * 5 + 1) * 3
+    flat = 5 * 2 * 2
+    assert parameter_count(cnn, (3, 8, 8)) == down + (flat + 1) * 4 + 3 * flat + up
+    outputs = 5 * 16 + flat + 4 + flat + 5 * 16 + PIXELS
+    assert step_numbers(cnn, (3, 8, 8)) == outputs + 2 * PIXELS + 2 * PIXELS
+
+
+@pytest.mark.parametrize(
+    "more", [{"members": 8}, {"seeds": 4}, {"train_images": 2 * TRAIN}, {"image_shape": None}, {"depth": 2}]
+)
+def test_more_of_anything_takes_more_memory(more):
+    if "image_shape" in more:
+        found = pack_memory(
+            SMALL, members=7, seeds=3, image_shape=(3, 8, 16), train_images=TRAIN, evaluation_bytes=1e12
+        )
+    elif "depth" in more:
+        found = memory(dataclasses.replace(SMALL, **more))
+    else:
+        found = memory(**more)
+    assert found.peak > memory().peak
+
+
+def test_a_bound_on_measuring_bounds_the_estimate():
+    all_at_once, bounded, one = (memory(evaluation_bytes=given).evaluation for given in (1e12, 2e7, 0))
+    assert all_at_once > 2e7 > bounded > one
+    assert one == memory(members=1).evaluation
+    assert members_at_once(SMALL, (3, 8, 8), 1024, bytes_bound=0) == 1
+
+
+@given(st.integers(1, 10**11), st.floats(1e6, 1e12))
+def test_a_share_is_the_smallest_that_fits(used, gpu_bytes):
+    found = PackMemory(parameters=used, step=0, shared=0, evaluation=0)
+    parts = round(1 / gpu_share(found, gpu_bytes))
+    assert 1 <= parts <= MOST_SHARES
+    assert gpu_share(found, gpu_bytes) == 1 / parts
+    assert parts == 1 or fits(found, gpu_bytes / parts)
+    assert parts == MOST_SHARES or not fits(found, gpu_bytes / (parts + 1))
 
 
 def test_a_pack_does_not_depend_on_the_process(run_python):

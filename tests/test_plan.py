@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.datasets import Dataset, DatasetInfo, registry
-from rdstudy.packs import GPU_PACK_SIZE
-from rdstudy.plan import declaration, make_plan
+from rdstudy.packs import GIB, GPU_PACK_SIZE, fits
+from rdstudy.plan import ASSUMED_GPU_GIB, declaration, describe_packs, first_gpu_bytes, make_plan
 from rdstudy.study import Evaluation, Experiment, Member, Recipe, Resources, Study
 
 GRID: dict[str, Any] = {"dataset": ["tetrominoes"], "split": ["cv(8192)"], "beta": [0.1, 1, 3], "seed": range(5)}
@@ -133,9 +133,13 @@ def test_cells_leave_beta_and_seed_out():
     ("resources", "size"),
     [
         (Resources(), 1),
-        (Resources(gpus=0.5), GPU_PACK_SIZE),
+        (Resources(gpus=0.5, gpu_memory_gib=80), GPU_PACK_SIZE),
+        (Resources(gpus="auto", gpu_memory_gib=80), GPU_PACK_SIZE),
         (Resources(pack_size=7), 7),
         (Resources(gpus=1, pack_size=7), 7),
+        (Resources(gpus=1, pack_size=1), 1),
+        (Resources(gpus=1, pack_size=87), 87),
+        (Resources(gpus=1, gpu_memory_gib=0.001), 1),
     ],
 )
 def test_packs_are_as_large_as_asked_for(resources, size):
@@ -144,6 +148,119 @@ def test_packs_are_as_large_as_asked_for(resources, size):
     assert max(len(pack.members) for pack in plan.packs) == size
     assert len(plan.packs) == 2 * -(-3 * 29 // size)
     assert len(plan.remaining) == 2 * 3 * 29
+
+
+def sizes_of(resources: Resources) -> list[int]:
+    plan = make_plan(study(experiment(beta=np.geomspace(0.1, 5, 12), depth=[3]), resources=resources), {})
+    return sorted(len(pack.members) for pack in plan.packs)
+
+
+def test_a_pack_is_as_large_as_fits_the_trials_share_of_the_memory():
+    whole, half = sizes_of(Resources(gpus=1, gpu_memory_gib=4)), sizes_of(Resources(gpus=0.5, gpu_memory_gib=8))
+    assert whole == half
+    assert 1 < max(whole) < 60
+    wide = experiment(beta=np.geomspace(0.1, 5, 12), depth=[3])
+    plan = make_plan(study(wide, resources=Resources(gpus=1, gpu_memory_gib=3)), {})
+    available = 3 * GIB
+    for pack in plan.packs:
+        assert fits(plan.placements[pack.pack_id].memory, available)
+    largest = max(len(pack.members) for pack in plan.packs)
+    more = Resources(gpus=1, gpu_memory_gib=3, pack_size=largest + 2)
+    forced = make_plan(study(wide, resources=more), {})
+    assert not fits(forced.placements[forced.packs[0].pack_id].memory, available)
+
+
+def test_packs_on_a_cpu_ask_for_no_gpu():
+    plan = make_plan(study(resources=Resources(gpu_memory_gib=80)), {})
+    assert plan.gpu is None
+    assert plan.placements == {}
+
+
+def test_the_share_of_each_pack_follows_from_its_memory():
+    resources = Resources(gpus="auto", gpu_memory_gib=24, pack_size=15)
+    plan = make_plan(study(experiment(depth=[1, 3], width=[64, 512, 4096]), resources=resources), {})
+    assert len(plan.placements) == len(plan.packs) == 6
+    shares = {
+        (pack.members[0].depth, pack.members[0].width): plan.placements[pack.pack_id].share for pack in plan.packs
+    }
+    assert shares[1, 64] == 1 / 8
+    assert shares[3, 4096] == 1
+    assert 1 / 8 < shares[1, 4096] <= shares[3, 4096]
+    fixed = make_plan(study(resources=Resources(gpus=0.2)), {})
+    assert {placement.share for placement in fixed.placements.values()} == {0.2}
+
+
+@pytest.mark.parametrize(
+    ("stated", "found", "gib", "source"),
+    [
+        (None, None, ASSUMED_GPU_GIB, "assumed, no GPU here; resources.gpu_memory_gib says otherwise"),
+        (None, 24 * GIB, 24, "the first GPU of this machine"),
+        (11, 24 * GIB, 11, "as resources.gpu_memory_gib says"),
+    ],
+)
+def test_the_memory_of_a_gpu_is_stated_found_or_assumed_and_the_plan_says_which(
+    monkeypatch, stated, found, gib, source
+):
+    monkeypatch.setattr("rdstudy.plan.first_gpu_bytes", lambda: found)
+    plan = make_plan(study(resources=Resources(gpus=1, gpu_memory_gib=stated)), {})
+    assert plan.gpu is not None
+    assert (plan.gpu.bytes, plan.gpu.source) == (gib * GIB, source)
+    first, *_ = describe_packs(plan)
+    assert first == f"a trial takes 1 CPU and a share of a GPU of {gib:g} GiB ({source})"
+
+
+class FakeCuda:
+    """The three functions of CUDA's driver that are asked."""
+
+    def __init__(self, memory: int, status: int) -> None:
+        self.memory, self.status = memory, status
+
+    def cuInit(self, _flags):  # noqa: N802
+        return self.status
+
+    def cuDeviceGet(self, _device, _at):  # noqa: N802
+        return 0
+
+    def cuDeviceTotalMem_v2(self, memory, _device):  # noqa: N802
+        memory._obj.value = self.memory
+        return 0
+
+
+@pytest.mark.parametrize(("status", "found"), [(0, 79 * GIB), (100, None)])
+def test_cuda_is_asked_for_the_memory_of_the_first_gpu(monkeypatch, status, found):
+    monkeypatch.setattr("ctypes.CDLL", lambda _: FakeCuda(79 * GIB, status))
+    assert first_gpu_bytes.__wrapped__() == found
+
+
+def test_without_cuda_no_memory_is_found(monkeypatch):
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    assert first_gpu_bytes.__wrapped__() is None
+
+
+def test_a_plan_says_what_its_packs_ask_of_a_gpu():
+    resources = Resources(gpus="auto", gpu_memory_gib=24)
+    lines = describe_packs(make_plan(study(experiment(depth=[1, 3]), resources=resources), {}))
+    assert len(lines) == 3
+    assert all(re.fullmatch(r"  1 × 15 members, about \d\.\d GiB, on 1/[4-8] of a GPU", line) for line in lines[1:])
+    small = dataclasses.replace(resources, gpu_memory_gib=0.5)
+    lines = describe_packs(make_plan(study(resources=small), {}))
+    assert lines[1].endswith("on a whole GPU: this may not fit, and a pack that does not is halved as it runs")
+
+
+def test_a_plan_of_many_kinds_of_packs_is_cut_short():
+    resources = Resources(gpus="auto", gpu_memory_gib=24)
+    lines = describe_packs(make_plan(study(experiment(width=range(100, 1700, 100)), resources=resources), {}))
+    assert len(lines) == 1 + 12 + 1
+    assert lines[-1] == "  and 4 more kinds of packs"
+
+
+def test_a_plan_on_a_cpu_or_with_nothing_left_is_one_line():
+    assert describe_packs(make_plan(study(), {})) == ["a trial takes 1 CPU and no GPU"]
+    declared = study(resources=Resources(cpus=3, gpus="auto"))
+    assert describe_packs(make_plan(declared, all_stored(declared))) == ["a trial takes 3 CPU and a share of a GPU"]
 
 
 # --- a part of a study --------------------------------------------------------------------------------------------
@@ -272,7 +389,7 @@ def test_a_declaration_survives_json_and_holds_the_members():
     declared = dataclasses.replace(
         study(experiment("a", seed=[0, 1], split=["default"]), experiment("b", beta=[1], split=["cv(81920)"])),
         recipe=Recipe(steps=7),
-        resources=Resources(gpus=0.5),
+        resources=Resources(gpus="auto", gpu_memory_gib=11),
         seed=3,
         title="A title",
     )

@@ -36,6 +36,7 @@ WHOLE_1 = "a whole number, 1 or more"
 WHOLE_0 = "a whole number, 0 or more"
 ABOVE_0 = "a finite number above 0"
 FROM_0 = "a finite number, 0 or more"
+SHARE = '0, 1, or 1/k for a whole k, or "auto"'
 
 
 def experiment(name="e", **levels) -> Experiment:
@@ -71,9 +72,11 @@ PART_FIELDS = {
     (Evaluation, "trajectory_images"): (BAD_WHOLE, WHOLE_1),
     (Evaluation, "final_images"): (tuple(value for value in BAD_WHOLE if value is not None), WHOLE_1),
     (Resources, "cpus"): (BAD_WHOLE, WHOLE_1),
-    (Resources, "gpus"): (BAD_NUMBER, FROM_0),
+    (Resources, "gpus"): (("Auto", *BAD_NUMBER), SHARE),
     (Resources, "pack_size"): (tuple(value for value in BAD_WHOLE if value is not None), WHOLE_1),
     (Resources, "checkpoint_seconds"): (BAD_NUMBER, FROM_0),
+    (Resources, "gpu_memory_gib"): ((0, *(value for value in BAD_NUMBER if value is not None)), ABOVE_0),
+    (Resources, "evaluation_memory_gib"): ((0, 0.0, *BAD_NUMBER), ABOVE_0),
 }
 
 FACTOR_LEVELS = {
@@ -115,13 +118,18 @@ def test_a_bad_level_is_named_with_its_experiment_and_what_is_allowed(factor, va
 
 @pytest.mark.parametrize("gpus", [1.5, 2, 0.7, 0.4, 0.9])
 def test_a_share_of_a_gpu_that_does_not_divide_it_is_refused(gpus):
-    with refused(f"resources.gpus is {gpus!r}; allowed: 0, 1, or 1/k for a whole k"):
+    with refused(f"resources.gpus is {gpus!r}; allowed: {SHARE}"):
         Resources(gpus=gpus)
 
 
 @pytest.mark.parametrize(("gpus", "parts"), [(1, 1), (0.5, 2), (0.333, 3), (0.2, 5), (0.1428, 7), (1 / 11, 11)])
 def test_a_share_of_a_gpu_is_rounded_to_a_whole_number_of_parts(gpus, parts):
     assert Resources(gpus=gpus).gpus == 1 / parts
+
+
+def test_a_share_of_a_gpu_may_be_left_to_the_estimate():
+    assert Resources(gpus="auto").gpus == "auto"
+    assert study().with_settings(["resources.gpus=auto"]).resources == Resources(gpus="auto")
 
 
 @pytest.mark.parametrize("name", ["", "two words", "a/b", "../a", "é", "-a", "_a", ".a", "a\n", "a" * 65, None, 5])
@@ -357,9 +365,19 @@ def test_a_new_version_of_the_numerics_changes_the_id(monkeypatch):
     assert MEMBER.member_id != before
 
 
+RESOURCES = Resources(
+    cpus=7, gpus="auto", pack_size=3, checkpoint_seconds=11, gpu_memory_gib=13, evaluation_memory_gib=0.7
+)
+
+
+def test_other_resources_are_listed_for_every_field():
+    for field in dataclasses.fields(Resources):
+        assert getattr(RESOURCES, field.name) != getattr(Resources(), field.name)
+
+
 def test_how_a_study_is_run_and_named_does_not_change_an_id():
     texts: dict[str, Any] = {"title": "A title", "description": "A paragraph."}
-    one = study(resources=Resources(cpus=7, gpus=0.2, pack_size=3, checkpoint_seconds=11))
+    one = study(resources=RESOURCES)
     other = Study("other", [Experiment("another", GRID, **texts)], **texts)
     assert only_member(one).member_id == only_member(other).member_id == MEMBER.member_id
 
@@ -461,6 +479,8 @@ ASSIGNMENTS = {
     "resources.gpus": ("0.25", 0.25),
     "resources.pack_size": ("5", 5),
     "resources.checkpoint_seconds": ("7.5", 7.5),
+    "resources.gpu_memory_gib": ("24", 24.0),
+    "resources.evaluation_memory_gib": ("0.5", 0.5),
 }
 
 
@@ -517,7 +537,7 @@ def test_an_assignment_without_a_value_is_refused():
         ("recipe.steps={[]: 1}", "recipe.steps is "),
         ("recipe.learning_rate=1e999", f"recipe.learning_rate is inf; allowed: {ABOVE_0}"),
         ("recipe.optimizer=sgd", "recipe.optimizer is 'sgd'; allowed: adam"),
-        ("resources.gpus=1/2", f"resources.gpus is '1/2'; allowed: {FROM_0}"),
+        ("resources.gpus=1/2", f"resources.gpus is '1/2'; allowed: {SHARE}"),
         ("seed=-1", f"study 's': seed is -1; allowed: {WHOLE_0}"),
     ],
 )

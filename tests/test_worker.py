@@ -11,7 +11,8 @@ from rdstudy import worker
 from rdstudy.packs import Pack
 from rdstudy.results.store import Store
 from rdstudy.study import Evaluation, Member, Recipe
-from rdstudy.training import train_unit
+from rdstudy.training import loop, train_unit
+from rdstudy.training.stacked import StackedLearner
 
 CPU = torch.device("cpu")
 MEMBER = Member(
@@ -27,6 +28,9 @@ MEMBER = Member(
 MEMBERS = tuple(dataclasses.replace(MEMBER, beta=beta, seed=seed) for beta in (0.1, 1.0) for seed in (1, 2))
 
 
+CHANGING = ("run_id", "wall_seconds", "finished_at", "peak_memory_bytes")
+
+
 def store_of(path: Path, *packs: Pack) -> Store:
     store = Store.create(str(path))
     for pack in packs:
@@ -38,7 +42,7 @@ def store_of(path: Path, *packs: Pack) -> Store:
 def rows(store: Store, name: str) -> list[dict[str, Any]]:
     """All rows of a table, without the columns that differ from run to run."""
     table = store.read(name)
-    kept = [column for column in table.column_names if column not in ("run_id", "wall_seconds", "finished_at")]
+    kept = [column for column in table.column_names if column not in CHANGING]
     return list(table.select(kept).to_pylist())
 
 
@@ -96,6 +100,129 @@ def test_an_exception_is_a_row_with_its_reason_and_leaves_the_others_alone(tmp_p
     assert "Traceback" in caplog.text
 
 
+class SmallDevice:
+    """Trains a pack as one unit, and runs out of memory with more than `most` members: at once, or after a while."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, most: int, error: Exception | None = None, late: bool = True
+    ):
+        self.most, self.late = most, late
+        self.error = error or torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 MiB")
+        self.tried: list[tuple[Member, ...]] = []
+        monkeypatch.setattr(worker, "units_of", lambda pack, _: (pack,))
+        monkeypatch.setattr(worker, "train_unit", self._train_unit)
+
+    def _train_unit(self, unit, subsets, **settings):
+        self.tried.append(unit.members)
+        for number, event in enumerate(train_unit(unit, subsets, **{**settings, "checkpoint_seconds": 0.0})):
+            if len(unit.members) > self.most and number >= 2 * self.late:
+                raise self.error
+            yield event
+
+
+def everything(store: Store, *packs: Pack) -> list[Any]:
+    return [event for pack in packs for event in worker.run_pack(pack, store, device=CPU, checkpoint_seconds=1e9)]
+
+
+FIVE = (*MEMBERS, dataclasses.replace(MEMBER, beta=3.0))
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_unit_that_runs_out_of_memory_is_halved_until_it_fits(tmp_path, monkeypatch, caplog, most, late):
+    device = SmallDevice(monkeypatch, most=most, late=late)
+    store = Store.create(str(tmp_path / "out"))
+    seen = everything(store, Pack(FIVE))
+    sizes = {1: [5, 3, 2, 1, 1, 1, 2, 1, 1], 2: [5, 3, 2, 1, 2]}
+    assert [len(members) for members in device.tried] == sizes[most]
+    shares = [progress.share for progress in seen]
+    assert shares == sorted(shares)
+    assert (seen[-1].members_done, seen[-1].members_not_ok, seen[-1].share) == (5, 0, 1.0)
+    assert "unit of 5 members ran out of memory: begun again as 3 and 2 members" in caplog.text
+    assert not list((tmp_path / "out").glob("checkpoints/*/*"))
+    fitting = [Pack(members) for members in device.tried if len(members) <= most]
+    undisturbed = Store.create(str(tmp_path / "undisturbed"))
+    everything(undisturbed, *fitting)
+    for table in ("members", "trajectories"):
+        assert rows(store, table) == rows(undisturbed, table)
+    assert {row["member_id"] for row in rows(store, "members")} == {member.member_id for member in FIVE}
+
+
+def test_halved_rows_are_those_of_members_one_by_one(tmp_path, monkeypatch):
+    alone = store_of(tmp_path / "alone", Pack(FIVE))
+    SmallDevice(monkeypatch, most=1)
+    store = Store.create(str(tmp_path / "out"))
+    everything(store, Pack(FIVE))
+    assert rows(store, "members") == rows(alone, "members")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory"),
+        (RuntimeError("CUDA error: Out Of Memory"), "RuntimeError: CUDA error: Out Of Memory"),
+    ],
+)
+def test_a_member_too_large_for_the_device_is_a_failed_row(tmp_path, monkeypatch, error, reason):
+    SmallDevice(monkeypatch, most=0, error=error)
+    store = Store.create(str(tmp_path / "out"))
+    *_, last = everything(store, Pack(MEMBERS))
+    assert (last.members_done, last.members_not_ok, last.share) == (4, 4, 1.0)
+    assert {(row["outcome"], row["reason"]) for row in rows(store, "members")} == {("failed", reason)}
+    assert {row["peak_memory_bytes"] > 0 for row in store.read("members").to_pylist()} == {True}
+
+
+def test_another_error_in_a_unit_is_not_halved(tmp_path, monkeypatch):
+    device = SmallDevice(monkeypatch, most=0, error=RuntimeError("a bug"))
+    store = Store.create(str(tmp_path / "out"))
+    everything(store, Pack(MEMBERS))
+    assert len(device.tried) == 1
+    assert set(store.outcomes().values()) == {"failed"}
+
+
+@pytest.mark.parametrize("stored", [1, 2])
+def test_a_half_that_is_stored_is_not_trained_again(tmp_path, monkeypatch, stored):
+    device = SmallDevice(monkeypatch, most=2)
+    store = Store.create(str(tmp_path / "out"))
+    events = worker.run_pack(Pack(MEMBERS), store, device=CPU, checkpoint_seconds=1e9)
+    for progress in events:  # until a trial's process dies
+        if progress.members_done == 2 * stored and progress.share > 0.5 * stored - 1e-9:
+            break
+    events.close()
+    device.tried.clear()
+    again = everything(store, Pack(MEMBERS))
+    assert device.tried == ([MEMBERS[2:]] if stored == 1 else [])
+    assert [event.share for event in again] == sorted(event.share for event in again)
+    assert not again or again[-1].share == 1.0
+    files = list((tmp_path / "out" / "members").iterdir())
+    assert len(files) == 2
+
+
+def test_memory_is_given_back_between_halves_on_a_gpu(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("emptied"))
+    worker._release(CPU)
+    assert calls == []
+    worker._release(torch.device("cuda"))
+    assert calls == ["emptied"]
+
+
+def test_the_bound_of_a_measurement_reaches_the_learner(tmp_path, monkeypatch):
+    bounds = []
+
+    class Spy(StackedLearner):
+        def __init__(self, *args, evaluation_bytes, **settings):
+            bounds.append(evaluation_bytes)
+            super().__init__(*args, evaluation_bytes=evaluation_bytes, **settings)
+
+    monkeypatch.setattr(worker, "units_of", lambda pack, _: (pack,))
+    monkeypatch.setattr(loop, "StackedLearner", Spy)
+    store = Store.create(str(tmp_path / "out"))
+    list(worker.run_pack(Pack(MEMBERS), store, device=CPU, checkpoint_seconds=1e9, evaluation_bytes=1009.0))
+    list(worker.run_pack(Pack(FIVE), store, device=CPU, checkpoint_seconds=1e9))
+    assert bounds == [1009.0]  # one member of five was left, and is trained alone
+
+
 def test_rows_that_cannot_be_written_stop_the_run(tmp_path, monkeypatch):
     store = Store.create(str(tmp_path / "out"))
 
@@ -112,3 +239,14 @@ def test_asking_for_a_gpu_where_there_is_none_is_a_clear_error(monkeypatch):
     with pytest.raises(ValueError, match=r"resources.gpus is 0\.5, and PyTorch sees no GPU; allowed here: 0"):
         worker.find_device(0.5)
     assert worker.find_device(0).type == "cpu"
+    with pytest.raises(ValueError, match=r"resources.gpus is auto, and PyTorch sees no GPU; allowed here: 0"):
+        worker.find_device("auto")
+
+
+@pytest.mark.parametrize(("gpus", "fractions"), [(0.25, [0.25]), (1.0, []), ("auto", []), (0, [])])
+def test_a_share_of_a_gpu_is_a_bound_on_memory(monkeypatch, gpus, fractions):
+    held: list[float] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", held.append)
+    assert worker.find_device(gpus).type == ("cuda" if gpus else "cpu")
+    assert held == fractions

@@ -4,12 +4,15 @@ Every contender runs in processes of its own, so that what one sets in its proce
 given back) neither helps nor hurts another. To add one: a file here, and an entry in `CONTENDERS`.
 """
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from benchmarks.sizes import Size
+
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Task:
     threads: int  # of arithmetic, in each process
     steps: int  # of one measurement
     images: str  # path of a NumPy file, uint8 [steps x batch, channel, row, column]: a measurement is one epoch
+    device: str = "cpu"  # or cuda: the first GPU
+    members: int = 1  # of a pack; more than 1 for contenders that stack
 
 
 class Trainer(Protocol):
@@ -27,7 +32,7 @@ class Trainer(Protocol):
 
     @property
     def models(self) -> int:
-        """Models that one step trains: 1, or the members of a stack."""
+        """Models that one step trains: 1, or the members of a pack."""
 
     @property
     def parameter_count(self) -> int:
@@ -49,14 +54,29 @@ class Contender:
     module: str
     environment: str | None = None  # folder of a virtual environment of its own; None for the one that runs this
     requirements: str | None = None  # what is installed there
+    package: str | None = None  # where the environment that runs this can import it, that one will do
+    devices: tuple[str, ...] = DEVICES  # where it can run
+    stacks: bool = False  # trains packs of members
+    shares: bool = False  # several processes at the same time share the device; the best number of them counts
 
 
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender("products", "benchmarks.contenders.products"),
+        Contender("products", "benchmarks.contenders.products", devices=("cpu",)),
         Contender("rdstudy", "benchmarks.contenders.rdstudy_sequential"),
+        Contender("stacked", "benchmarks.contenders.rdstudy_stacked", stacks=True),
         Contender("eager", "benchmarks.contenders.eager"),
+        Contender("processes", "benchmarks.contenders.eager", shares=True),
+        Contender("cudagraph", "benchmarks.contenders.cudagraph", devices=("cuda",)),
+        Contender(
+            "jax",
+            "benchmarks.contenders.jax_ensemble",
+            environment=".venv-jax",
+            requirements="benchmarks/jax-requirements.txt",
+            package="jax",
+            stacks=True,
+        ),
         Contender(
             "pythae",
             "benchmarks.contenders.pythae_trainer",
@@ -67,10 +87,20 @@ CONTENDERS = {
 }
 """By name, in the order of the table."""
 
+THIS_PROJECT = ("rdstudy", "stacked")
+"""The paths that a study takes."""
+
 PEAK = Contender("peak", "benchmarks.contenders.peak")
-"""Not in the race: what the machine can do."""
+"""Not in the race: the arithmetic that the device can do."""
+COPY = Contender("copy", "benchmarks.contenders.copy", devices=("cuda",))
+"""Not in the race: the memory traffic that a GPU can do."""
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def default_contenders(device: str) -> list[str]:
+    """Whom a run without `--contenders` measures: stacking is slower on a CPU, the products alone no bound on a GPU."""
+    return [name for name in CONTENDERS if name != ("stacked" if device == "cpu" else "products")]
 
 
 def interpreter(contender: Contender, this_python: str) -> str | None:
@@ -78,7 +108,16 @@ def interpreter(contender: Contender, this_python: str) -> str | None:
     if contender.environment is None:
         return this_python
     python = ROOT / contender.environment / "bin" / "python"
-    return str(python) if python.exists() else None
+    if python.exists():
+        return str(python)
+    return this_python if contender.package and importlib.util.find_spec(contender.package) else None
+
+
+def obstacle(contender: Contender, *, device: str, python: str | None) -> str | None:
+    """Why a contender cannot take part, in words; None where it can."""
+    if device not in contender.devices:
+        return "needs CUDA" if device == "cpu" else "needs a CPU"
+    return f"not installed; to install it: {how_to_install(contender)}" if python is None else None
 
 
 def how_to_install(contender: Contender) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmarks import networks
 from benchmarks.contenders import Task
+from benchmarks.devices import prepare, wait_for
 from benchmarks.sizes import Size
 
 
@@ -45,8 +46,9 @@ class PythaeTrainer:
 
     models = 1
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, device: torch.device) -> None:
         size = task.size
+        self._device = device
         self._steps, self._epoch = task.steps, 0
         self._folder = tempfile.TemporaryDirectory()  # it makes a folder for checkpoints, wanted or not
         pixels = torch.from_numpy(np.load(task.images)).float() / 255
@@ -58,7 +60,7 @@ class PythaeTrainer:
             output_dir=self._folder.name,
             per_device_train_batch_size=size.batch_size,
             learning_rate=1e-3,
-            no_cuda=True,
+            no_cuda=device.type == "cpu",
         )
         self._trainer = BaseTrainer(model, BaseDataset(pixels, torch.zeros(len(pixels))), training_config=training)
         self._trainer.prepare_training()
@@ -71,8 +73,8 @@ class PythaeTrainer:
             raise ValueError(f"steps is {steps}; allowed: {self._steps}, an epoch")
         self._epoch += 1
         self._trainer.train_step(self._epoch)
+        wait_for(self._device)
 
 
 def build(task: Task) -> PythaeTrainer:
-    torch.set_num_threads(task.threads)
-    return PythaeTrainer(task)
+    return PythaeTrainer(task, prepare(task))

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 
 from benchmarks.contenders import Task
+from benchmarks.devices import prepare, wait_for
+from benchmarks.sizes import Size
 from rdstudy.study import Member, Recipe
 from rdstudy.training.process import prepare_process
 from rdstudy.training.sequential import SequentialLearner
@@ -14,21 +16,12 @@ class Sequential:
 
     models = 1
 
-    def __init__(self, task: Task) -> None:
-        size = task.size
-        member = Member(
-            dataset="tetrominoes",
-            split="default",
-            beta=1.0,
-            seed=0,
-            architecture=size.architecture,
-            depth=size.depth,
-            width=size.width,
-            latent_dim=size.latent_dim,
-            recipe=Recipe(batch_size=size.batch_size),
-        )
+    def __init__(self, task: Task, device: torch.device) -> None:
         images = torch.from_numpy(np.load(task.images)).flatten(1)
-        self._learner = SequentialLearner(member, images, image_shape=size.image_shape, device=torch.device("cpu"))
+        self._device = device
+        self._learner = SequentialLearner(
+            member(task.size, beta=1.0, seed=0), images, image_shape=task.size.image_shape, device=device
+        )
         self._step = 0
         self.parameter_count = self._learner.parameter_count
 
@@ -36,9 +29,24 @@ class Sequential:
         """Go on where the last call ended."""
         self._learner.advance(self._step, steps)
         self._step += steps
+        wait_for(self._device)
+
+
+def member(size: Size, *, beta: float, seed: int) -> Member:
+    """A member of the paper's study with a network of this size."""
+    return Member(
+        dataset="tetrominoes",
+        split="default",
+        beta=beta,
+        seed=seed,
+        architecture=size.architecture,
+        depth=size.depth,
+        width=size.width,
+        latent_dim=size.latent_dim,
+        recipe=Recipe(batch_size=size.batch_size),
+    )
 
 
 def build(task: Task) -> Sequential:
     prepare_process()
-    torch.set_num_threads(task.threads)  # a study has one; the same number for every contender
-    return Sequential(task)
+    return Sequential(task, prepare(task))  # a study has one thread; here the same number as every contender

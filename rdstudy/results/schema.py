@@ -56,6 +56,7 @@ MEMBERS = pa.schema(
         ("elbo", pa.float64()),  # -(D + R)
         ("distortion_floor", pa.float64()),  # Bernoulli entropy of the same images' pixels: no decoder gets below it
         ("wall_seconds", pa.float64()),  # training and evaluation of this member, all its attempts together
+        ("peak_memory_bytes", pa.int64()),  # of its unit: of CUDA tensors in its last attempt; of the process on a CPU
         *_PROVENANCE,
     ]
 )

@@ -36,7 +36,8 @@ class Learner(Protocol):
     def measure(self, blocks: Iterable[Tensor], *, purpose: str) -> Measured:
         """Mean rate and distortion over images given in blocks, uint8 `[block, pixel]`.
 
-        The noise depends on the members' seeds, the purpose and the number of the block only.
+        The noise depends on the members' seeds, the purpose and the number of the block only. Memory is that of one
+        block, for one member or for as many as a bound allows: `rdstudy.packs.evaluation_numbers` for each image.
         """
 
     def state(self) -> dict[str, Any]:

@@ -4,21 +4,25 @@ A unit is what a device trains at the same time: a pack on a GPU, one member on 
 is stored and is resumed as a whole.
 """
 
+import contextlib
+import functools
 import io
 import logging
 import pickle
+import resource
+import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from rdstudy.packs import Pack
-from rdstudy.study import Member
+from rdstudy.packs import GIB, Pack
+from rdstudy.study import Member, Resources
 from rdstudy.training.learner import Learner, Measured
-from rdstudy.training.process import prepare_process
+from rdstudy.training.process import training_settings
 from rdstudy.training.sequential import SequentialLearner
 from rdstudy.training.stacked import StackedLearner
 from rdstudy.training.subsets import SUBSETS, Sample, Subsets
@@ -84,15 +88,26 @@ def train_unit(
     device: torch.device,
     checkpoint: CheckpointSlot,
     checkpoint_seconds: float,
+    evaluation_bytes: float = Resources.evaluation_memory_gib * GIB,
 ) -> Generator[Progress | Finished, None, None]:
     """Train and measure a unit, from its checkpoint if it has one.
 
     Yields `Progress` about twice a second, then `Finished` once. The consumer stores those rows before it asks for
     the next event: only then is the checkpoint deleted. When the generator is closed early, it saves one.
-    Sets this process to one thread: the bits of a matrix product depend on the number of threads.
+    Arithmetic is done in one thread: the bits of a matrix product depend on the number of threads.
+
+    Args:
+        unit: members that are trained at the same time.
+        subsets: the images that they read.
+        device: where they train.
+        checkpoint: where their state is kept.
+        checkpoint_seconds: time between two checkpoints.
+        evaluation_bytes: bound on the memory of a measurement of several members, beside their parameters.
     """
-    prepare_process()
-    learner, course = _restore(unit, subsets, device, checkpoint.load())
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    make = functools.partial(_make_learner, unit, subsets, device, evaluation_bytes)
+    learner, course = _restore(unit, make, checkpoint.load())
     saved = time.monotonic()
     recipe, evaluation = unit.members[0].recipe, unit.members[0].evaluation
     points = trajectory_steps(recipe.steps, evaluation.trajectory_points)
@@ -105,13 +120,26 @@ def train_unit(
     except GeneratorExit:
         checkpoint.save(_pack_state(learner, course))
         raise
-    yield _finish(learner, course, subsets)
+    yield _finish(learner, course, subsets, device)
     checkpoint.clear()
 
 
-def _make_learner(unit: Pack, subsets: Subsets, device: torch.device) -> Learner:
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most memory held so far, bytes: by tensors since a unit was begun on a GPU, by this process ever on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _make_learner(unit: Pack, subsets: Subsets, device: torch.device, evaluation_bytes: float) -> Learner:
     if len(unit.members) > 1:
-        return StackedLearner(unit.members, subsets.train, image_shape=subsets.image_shape, device=device)
+        return StackedLearner(
+            unit.members,
+            subsets.train,
+            image_shape=subsets.image_shape,
+            device=device,
+            evaluation_bytes=evaluation_bytes,
+        )
     return SequentialLearner(unit.members[0], subsets.train, image_shape=subsets.image_shape, device=device)
 
 
@@ -121,12 +149,12 @@ def _advance(learner: Learner, course: _Course, subsets: Subsets, points: tuple[
     measured = {step for step, _, _ in course.trajectory}
     for point in points:
         while course.step < point and _any_finite(learner):
-            started = time.perf_counter()
+            before = course.wall_seconds
             steps = min(slice_steps, point - course.step)
-            learner.advance(course.step, steps)
+            with _at_work(course):
+                learner.advance(course.step, steps)
             course.step += steps
-            seconds = time.perf_counter() - started
-            course.wall_seconds += seconds
+            seconds = course.wall_seconds - before
             slice_steps = max(1, min(4 * slice_steps, int(steps * _SLICE_SECONDS / max(seconds, 1e-6))))
             yield
         if not _any_finite(learner):
@@ -136,30 +164,38 @@ def _advance(learner: Learner, course: _Course, subsets: Subsets, points: tuple[
             yield
 
 
+@contextlib.contextmanager
+def _at_work(course: _Course) -> Iterator[None]:
+    """Arithmetic for a unit: with the settings of training, on the unit's clock."""
+    started = time.perf_counter()
+    with training_settings():
+        yield
+    course.wall_seconds += time.perf_counter() - started
+
+
 def _any_finite(learner: Learner) -> bool:
     return any(step is None for step in learner.nonfinite_steps)
 
 
 def _measure_trajectory(learner: Learner, course: _Course, subsets: Subsets) -> None:
-    started = time.perf_counter()
-    for subset in SUBSETS:
-        values = learner.measure(subsets.trajectory[subset].blocks(), purpose=f"trajectory {subset} {course.step}")
-        course.trajectory.append((course.step, subset, values))
-    course.wall_seconds += time.perf_counter() - started
+    with _at_work(course):
+        for subset in SUBSETS:
+            values = learner.measure(subsets.trajectory[subset].blocks(), purpose=f"trajectory {subset} {course.step}")
+            course.trajectory.append((course.step, subset, values))
 
 
-def _finish(learner: Learner, course: _Course, subsets: Subsets) -> Finished:
-    started = time.perf_counter()
+def _finish(learner: Learner, course: _Course, subsets: Subsets, device: torch.device) -> Finished:
     final: dict[str, Measured] = {}
     if _any_finite(learner):
-        final = {name: learner.measure(subsets.final[name].blocks(), purpose=f"final {name}") for name in SUBSETS}
-    course.wall_seconds += time.perf_counter() - started
+        with _at_work(course):
+            final = {name: learner.measure(subsets.final[name].blocks(), purpose=f"final {name}") for name in SUBSETS}
     members, trajectories = [], []
     for at, member in enumerate(learner.members):
         common = {
             **settings_columns(member),
             "parameters": learner.parameter_count,
             "wall_seconds": course.wall_seconds / len(learner.members),
+            "peak_memory_bytes": peak_memory_bytes(device),
         }
         nonfinite_step = learner.nonfinite_steps[at]
         for subset, sample in subsets.final.items():
@@ -216,16 +252,16 @@ def _pack_state(learner: Learner, course: _Course) -> bytes:
     return buffer.getvalue()
 
 
-def _restore(unit: Pack, subsets: Subsets, device: torch.device, body: bytes | None) -> tuple[Learner, _Course]:
+def _restore(unit: Pack, make: Callable[[], Learner], body: bytes | None) -> tuple[Learner, _Course]:
     """A learner where its checkpoint left it; a new one where there is none, or one that cannot be used."""
-    learner, course = _make_learner(unit, subsets, device), _Course()
+    learner, course = make(), _Course()
     if body is None:
         return learner, course
     try:
         _load_state(learner, course, body)
     except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         logger.warning("checkpoint of unit %s cannot be used (%s): training from the start", unit.pack_id, error)
-        return _make_learner(unit, subsets, device), _Course()
+        return make(), _Course()
     return learner, course
 
 

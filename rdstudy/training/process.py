@@ -1,11 +1,25 @@
-"""What a process that trains on a CPU is set to, before its first step."""
+"""What a process is set to while it trains on a CPU."""
 
+import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
+@contextlib.contextmanager
+def training_settings() -> Iterator[None]:
+    """Settings of `prepare_process` for a while: the rest of the process gets its threads and its denormals back."""
+    threads = torch.get_num_threads()
+    prepare_process()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
 
 
 def prepare_process() -> None:

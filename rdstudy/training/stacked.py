@@ -14,8 +14,9 @@ from torch.func import functional_call
 
 from rdstudy.model.networks import VAE, NetworkShape, build
 from rdstudy.model.objective import Network, accumulate_gradients, measure
+from rdstudy.packs import GIB, members_at_once
 from rdstudy.seeds import derive_seed
-from rdstudy.study import Member
+from rdstudy.study import Member, Resources
 from rdstudy.training.learner import Measured
 from rdstudy.training.streams import BatchStream, NoiseStream, seeded_noise
 from rdstudy.training.subsets import to_unit
@@ -31,15 +32,24 @@ class StackedLearner:
         train: uint8 `[image, pixel]`, the training subset.
         image_shape: channel, row, column.
         device: where they train; the training subset is kept there.
+        evaluation_bytes: bound on the memory of a measurement beside the parameters: as many members at a time as
+            fit, one at least. Values do not depend on it, up to rounding.
     """
 
     def __init__(
-        self, members: Sequence[Member], train: Tensor, *, image_shape: tuple[int, int, int], device: torch.device
+        self,
+        members: Sequence[Member],
+        train: Tensor,
+        *,
+        image_shape: tuple[int, int, int],
+        device: torch.device,
+        evaluation_bytes: float = Resources.evaluation_memory_gib * GIB,
     ) -> None:
         self.members = tuple(members)
         first = self.members[0]
         assert all(member.cell == first.cell for member in self.members), "members of one pack belong to one cell"
         self._device = device
+        self._image_shape, self._evaluation_bytes = image_shape, evaluation_bytes
         self._train = train.to(device)
         self._seeds = tuple(dict.fromkeys(member.seed for member in self.members))
         of_seed = [self._seeds.index(member.seed) for member in self.members]
@@ -94,14 +104,26 @@ class StackedLearner:
             noise = torch.stack(
                 [seeded_noise((len(x), latent), generator, seed, purpose, number) for seed in self._seeds]
             )
-            for at in range(len(self.members)):  # one after another: memory does not grow with the pack
-                encode, decode = self._networks(slice(at, at + 1), shared_images=True)
-                values = measure(encode, decode, x, noise[self._seed_of_member[at : at + 1]])
-                sums[0, at] += values.distortion.double().sum()
-                sums[1, at] += values.rate.double().sum()
+            for some in self._groups(len(x)):
+                encode, decode = self._networks(some, shared_images=True)
+                values = measure(encode, decode, x, noise[self._seed_of_member[some]])
+                sums[0, some] += values.distortion.double().sum(dim=1)
+                sums[1, some] += values.rate.double().sum(dim=1)
+                del values  # or it would be held while the next are measured
             images += len(x)
         distortion, rate = (sums / images).tolist()
         return Measured(tuple(distortion), tuple(rate))
+
+    def _groups(self, images: int) -> list[slice]:
+        """The members, as many at a time as can be measured on so many images within the bound."""
+        at_once = members_at_once(
+            self.members[0],
+            self._image_shape,
+            images,
+            bytes_bound=self._evaluation_bytes,
+            number_bytes=torch.get_default_dtype().itemsize,
+        )
+        return [slice(start, start + at_once) for start in range(0, len(self.members), at_once)]
 
     def _networks(self, members: slice, *, shared_images: bool) -> tuple[Network, Network]:
         """Encoder and decoder of some members; their images have a member axis, or are the same for all."""

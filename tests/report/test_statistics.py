@@ -151,10 +151,13 @@ def test_contours_lie_in_the_domain_and_have_their_elbo(rate_min, rate_span, low
     assert lines["label"].sum() == lines["elbo"].nunique() <= 25
 
 
-def test_domain_holds_every_error_bar_and_the_floor():
-    points = statistics.rate_distortion(pd.concat([rows_of([20.0, 30.0]), rows_of([40.0, 41.0], beta=3.0)]))
+@pytest.mark.parametrize(("lowest", "floor_is_shown"), [(16.0, True), (30.0, False)])
+def test_domain_holds_every_error_bar_and_the_floor_unless_it_would_squeeze_them(lowest, floor_is_shown):
+    points = statistics.rate_distortion(pd.concat([rows_of([lowest, lowest + 2]), rows_of([40.0, 41.0], beta=3.0)]))
     domain = statistics.plot_domain(points)
-    assert domain.distortion_min < 10.0
+    assert (points["floor"] == 10.0).all()
+    assert (domain.distortion_min < 10.0) == floor_is_shown
+    assert domain.distortion_min < lowest + 1 - math.sqrt(2)
     assert domain.distortion_max > 41.0
     assert domain.rate_scale == "log"
 

@@ -10,7 +10,8 @@ import torch
 from rdstudy.packs import Pack
 from rdstudy.study import Evaluation, Recipe
 from rdstudy.training import Finished, Progress, train_unit
-from rdstudy.training.loop import trajectory_steps
+from rdstudy.training.loop import peak_memory_bytes, trajectory_steps
+from rdstudy.training.process import training_settings
 from rdstudy.training.sequential import SequentialLearner
 from tests.training.conftest import MEMBER, Slot
 
@@ -36,6 +37,18 @@ def test_rows_hold_settings_values_and_their_number_of_images(train):
         (step, subset) for step in steps for subset in ("train", "test")
     ]
     assert {row["images"] for row in finished.trajectories} == {13}
+
+
+def test_rows_hold_the_memory_of_the_process(train):
+    peaks = {row["peak_memory_bytes"] for row in train().members}
+    assert len(peaks) == 1
+    (peak,) = peaks
+    assert 50 * 2**20 < peak <= peak_memory_bytes(CPU)
+
+
+def test_the_memory_of_a_gpu_is_that_of_its_tensors(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7 if device.type == "cuda" else 0)
+    assert peak_memory_bytes(torch.device("cuda")) == 7
 
 
 def test_training_lowers_the_objective(train):
@@ -174,3 +187,25 @@ def test_trajectory_steps_are_distinct_ascending_and_end_with_the_last(steps, po
 def test_evaluation_settings_do_not_change_what_is_learned(train):
     few = train(evaluation=Evaluation(trajectory_points=2, trajectory_images=13))
     assert [(r["distortion"], r["rate"]) for r in few.members] == numbers(train())[:2]
+
+
+def test_the_rest_of_the_process_keeps_its_threads_and_its_denormals(subsets):
+    threads = torch.get_num_threads()
+    events = train_unit(Pack((MEMBER,)), subsets, device=CPU, checkpoint=Slot(), checkpoint_seconds=1e9)
+    for _ in events:
+        assert torch.get_num_threads() == threads
+        assert 5e-324 * 1.0 > 0.0
+        assert (torch.tensor([5e-324], dtype=torch.float64) * 1.0).item() > 0.0
+    with training_settings():
+        assert torch.get_num_threads() == 1
+        assert (torch.tensor([5e-324], dtype=torch.float64) * 1.0).item() == 0.0
+
+
+def test_the_bits_do_not_depend_on_the_threads_of_the_process(train):
+    threads = torch.get_num_threads()
+    one = numbers(train())
+    try:
+        torch.set_num_threads(threads + 2)
+        assert numbers(train()) == one
+    finally:
+        torch.set_num_threads(threads)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.packs import Pack
+from rdstudy.packs import Pack, evaluation_numbers
 from rdstudy.splits import Split
 from rdstudy.study import Evaluation, Member, Recipe
 from rdstudy.training import Finished, Subsets, make_subsets, train_unit, units_of
@@ -70,6 +70,24 @@ def test_parameters_and_measures_equal_those_of_members_one_by_one(images, archi
         np.testing.assert_allclose(measured.distortion[at], values.distortion[0], rtol=1e-9)
         np.testing.assert_allclose(measured.rate[at], values.rate[0], rtol=1e-9)
         assert together.parameter_count == alone.parameter_count
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_measures_do_not_depend_on_how_many_members_fit_in_memory(images, architecture, at_once):
+    members = members_of(architecture, 2)
+    block = len(images.final["test"])
+    pixels = images.train.shape[1]
+    bound = 8 * block * (at_once * evaluation_numbers(members[0], images.image_shape) + pixels)
+    all_at_once, bounded = (
+        StackedLearner(members, images.train, image_shape=images.image_shape, device=CPU, evaluation_bytes=given)
+        for given in (1e12, bound)
+    )
+    assert [len(range(7)[group]) for group in bounded._groups(block)] == {1: [1] * 7, 2: [2, 2, 2, 1], 7: [7]}[at_once]
+    one, other = (learner.measure(images.final["test"].blocks(), purpose="p") for learner in (all_at_once, bounded))
+    np.testing.assert_allclose(one.distortion, other.distortion, rtol=1e-12)
+    np.testing.assert_allclose(one.rate, other.rate, rtol=1e-12)
+    assert len(set(one.distortion)) == 3  # members of a seed start alike: a mixed-up order would show
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "cnn"])

@@ -1,0 +1,140 @@
+"""Packs in JAX, written for this race: `vmap` over members, `lax.scan` over steps, Adam written out.
+
+The network, loss, batch and sharing of images and noise by the members of one seed are those of the stacked path, β
+changing fastest. Products are in full float32 on any device. Runs in an environment that has JAX and need not have
+PyTorch. Axis order: `member, batch`, then features; images are `channel, row, column`.
+"""
+
+import itertools
+import os
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contenders import Task
+from benchmarks.sizes import KERNEL, PADDING, STRIDE, Convolution, Layer, Size, layers
+from rdstudy.study import PAPER_BETAS
+
+_LEARNING_RATE, _DECAY, _SQUARE_DECAY, _EPSILON = 1e-3, 0.9, 0.999, 1e-8
+
+
+def build(task: Task) -> "Ensemble":
+    """Set JAX up before its first import in this process."""
+    os.environ["JAX_PLATFORMS"] = task.device
+    os.environ["NPROC"] = str(task.threads)  # of the pool that computes
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # others need memory of the device too
+    if task.device == "cpu" and task.threads == 1:
+        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")  # JAX's default on a GPU is TF32
+    return Ensemble(task)
+
+
+class Ensemble:
+    """A pack. Implements `benchmarks.contenders.Trainer`."""
+
+    def __init__(self, task: Task) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        size = task.size
+        pairs = list(itertools.islice(itertools.product(range(5), PAPER_BETAS), task.members))
+        seed_of_member = jnp.array([seed for seed, _ in pairs])
+        beta = jnp.array([beta for _, beta in pairs], dtype=jnp.float32)
+        images = jnp.asarray(np.load(task.images))
+        of_seed = jax.vmap(lambda key: _initial(size, key))(jax.random.split(jax.random.key(0), pairs[-1][0] + 1))
+        weights = jax.tree.map(lambda values: values[seed_of_member], of_seed)
+        zeros = jax.tree.map(jnp.zeros_like, weights)
+        self._state = (weights, zeros, jax.tree.map(jnp.zeros_like, weights), jnp.zeros((), jnp.int32))
+        self._key = jax.random.key(1)
+        self.models = len(pairs)
+        self.parameter_count = sum(values[0].size for values in jax.tree.leaves(weights))
+        gradient = jax.vmap(jax.grad(lambda *arguments: _loss(size, *arguments)))
+        seeds = pairs[-1][0] + 1
+
+        def step(state: Any, key: Any) -> tuple[Any, None]:
+            index_key, noise_key = jax.random.split(key)
+            index = jax.random.randint(index_key, (seeds, size.batch_size), 0, len(images))
+            noise = jax.random.normal(noise_key, (seeds, size.batch_size, size.latent_dim))
+            x = images[index].astype(jnp.float32) / 255
+            return _adam(state, gradient(state[0], x[seed_of_member], noise[seed_of_member], beta)), None
+
+        self._train = jax.jit(lambda state, keys: jax.lax.scan(step, state, keys)[0], donate_argnums=0)
+
+    def take_steps(self, steps: int) -> None:
+        """Go on where the last call ended. The first call with a number of steps compiles."""
+        import jax
+
+        self._key, key = jax.random.split(self._key)
+        self._state = jax.block_until_ready(self._train(self._state, jax.random.split(key, steps)))
+
+
+def _initial(size: Size, key: Any) -> list[tuple[Any, Any]]:
+    """Weight and bias of each layer, uniform in ±1/sqrt(fan in)."""
+    import jax
+
+    weights = []
+    for layer, layer_key in zip(layers(size), jax.random.split(key, len(layers(size))), strict=True):
+        convolution = isinstance(layer, Convolution)
+        shape = (layer.outputs, layer.inputs, *[KERNEL] * 2) if convolution else (layer.inputs, layer.outputs)
+        width = (layer.inputs * (KERNEL**2 if convolution else 1)) ** -0.5
+        one, two = jax.random.split(layer_key)
+        weight = jax.random.uniform(one, shape, minval=-width, maxval=width)
+        weights.append((weight, jax.random.uniform(two, (layer.outputs,), minval=-width, maxval=width)))
+    return weights
+
+
+def _loss(size: Size, weights: list[tuple[Any, Any]], x: Any, noise: Any, beta: Any) -> Any:
+    """D + β R of one member, averaged over its batch (paper, equation 1)."""
+    import jax
+    import jax.numpy as jnp
+
+    half = len(weights) // 2
+    all_layers = layers(size)
+    mean, log_var = jnp.split(_network(all_layers[:half], weights[:half], x), 2, axis=-1)
+    z = mean + jnp.exp(0.5 * log_var) * noise
+    logits = _network(all_layers[half:], weights[half:], z).reshape(len(x), -1)
+    distortion = (jax.nn.softplus(logits) - x.reshape(len(x), -1) * logits).sum()
+    rate = 0.5 * (mean**2 + jnp.expm1(log_var) - log_var).sum()
+    return (distortion + beta * rate) / len(x)
+
+
+def _network(some: tuple[Layer, ...], weights: list[tuple[Any, Any]], x: Any) -> Any:
+    import jax
+
+    for number, (layer, (weight, bias)) in enumerate(zip(some, weights, strict=True)):
+        if number:
+            x = jax.nn.relu(x)
+        if isinstance(layer, Convolution):
+            x = _convolution(layer, weight, x.reshape(len(x), -1, layer.side, layer.side)) + bias[:, None, None]
+        else:
+            x = x.reshape(len(x), -1) @ weight + bias
+    return x
+
+
+def _convolution(layer: Convolution, weight: Any, x: Any) -> Any:
+    """Halve the side, or double it by a convolution over an input spread out with zeros."""
+    import jax
+
+    border = KERNEL - 1 - PADDING if layer.transposed else PADDING
+    stride, spread = (1, STRIDE) if layer.transposed else (STRIDE, 1)
+    return jax.lax.conv_general_dilated(
+        x, weight, (stride, stride), [(border, border)] * 2, lhs_dilation=(spread, spread)
+    )
+
+
+def _adam(state: Any, gradients: Any) -> Any:
+    """A step of Adam (Kingma and Ba 2015, algorithm 1) for all members."""
+    import jax
+    import jax.numpy as jnp
+
+    weights, means, squares, step = state
+    step = step + 1
+    means = jax.tree.map(lambda mean, g: _DECAY * mean + (1 - _DECAY) * g, means, gradients)
+    squares = jax.tree.map(lambda square, g: _SQUARE_DECAY * square + (1 - _SQUARE_DECAY) * g**2, squares, gradients)
+    rate, unbias = _LEARNING_RATE / (1 - _DECAY**step), 1 - _SQUARE_DECAY**step
+    weights = jax.tree.map(
+        lambda w, mean, square: w - rate * mean / (jnp.sqrt(square / unbias) + _EPSILON), weights, means, squares
+    )
+    return weights, means, squares, step
