@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all check format benchmark benchmark-data clean
+.PHONY: help setup study test test-all check format benchmark benchmark-data benchmark-report clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -42,6 +42,9 @@ benchmark: setup ## training steps against the bound and against others
 
 benchmark-data: setup ## drawing the Tetrominoes
 	$(BIN)/python -m benchmarks.data
+
+benchmark-report: setup ## building the page of a study as large as the paper's
+	$(BIN)/python -m benchmarks.report
 
 clean: ## remove the environment and the caches, and no result
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

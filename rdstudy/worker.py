@@ -55,7 +55,7 @@ def find_device(gpus: float | str) -> torch.device:
     """
     if gpus and not torch.cuda.is_available():
         raise ValueError(f"resources.gpus is {gpus}, and PyTorch sees no GPU; allowed here: 0")
-    if not isinstance(gpus, str) and 0 < gpus < 1:  # Ray counts shares, and holds nobody to them
+    if not isinstance(gpus, str) and gpus:  # Ray counts shares, and holds nobody to them
         torch.cuda.set_per_process_memory_fraction(gpus)
     return torch.device("cuda" if gpus else "cpu")
 

@@ -1,0 +1,59 @@
+"""The time to build the page of a study as large as the paper's, and the size of the page.
+
+    python -m benchmarks.report [--per-file 60]
+
+Rows are simulated by the tests' own simulation: 6,480 members with 40 points of a trajectory each, on train and test.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rdstudy.report.build import build_report
+from rdstudy.results.store import Store, new_run_id
+from rdstudy.study import PAPER_BETAS
+from tests.report.conftest import Simulation, curve, declaration, examples, member_row
+
+SIZES = range(8_192, 65_537, 8_192)
+SIMULATION = Simulation(
+    depths=(1, 2, 3),
+    betas=PAPER_BETAS,
+    seeds=5,
+    splits=("cv(81920)", "checkerboard", *(f"{kind}({size})" for kind in ("cv", "cd") for size in SIZES)),
+    architectures=("mlp", "cnn"),
+    points=40,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("--per-file", type=int, default=60, help="members in one file: those of a pack (default: 60)")
+    per_file = parser.parse_args().per_file
+    with tempfile.TemporaryDirectory() as folder:
+        members = _write(Path(folder) / "results", per_file)
+        started = time.perf_counter()
+        page = build_report(f"{folder}/results", out=f"{folder}/page.html")
+        seconds = time.perf_counter() - started
+        megabytes = page.stat().st_size / 1e6
+    print(f"{members} members, {per_file} in a file: {seconds:.1f} s of the allowed 15 s, {megabytes:.1f} of 15 MB")
+
+
+def _write(folder: Path, per_file: int) -> int:
+    study = SIMULATION.study()
+    store = Store.create(str(folder))
+    store.declare(study.name, declaration(study))
+    members = study.experiments[0].members(study)
+    for start in range(0, len(members), per_file):
+        batch = members[start : start + per_file]
+        run_id = new_run_id()
+        rows = [member_row(member, subset, run_id, "simulated") for member in batch for subset in ("train", "test")]
+        trajectories: list[dict[str, Any]] = [point for row in rows for point in curve(row, SIMULATION.points)]
+        store.write_run(run_id, {"members": rows, "trajectories": trajectories})
+    store.write_examples("tetrominoes", examples("tetrominoes"))
+    return len(members)
+
+
+if __name__ == "__main__":
+    main()
