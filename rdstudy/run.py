@@ -79,9 +79,9 @@ def describe_plan(plan: "Plan", out: str) -> str:
     from rdstudy.plan import describe_packs
 
     rows: list[tuple[str, ...]] = [("experiment", "cells", "members", "done", "not ok", "remaining")]
-    remaining = set(plan.remaining)
+    remaining, wanted = set(plan.remaining), set(plan.wanted)
     for planned in plan.experiments:
-        members = [member for member in planned.members if member in set(plan.wanted)]
+        members = [member for member in planned.members if member in wanted]
         outcomes = [plan.outcomes.get(member.member_id) for member in members]
         not_ok = sum(outcome in ("nonfinite", "failed") for outcome in outcomes)
         counts = (planned.cells, len(members), outcomes.count("ok"), not_ok, sum(m in remaining for m in members))

@@ -243,7 +243,7 @@ def test_asking_for_a_gpu_where_there_is_none_is_a_clear_error(monkeypatch):
         worker.find_device("auto")
 
 
-@pytest.mark.parametrize(("gpus", "fractions"), [(0.25, [0.25]), (1.0, []), ("auto", []), (0, [])])
+@pytest.mark.parametrize(("gpus", "fractions"), [(0.25, [0.25]), (1.0, [1.0]), ("auto", []), (0, [])])
 def test_a_share_of_a_gpu_is_a_bound_on_memory(monkeypatch, gpus, fractions):
     held: list[float] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
