@@ -33,7 +33,6 @@ from rdstudy.plan import place
 from rdstudy.progress import PackProgress
 from rdstudy.results.store import Store
 from rdstudy.study import Member, Resources
-from rdstudy.training import units_of
 from rdstudy.worker import PackEvents, find_device, run_pack
 
 logger = logging.getLogger(__name__)
@@ -65,18 +64,14 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         """Start on another pack, in the same process."""
         self.cleanup()
         pack = Pack(tuple(Member.from_dict(settings) for settings in self._packs[new_config["pack"]]))
-        store = Store.open(self._uri)
-        device = find_device(self._shares.get(new_config["pack"], 0.0))
-        missing = _missing(pack, store) if len(units_of(pack, device)) > 1 else pack  # one unit was left whole
-        self._events, self._last = None, PackProgress(len(pack.members), 0, 1.0)
-        if missing.members:
-            self._events = run_pack(
-                missing,
-                store,
-                device=device,
-                checkpoint_seconds=self._resources.checkpoint_seconds,
-                evaluation_bytes=self._resources.evaluation_memory_gib * GIB,
-            )
+        self._last = PackProgress(len(pack.members), 0, 1.0)  # unless something is left to do
+        self._events = run_pack(
+            pack,
+            Store.open(self._uri),
+            device=find_device(self._shares.get(new_config["pack"], 0.0)),
+            checkpoint_seconds=self._resources.checkpoint_seconds,
+            evaluation_bytes=self._resources.evaluation_memory_gib * GIB,
+        )
         return True
 
     def step(self) -> dict[str, Any]:
@@ -101,12 +96,6 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
 
     def _report(self, *, done: bool) -> dict[str, Any]:
         return {**dataclasses.asdict(self._last), "done": done}
-
-
-def _missing(pack: Pack, store: Store) -> Pack:
-    """The members that an earlier attempt at this trial left."""
-    stored = store.outcomes()
-    return Pack(tuple(member for member in pack.members if stored.get(member.member_id) in (None, "failed")))
 
 
 def run_packs(

@@ -25,6 +25,7 @@ from rdstudy.splits import make_split, parse_rule
 from rdstudy.study import Evaluation, Resources
 from rdstudy.training import Progress, Subsets, make_subsets, train_unit, units_of
 from rdstudy.training.loop import peak_memory_bytes, settings_columns
+from rdstudy.training.process import is_out_of_memory
 from rdstudy.training.subsets import SUBSETS
 
 PackEvents = Generator[PackProgress, None, None]
@@ -74,7 +75,8 @@ def run_pack(
     down to single members: what they learn does not depend on their company.
     When the generator is closed early, a checkpoint of the unit in work is kept.
     """
-    units = deque(unit for unit in (_lacking(unit, store) for unit in units_of(pack, device)) if unit.members)
+    lacking = _lacking(pack, store)
+    units = deque(units_of(lacking, device) if lacking.members else ())
     done = len(pack.members) - sum(len(unit.members) for unit in units)
     not_ok, share = 0, 0.0
     while units:
@@ -102,12 +104,12 @@ def run_pack(
             _release(device)
 
 
-def _lacking(unit: Pack, store: Store) -> Pack:
-    """A unit without the members that are stored: an earlier attempt may have stored one of its halves."""
-    if len(unit.members) == 1:  # asked for because it is not stored: nothing to look up
-        return unit
+def _lacking(pack: Pack, store: Store) -> Pack:
+    """A pack without the members that an earlier attempt stored."""
+    if len(pack.members) == 1:  # asked for because it is not stored: nothing to look up
+        return pack
     stored = store.outcomes()
-    return Pack(tuple(member for member in unit.members if stored.get(member.member_id) in (None, "failed")))
+    return Pack(tuple(member for member in pack.members if stored.get(member.member_id) in (None, "failed")))
 
 
 def _release(device: torch.device) -> None:
@@ -144,7 +146,7 @@ def _run_unit(
     except Exception as error:  # whatever it is, it is this unit's outcome and not the end of the study
         if _is_storage(error):
             raise
-        if _is_out_of_memory(error) and len(unit.members) > 1:
+        if is_out_of_memory(error) and len(unit.members) > 1:
             sizes = " and ".join(str(len(half.members)) for half in unit.halves())
             logger.warning("unit of %d members ran out of memory: begun again as %s members", len(unit.members), sizes)
             slot.clear()
@@ -155,13 +157,6 @@ def _run_unit(
             store_failed(store, unit, reason, device=device, peak_bytes=peak_memory_bytes(device))
             end = _Stored(len(unit.members))
     yield end
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether a GPU's memory was too small: CUDA's libraries say so with errors of other types too."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
 
 
 def _is_storage(error: Exception) -> bool:

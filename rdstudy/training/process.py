@@ -1,4 +1,4 @@
-"""What a process is set to while it trains on a CPU."""
+"""What a process is set to while it trains on a CPU, and how a device says that its memory is too small."""
 
 import contextlib
 import ctypes
@@ -33,3 +33,10 @@ def prepare_process() -> None:
         if hasattr(libc, "mallopt"):
             libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a GPU's memory was too small: CUDA's libraries say so with errors of other types too."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()

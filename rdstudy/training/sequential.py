@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rdstudy.model.networks import NetworkShape, build
-from rdstudy.model.objective import accumulate_gradients, measure
+from rdstudy.model.objective import accumulate_gradients, forward, measure
 from rdstudy.seeds import derive_seed
 from rdstudy.study import Member
 from rdstudy.training.learner import Measured
@@ -55,8 +55,9 @@ class SequentialLearner:
             batches = self._batches.batches(first_step, len(noise))
             for step, (index, step_noise) in enumerate(zip(batches, noise, strict=True), first_step):
                 x = to_unit(self._train.index_select(0, index))  # copies rows; [index] goes byte by byte
-                code = accumulate_gradients(self.vae.encoder, self.vae.decoder, x, step_noise, beta=self._member.beta)
-                if not torch.isfinite(code).all():
+                outputs = forward(self.vae.encoder, self.vae.decoder, x, step_noise)
+                accumulate_gradients(outputs, x, beta=self._member.beta)
+                if not torch.isfinite(outputs.code).all():
                     self._nonfinite_step = step
                     return
                 self._optimizer.step()

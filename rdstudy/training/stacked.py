@@ -3,9 +3,13 @@
 The networks are the ordinary modules of `rdstudy.model.networks`, mapped over stacked parameters by `torch.func`, so
 that any pair of modules can be stacked. Axis order: `member, batch`, then features. Members of one seed read the same
 images, batches and noise; the images of a seed are gathered once for all its members.
+
+On a GPU the networks and the element-wise work between them are compiled, and the step is replayed as a CUDA graph,
+see `rdstudy.training.replay`. Therefore a step reads its inputs and its number from buffers that keep their place.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,13 +17,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rdstudy.model.networks import VAE, NetworkShape, build
-from rdstudy.model.objective import Network, accumulate_gradients, measure
+from rdstudy.model.objective import ForwardPass, Network, accumulate_gradients, cotangents, forward, measure
 from rdstudy.packs import GIB, members_at_once
 from rdstudy.seeds import derive_seed
 from rdstudy.study import Member, Resources
 from rdstudy.training.learner import Measured
-from rdstudy.training.streams import BatchStream, NoiseStream, seeded_noise
+from rdstudy.training.process import is_out_of_memory
+from rdstudy.training.replay import CPU_WAYS, GPU_WAYS, WARM_UP_STEPS, Replayed, Step, Way
+from rdstudy.training.streams import CHUNK_STEPS, BatchStream, NoiseStream, seeded_noise
 from rdstudy.training.subsets import to_unit
+
+logger = logging.getLogger(__name__)
 
 _FINITE = -1  # of a member that has not been seen to be anything else
 
@@ -34,6 +42,7 @@ class StackedLearner:
         device: where they train; the training subset is kept there.
         evaluation_bytes: bound on the memory of a measurement beside the parameters: as many members at a time as
             fit, one at least. Values do not depend on it, up to rounding.
+        ways: to take a step, the best first: the next is tried when one cannot be used on this machine.
     """
 
     def __init__(
@@ -44,6 +53,7 @@ class StackedLearner:
         image_shape: tuple[int, int, int],
         device: torch.device,
         evaluation_bytes: float = Resources.evaluation_memory_gib * GIB,
+        ways: Sequence[Way] | None = None,
     ) -> None:
         self.members = tuple(members)
         first = self.members[0]
@@ -58,7 +68,10 @@ class StackedLearner:
         shape = NetworkShape(first.architecture, first.depth, first.width, first.latent_dim, image_shape)
         self._vae, self.parameters = _stack(shape, self._seeds, of_seed, device)
         self.parameter_count = sum(stacked[0].numel() for stacked in self.parameters.values())
-        self._optimizer = torch.optim.Adam(list(self.parameters.values()), lr=first.recipe.learning_rate, fused=True)
+        on_gpu = device.type == "cuda"
+        self._optimizer = torch.optim.Adam(
+            list(self.parameters.values()), lr=first.recipe.learning_rate, fused=True, capturable=on_gpu
+        )
         batch, latent = first.recipe.batch_size, first.latent_dim
         self._batches = [
             BatchStream(seed=seed, images=len(train), batch_size=batch, device=device) for seed in self._seeds
@@ -67,6 +80,43 @@ class StackedLearner:
             NoiseStream(seed=seed, batch_size=batch, latent_dim=latent, device=device) for seed in self._seeds
         ]
         self._nonfinite = torch.full((len(self.members),), _FINITE, device=device)
+        seeds = len(self._seeds)
+        self._chunk_index = torch.zeros(CHUNK_STEPS, seeds, batch, dtype=torch.int64, device=device)
+        self._chunk_noise = torch.zeros(CHUNK_STEPS, seeds, batch, latent, device=device)
+        self._at = torch.zeros(1, dtype=torch.int64, device=device)  # of the next step in the chunk
+        self._step_number = torch.zeros((), dtype=torch.int64, device=device)
+        self._ways = list(ways or (GPU_WAYS if on_gpu else CPU_WAYS))
+        self._use_way()
+
+    def _use_way(self) -> None:
+        """Prepare for taking steps in the first of the ways; what was compiled or captured before is forgotten."""
+        way = self._ways[0]
+        if way.backend:
+            torch.compiler.reset()  # or the compiler gives up after a few packs in one process
+        self._forward = _compiled(self._forward_pass, way.backend)
+        self._cotangents = _compiled(cotangents, way.backend)
+        self._take: Step = self._step if way.capture is None else Replayed(self._step, way.capture)
+        self._taken = 0
+
+    def _take_step(self) -> None:
+        """Take a step in the best way that works here."""
+        while True:
+            try:
+                self._take()
+            except Exception as error:
+                if self._taken > WARM_UP_STEPS or len(self._ways) == 1 or is_out_of_memory(error):
+                    raise
+                logger.warning(
+                    "a training step cannot be taken by %s; a slower way is used. %s: %s",
+                    self._ways.pop(0).name,
+                    type(error).__name__,
+                    " ".join(str(error).split())[:500],
+                )
+                self._optimizer.zero_grad()
+                self._use_way()
+            else:
+                self._taken += 1
+                return
 
     @property
     def nonfinite_steps(self) -> tuple[int | None, ...]:
@@ -76,23 +126,36 @@ class StackedLearner:
     def advance(self, first_step: int, steps: int) -> None:
         """Take training steps; members that are not finite drag on without touching the others."""
         end = first_step + steps
+        self._step_number.fill_(first_step)
         while first_step < end:
             noise = torch.stack([stream.chunk(first_step)[: end - first_step] for stream in self._noise], dim=1)
             batches = torch.stack([stream.batches(first_step, len(noise)) for stream in self._batches], dim=1)
-            for step, (index, step_noise) in enumerate(zip(batches, noise, strict=True), first_step):
-                self._step(step, index, step_noise)
+            self._chunk_noise[: len(noise)].copy_(noise)
+            self._chunk_index[: len(noise)].copy_(batches)
+            self._at.zero_()
+            for _ in range(len(noise)):
+                self._take_step()
             first_step += len(noise)
 
-    def _step(self, step: int, index: Tensor, noise: Tensor) -> None:
-        """One step for all members, from indices `[seed, batch]` and noise `[seed, batch, latent]`."""
-        x = to_unit(self._train[index])[self._seed_of_member]
-        encode, decode = self._networks(slice(None), shared_images=False)
-        code = accumulate_gradients(encode, decode, x, noise[self._seed_of_member], beta=self._beta)
-        finite = torch.isfinite(code).flatten(1).all(dim=1)
+    def _step(self) -> None:
+        """One step for all members, from the buffers alone: nothing here may come from the host."""
+        index = self._chunk_index.index_select(0, self._at).squeeze(0)  # [seed, batch]
+        noise = self._chunk_noise.index_select(0, self._at).squeeze(0)  # [seed, batch, latent]
+        rows = self._train.index_select(0, index.flatten()).view(*index.shape, -1)
+        x = to_unit(rows.index_select(0, self._seed_of_member))
+        outputs = self._forward(self.parameters, x, noise.index_select(0, self._seed_of_member))
+        accumulate_gradients(outputs, x, beta=self._beta, cotangents=self._cotangents)
+        finite = torch.isfinite(outputs.code.detach()).flatten(1).all(dim=1)
         newly = ~finite & (self._nonfinite == _FINITE)
-        self._nonfinite.masked_fill_(newly, step)
+        self._nonfinite.copy_(torch.where(newly, self._step_number, self._nonfinite))
         self._optimizer.step()
         self._optimizer.zero_grad()
+        self._at.add_(1)
+        self._step_number.add_(1)
+
+    def _forward_pass(self, parameters: dict[str, Tensor], x: Tensor, noise: Tensor) -> ForwardPass:
+        encode = _mapped(self._vae.encoder, _part(parameters, "encoder."), 0)
+        return forward(encode, _mapped(self._vae.decoder, _part(parameters, "decoder."), 0), x, noise)
 
     def measure(self, blocks: Iterable[Tensor], *, purpose: str) -> Measured:
         """Mean rate and distortion over images given in blocks, uint8 `[block, pixel]`."""
@@ -105,7 +168,9 @@ class StackedLearner:
                 [seeded_noise((len(x), latent), generator, seed, purpose, number) for seed in self._seeds]
             )
             for some in self._groups(len(x)):
-                encode, decode = self._networks(some, shared_images=True)
+                of_some = {name: stacked[some] for name, stacked in self.parameters.items()}
+                encode = _mapped(self._vae.encoder, _part(of_some, "encoder."), None)
+                decode = _mapped(self._vae.decoder, _part(of_some, "decoder."), 0)
                 values = measure(encode, decode, x, noise[self._seed_of_member[some]])
                 sums[0, some] += values.distortion.double().sum(dim=1)
                 sums[1, some] += values.rate.double().sum(dim=1)
@@ -125,19 +190,6 @@ class StackedLearner:
         )
         return [slice(start, start + at_once) for start in range(0, len(self.members), at_once)]
 
-    def _networks(self, members: slice, *, shared_images: bool) -> tuple[Network, Network]:
-        """Encoder and decoder of some members; their images have a member axis, or are the same for all."""
-        encode = _mapped(self._vae.encoder, self._of("encoder.", members), 0 if not shared_images else None)
-        return encode, _mapped(self._vae.decoder, self._of("decoder.", members), 0)
-
-    def _of(self, prefix: str, members: slice) -> dict[str, Tensor]:
-        everyone = members == slice(None)
-        return {
-            name.removeprefix(prefix): stacked if everyone else stacked[members]
-            for name, stacked in self.parameters.items()
-            if name.startswith(prefix)
-        }
-
     def state(self) -> dict[str, Any]:
         """All that training has changed, as tensors and plain numbers."""
         return {
@@ -151,8 +203,9 @@ class StackedLearner:
         with torch.no_grad():
             for name, stacked in self.parameters.items():
                 stacked.copy_(state["parameters"][name])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.load_state_dict(state["optimizer"])  # into new tensors
         self._nonfinite.copy_(state["nonfinite"])
+        self._use_way()
 
 
 def _stack(
@@ -168,7 +221,14 @@ def _stack(
     return vaes[0], stacked
 
 
+def _part(parameters: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The parameters of one network, by their names in it."""
+    return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+
+
 def _mapped(network: nn.Module, parameters: dict[str, Tensor], images_axis: int | None) -> Network:
+    """A network over stacked parameters; images have a member axis, or are the same for all members."""
+
     def one(of_member: dict[str, Tensor], x: Tensor) -> Tensor:
         output: Tensor = functional_call(network, of_member, (x,))
         return output
@@ -180,3 +240,11 @@ def _mapped(network: nn.Module, parameters: dict[str, Tensor], images_axis: int 
         return output
 
     return apply
+
+
+def _compiled(function: Callable[..., Any], backend: str | None) -> Callable[..., Any]:
+    """A function of tensors whose shapes never change, compiled whole; as it is where there is no backend."""
+    if backend is None:
+        return function
+    compiled: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
+    return compiled

@@ -6,7 +6,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from rdstudy.model.gaussian import Posterior, rate
 from rdstudy.model.networks import VAE, NetworkShape, build
-from rdstudy.model.objective import accumulate_gradients, measure
+from rdstudy.model.objective import accumulate_gradients, forward, measure
 
 BATCH, LATENT = 5, 2
 
@@ -22,7 +22,7 @@ def _setting(architecture: str) -> tuple[VAE, torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("beta", [0.0, 0.3, 5.0])
 def test_gradients_are_those_of_the_mean_of_distortion_plus_beta_rate(architecture, beta):
     vae, x, noise = _setting(architecture)
-    accumulate_gradients(vae.encoder, vae.decoder, x, noise, beta=beta)
+    accumulate_gradients(forward(vae.encoder, vae.decoder, x, noise), x, beta=beta)
     actual = [parameter.grad for parameter in vae.parameters()]
     posterior = Posterior.from_code(vae.encoder(x))
     logits = vae.decoder(posterior.sample(noise))

@@ -1,7 +1,7 @@
 """A small data set of random images, and members that train on it in a moment."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -24,6 +24,13 @@ MEMBER = Member(
     recipe=Recipe(steps=157, batch_size=5),
     evaluation=Evaluation(trajectory_points=7, trajectory_images=13),
 )
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 class Slot:
