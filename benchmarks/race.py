@@ -77,6 +77,7 @@ class Row:
     time_over_products: float | None  # on a CPU the bound is 1
     speed_over_eager: float | None
     speed_over_processes: float | None
+    speed_over_stacked: float | None  # the pack of as many members
     speed_over_pythae: float | None
     fraction_of_bound: float
     milliseconds_per_step: float  # of one model in one process; of a pack, its step over its members
@@ -208,6 +209,7 @@ def _row(course: Course, times: Mapping[str, Times], name: str) -> Row:
         time_over_products=_ratio(times, name, "products", cores),
         speed_over_eager=_ratio(times, "eager", name),
         speed_over_processes=_ratio(times, "processes", name),
+        speed_over_stacked=_ratio(times, f"stacked ×{own.models}", name),
         speed_over_pythae=_ratio(times, "pythae", name),
         fraction_of_bound=statistics.median(limit.seconds / one for limit, one in pairs) / cores,
         milliseconds_per_step=1e3 * seconds * own.share,

@@ -54,6 +54,7 @@ _HEAD = (
     "processes",
     "speed / eager",
     "speed / processes",
+    "speed / stacked",
     "speed / pythae",
     "time / products",
     "of bound",
@@ -64,7 +65,8 @@ _HEAD = (
 _LEGEND = """\
 ×P: a pack of P members, trained by one step; all else trains one model a process
 processes (contender): eager processes that share the device, the best of {shares} at a time
-speed / ...: models × steps per second over those of one plain PyTorch loop, of the best number of them, of pythae's
+speed / ...: models × steps per second over those of one plain PyTorch loop, of the best number of them,
+  of the stacked pack of as many members, of pythae's
 time / products: a step over its own matrix products or convolutions alone; no path on a CPU gets below 1
 of bound: {bound}
 ms a step: of one model in one process; of a pack, its step over its members
@@ -145,6 +147,7 @@ def report(result: Result, options: argparse.Namespace) -> str:
             str(row.processes),
             number(row.speed_over_eager, 2),
             number(row.speed_over_processes, 2),
+            number(row.speed_over_stacked, 2),
             number(row.speed_over_pythae, 2),
             number(row.time_over_products, 2),
             number(row.fraction_of_bound, 3),
@@ -271,14 +274,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         choices=CONTENDERS,
         metavar="NAME",
-        help=f"{', '.join(CONTENDERS)}; by default all but stacked on a CPU, and all but products on a GPU",
+        help=f"{', '.join(CONTENDERS)}; by default all that the device can run, but on a CPU neither stacked nor "
+        "explicit, and on a GPU not products",
     )
     parser.add_argument(
         "--packs",
         nargs="+",
         type=_whole(MOST_PACKED),
         metavar="P",
-        help="members of a pack, for stacked and jax: 1 12 60 on a GPU, 1 on a CPU",
+        help="members of a pack, for stacked, explicit and jax: 1 12 60 on a GPU, 1 on a CPU",
     )
     most_steps = 163_840 // 128
     parser.add_argument("--steps", type=_whole(most_steps), help="of a measurement: 192 on a GPU, 40 on a CPU")

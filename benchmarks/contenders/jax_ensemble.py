@@ -144,7 +144,7 @@ def _doubling() -> Any:
     """
     import jax
 
-    @jax.custom_vjp
+    @jax.custom_vjp  # type: ignore[untyped-decorator]
     def double(x: Any, weight: Any) -> Any:
         border = KERNEL - 1 - PADDING
         return jax.lax.conv_general_dilated(x, weight, (1, 1), [(border, border)] * 2, lhs_dilation=(STRIDE, STRIDE))
