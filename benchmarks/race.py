@@ -39,10 +39,14 @@ class Entry:
     python: str  # the interpreter that can import it
     members: int = 1  # of a pack
     shares: tuple[int, ...] = (1,)  # numbers of processes that share the device, all measured: the best counts
+    threads: int | None = None  # of each of its processes, where they are not those of the course
+    label: str | None = None  # its name where one contender takes part in several ways
 
     @property
     def name(self) -> str:
         """`eager`, or `stacked ×12` for a pack."""
+        if self.label:
+            return self.label
         return f"{self.contender.name} ×{self.members}" if self.contender.stacks else self.contender.name
 
 
@@ -173,7 +177,7 @@ def _failing(entry: Entry, failures: dict[str, str]) -> Iterator[None]:
 
 def _task(course: Course, entry: Entry) -> Task:
     steps = _BOUND_STEPS[course.device] if entry.contender in (PEAK, COPY) else course.steps
-    return Task(course.size, course.threads, steps, course.images, course.device, entry.members)
+    return Task(course.size, entry.threads or course.threads, steps, course.images, course.device, entry.members)
 
 
 def _measure(team: Sequence[Lane], task: Task) -> tuple[float, float]:

@@ -34,6 +34,7 @@ from benchmarks.contenders import (
     rdstudy_sequential,
     rdstudy_stacked,
 )
+from benchmarks.images import draw_images
 from benchmarks.lanes import Lane, Ready, Timing, serve
 from benchmarks.machine import describe_machine
 from benchmarks.race import Course, Entry, Row, Times, rows_of, run_race
@@ -335,7 +336,7 @@ def test_the_report_ends_with_the_papers_study_on_the_best_path_of_this_project(
 
 
 def test_images_are_distinct_tetrominoes():
-    images = training.draw_images(13)
+    images = draw_images(13)
     assert images.shape == (13, 3, 32, 32)
     assert len(np.unique(images.reshape(13, -1), axis=0)) == 13
 
