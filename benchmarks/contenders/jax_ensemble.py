@@ -4,8 +4,8 @@ The network, loss, batch and sharing of images and noise by the members of one s
 changing fastest. Products are in full float32 on any device. Runs in an environment that has JAX and need not have
 PyTorch. Axis order: `member, batch`, then features; images are `channel, row, column`.
 
-On a CPU each step is a call of its own: inside XLA's loop a convolution is slower there, and a gradient that takes 46 ms
-outside of it takes 466 ms (transposed convolution, 64 channels to 3, batch 128).
+On a CPU each step is a call of its own: inside XLA's loop a convolution is slower there, and a gradient that takes
+46 ms outside of it takes 466 ms (transposed convolution, 64 channels to 3, batch 128).
 """
 
 import functools
