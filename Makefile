@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all check format benchmark benchmark-data benchmark-report clean
+.PHONY: help setup study test test-all check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-data benchmark-report clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 OUT ?= results
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
 setup: $(STAMP) ## make a virtual environment with the pinned versions
 
@@ -39,6 +39,12 @@ format: setup ## format the code and mend what the linter can
 
 benchmark: setup ## training steps against the bound and against others
 	$(BIN)/python -m benchmarks.training
+
+benchmark-whole-machine: setup ## all cores against pythae on as many
+	$(BIN)/python -m benchmarks.whole_machine
+
+benchmark-evaluation: setup ## measuring a member as a fraction of training it
+	$(BIN)/python -m benchmarks.evaluation
 
 benchmark-data: setup ## drawing the Tetrominoes
 	$(BIN)/python -m benchmarks.data

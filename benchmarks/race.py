@@ -39,10 +39,14 @@ class Entry:
     python: str  # the interpreter that can import it
     members: int = 1  # of a pack
     shares: tuple[int, ...] = (1,)  # numbers of processes that share the device, all measured: the best counts
+    threads: int | None = None  # of each of its processes, where they are not those of the course
+    label: str | None = None  # its name where one contender takes part in several ways
 
     @property
     def name(self) -> str:
         """`eager`, or `stacked ×12` for a pack."""
+        if self.label:
+            return self.label
         return f"{self.contender.name} ×{self.members}" if self.contender.stacks else self.contender.name
 
 
@@ -77,6 +81,7 @@ class Row:
     time_over_products: float | None  # on a CPU the bound is 1
     speed_over_eager: float | None
     speed_over_processes: float | None
+    speed_over_stacked: float | None  # the pack of as many members
     speed_over_pythae: float | None
     fraction_of_bound: float
     milliseconds_per_step: float  # of one model in one process; of a pack, its step over its members
@@ -172,7 +177,7 @@ def _failing(entry: Entry, failures: dict[str, str]) -> Iterator[None]:
 
 def _task(course: Course, entry: Entry) -> Task:
     steps = _BOUND_STEPS[course.device] if entry.contender in (PEAK, COPY) else course.steps
-    return Task(course.size, course.threads, steps, course.images, course.device, entry.members)
+    return Task(course.size, entry.threads or course.threads, steps, course.images, course.device, entry.members)
 
 
 def _measure(team: Sequence[Lane], task: Task) -> tuple[float, float]:
@@ -208,6 +213,7 @@ def _row(course: Course, times: Mapping[str, Times], name: str) -> Row:
         time_over_products=_ratio(times, name, "products", cores),
         speed_over_eager=_ratio(times, "eager", name),
         speed_over_processes=_ratio(times, "processes", name),
+        speed_over_stacked=_ratio(times, f"stacked ×{own.models}", name),
         speed_over_pythae=_ratio(times, "pythae", name),
         fraction_of_bound=statistics.median(limit.seconds / one for limit, one in pairs) / cores,
         milliseconds_per_step=1e3 * seconds * own.share,

@@ -15,12 +15,11 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.bounds import COPY_BYTES, peak_operations
 from benchmarks.contenders import (
@@ -33,11 +32,12 @@ from benchmarks.contenders import (
     interpreter,
     obstacle,
 )
+from benchmarks.images import draw_images
 from benchmarks.machine import Machine, describe_machine, machine_line, usable_cores
+from benchmarks.options import default_device, gpu_name, whole
 from benchmarks.race import Course, Entry, Row, Times, bounds_of, rows_of, run_race
 from benchmarks.sizes import SIZES
 from benchmarks.tables import number, text_table
-from rdstudy.datasets import tetrominoes
 
 PAPER_MEMBERS, PAPER_STEPS = 6_240, 257_000
 """The paper's study: models, and training steps of each."""
@@ -54,6 +54,7 @@ _HEAD = (
     "processes",
     "speed / eager",
     "speed / processes",
+    "speed / stacked",
     "speed / pythae",
     "time / products",
     "of bound",
@@ -64,7 +65,8 @@ _HEAD = (
 _LEGEND = """\
 ×P: a pack of P members, trained by one step; all else trains one model a process
 processes (contender): eager processes that share the device, the best of {shares} at a time
-speed / ...: models × steps per second over those of one plain PyTorch loop, of the best number of them, of pythae's
+speed / ...: models × steps per second over those of one plain PyTorch loop, of the best number of them,
+  of the stacked pack of as many members, of pythae's
 time / products: a step over its own matrix products or convolutions alone; no path on a CPU gets below 1
 of bound: {bound}
 ms a step: of one model in one process; of a pack, its step over its members
@@ -100,7 +102,7 @@ class Result:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
-    machine = describe_machine(gpu=_gpu_name() if options.device == "cuda" else None)
+    machine = describe_machine(gpu=gpu_name() if options.device == "cuda" else None)
     entries, notes = _entries(options)
     result = Result(machine, rows=[], limits=[], notes=notes)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,15 +112,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if options.json:  # a later network that fails takes nothing away
                 _write(Path(options.json), result, options)
     print(report(result, options))
-
-
-def draw_images(count: int) -> NDArray[np.uint8]:
-    """So many Tetrominoes of all kinds, uint8 `[image, channel, row, column]`."""
-    factors = tetrominoes.sample_factors(0)
-    chosen = np.random.default_rng(0).choice(len(factors), count, replace=False)
-    images = np.zeros((count, 3, tetrominoes.SIDE, tetrominoes.SIDE), dtype=np.uint8)
-    tetrominoes.render(tetrominoes.shapes_from_factors(factors[chosen], "adaptive"), images)
-    return images
 
 
 def limits_of(course: Course, times: Mapping[str, Times]) -> Limits:
@@ -145,6 +138,7 @@ def report(result: Result, options: argparse.Namespace) -> str:
             str(row.processes),
             number(row.speed_over_eager, 2),
             number(row.speed_over_processes, 2),
+            number(row.speed_over_stacked, 2),
             number(row.speed_over_pythae, 2),
             number(row.time_over_products, 2),
             number(row.fraction_of_bound, 3),
@@ -248,20 +242,6 @@ def _write(path: Path, result: Result, options: argparse.Namespace) -> None:
     path.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
 
 
-def _default_device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _gpu_name() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        sys.exit("--device is cuda, but PyTorch sees no CUDA device; allowed here: cpu")
-    return f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.partition("\n")[0])
     parser.add_argument("--device", choices=DEVICES, help="cuda where PyTorch sees a GPU, else cpu")
@@ -271,39 +251,31 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         choices=CONTENDERS,
         metavar="NAME",
-        help=f"{', '.join(CONTENDERS)}; by default all but stacked on a CPU, and all but products on a GPU",
+        help=f"{', '.join(CONTENDERS)}; by default all that the device can run, but on a CPU neither stacked nor "
+        "explicit, and on a GPU not products",
     )
     parser.add_argument(
         "--packs",
         nargs="+",
-        type=_whole(MOST_PACKED),
+        type=whole(MOST_PACKED),
         metavar="P",
-        help="members of a pack, for stacked and jax: 1 12 60 on a GPU, 1 on a CPU",
+        help="members of a pack, for stacked, explicit and jax: 1 12 60 on a GPU, 1 on a CPU",
     )
     most_steps = 163_840 // 128
-    parser.add_argument("--steps", type=_whole(most_steps), help="of a measurement: 192 on a GPU, 40 on a CPU")
-    parser.add_argument("--repeats", type=_whole(1_000), default=7, help="measurements of each contender")
-    parser.add_argument("--threads", type=_whole(1_024), default=1, help="threads of each process; a study has one")
+    parser.add_argument("--steps", type=whole(most_steps), help="of a measurement: 192 on a GPU, 40 on a CPU")
+    parser.add_argument("--repeats", type=whole(1_000), default=7, help="measurements of each contender")
+    parser.add_argument("--threads", type=whole(1_024), default=1, help="threads of each process; a study has one")
     parser.add_argument(
-        "--processes", type=_whole(1_024), default=1, help="measure this many processes of each at the same time too"
+        "--processes", type=whole(1_024), default=1, help="measure this many processes of each at the same time too"
     )
     parser.add_argument("--pythae", metavar="PYTHON", help="interpreter that has pythae, .venv-pythae's by default")
     parser.add_argument("--json", metavar="FILE", help="write the rows there too")
     options = parser.parse_args(arguments)
-    options.device = options.device or _default_device()
+    options.device = options.device or default_device()
     options.contenders = options.contenders or default_contenders(options.device)
     options.packs = sorted(set(options.packs or _PACKS[options.device]))
     options.steps = options.steps or _STEPS[options.device]
     return options
-
-
-def _whole(most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r}; allowed: a whole number from 1 to {most:,}")
-        return int(text)
-
-    return read
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ CONTENDERS = {
         Contender("products", "benchmarks.contenders.products", devices=("cpu",)),
         Contender("rdstudy", "benchmarks.contenders.rdstudy_sequential"),
         Contender("stacked", "benchmarks.contenders.rdstudy_stacked", stacks=True),
+        Contender("explicit", "benchmarks.contenders.explicit", stacks=True),
+        Contender("explicit-graph", "benchmarks.contenders.explicit_graph", devices=("cuda",), stacks=True),
         Contender("eager", "benchmarks.contenders.eager"),
         Contender("processes", "benchmarks.contenders.eager", shares=True),
         Contender("cudagraph", "benchmarks.contenders.cudagraph", devices=("cuda",)),
@@ -100,7 +102,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def default_contenders(device: str) -> list[str]:
     """Whom a run without `--contenders` measures: stacking is slower on a CPU, the products alone no bound on a GPU."""
-    return [name for name in CONTENDERS if name != ("stacked" if device == "cpu" else "products")]
+    left_out = ("stacked", "explicit", "explicit-graph") if device == "cpu" else ("products",)
+    return [name for name in CONTENDERS if name not in left_out]
 
 
 def interpreter(contender: Contender, this_python: str) -> str | None:

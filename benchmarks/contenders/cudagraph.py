@@ -4,6 +4,8 @@ The network and loss are those of `eager`, Adam is fused. Inputs lie in buffers 
 and noise are drawn into them before each replay; gathering the images is part of the graph.
 """
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,8 +17,21 @@ from benchmarks.devices import prepare, wait_for
 _WARM_UP_STEPS = 3  # libraries choose kernels and allocate in their first calls, which cannot be captured
 
 
+class Capturable(Protocol):
+    """A training step on buffers that keep their place."""
+
+    def draw(self) -> None:
+        """Fill the buffers with the next batch and noise."""
+
+    def forget_gradients(self) -> None:
+        """Have the next backward pass allocate gradients: during a capture, from the memory of the graph."""
+
+    def take(self) -> None:
+        """Forward, backward, Adam. Gradients are written anew by each replay."""
+
+
 class Step:
-    """A training step on buffers that keep their place. Plain PyTorch: runs uncaptured on any device."""
+    """The step of one model. Implements `Capturable`; plain PyTorch: runs uncaptured on any device."""
 
     def __init__(self, task: Task, device: torch.device) -> None:
         torch.manual_seed(0)
@@ -34,11 +49,11 @@ class Step:
         self._noise.normal_()
 
     def forget_gradients(self) -> None:
-        """Have the next backward pass allocate gradients: during a capture, from the memory of the graph."""
+        """Have the next backward pass allocate gradients."""
         self._optimizer.zero_grad(set_to_none=True)
 
     def take(self) -> None:
-        """Forward, backward, Adam. Gradients are written anew by each replay."""
+        """Forward, backward, Adam."""
         x = self._images[self._index].float().div_(255)
         torch.autograd.backward(networks.loss(self._encoder, self._decoder, x, self._noise, beta=1.0))
         self._optimizer.step()
@@ -52,7 +67,7 @@ class CudaGraph:
     def __init__(self, task: Task, device: torch.device) -> None:
         self._device = device
         self._step = Step(task, device)
-        self._graph = _captured(self._step, device)
+        self._graph = captured(self._step, device)
         self.parameter_count = sum(parameter.numel() for parameter in self._step.parameters)
 
     def take_steps(self, steps: int) -> None:
@@ -63,8 +78,8 @@ class CudaGraph:
         wait_for(self._device)
 
 
-def _captured(step: Step, device: torch.device) -> torch.cuda.CUDAGraph:
-    """The step as a graph. Warm-up is on a side stream, as PyTorch's notes on CUDA graphs ask for."""
+def captured(step: Capturable, device: torch.device) -> torch.cuda.CUDAGraph:
+    """A step as a graph. Warm-up is on a side stream, as PyTorch's notes on CUDA graphs ask for."""
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):

@@ -34,6 +34,7 @@ from benchmarks.contenders import (
     rdstudy_sequential,
     rdstudy_stacked,
 )
+from benchmarks.images import draw_images
 from benchmarks.lanes import Lane, Ready, Timing, serve
 from benchmarks.machine import describe_machine
 from benchmarks.race import Course, Entry, Row, Times, rows_of, run_race
@@ -228,6 +229,7 @@ def test_processes_share_a_gpu_but_have_a_core_each(device, cores):
     times = {
         "products": Times((1.0,), busy=1.0),
         "stacked ×12": Times((1.5,), busy=1.0, models=12),
+        "explicit ×12": Times((3.0,), busy=1.0, models=12),
         "processes": Times((3.0,), busy=1.0, share=2),
         PEAK.name: Times((1.0,), busy=1.0),
     }
@@ -243,6 +245,8 @@ def test_processes_share_a_gpu_but_have_a_core_each(device, cores):
         step_operations(TINY_MLP) / peak_operations(device) / (3.0 * cores), rel=1e-6
     )
     assert rows["stacked ×12"].speed_over_processes == pytest.approx(2.0)
+    assert rows["explicit ×12"].speed_over_stacked == pytest.approx(0.5)
+    assert rows["processes"].speed_over_stacked is None
 
 
 def test_a_cpu_run_says_who_needs_cuda_and_what_is_not_installed(monkeypatch):
@@ -318,7 +322,7 @@ def like_torch(module: torch.nn.Module, weight: torch.Tensor) -> torch.Tensor:
 
 def row_of(size: str, contender: str, speed: float) -> Row:
     """A row of which only these matter."""
-    return Row("cpu", size, 1, 1, contender, 1, None, None, None, None, 0.5, 1e3 / speed, speed, 1.0)
+    return Row("cpu", size, 1, 1, contender, 1, None, None, None, None, None, 0.5, 1e3 / speed, speed, 1.0)
 
 
 def test_the_report_ends_with_the_papers_study_on_the_best_path_of_this_project():
@@ -332,7 +336,7 @@ def test_the_report_ends_with_the_papers_study_on_the_best_path_of_this_project(
 
 
 def test_images_are_distinct_tetrominoes():
-    images = training.draw_images(13)
+    images = draw_images(13)
     assert images.shape == (13, 3, 32, 32)
     assert len(np.unique(images.reshape(13, -1), axis=0)) == 13
 
