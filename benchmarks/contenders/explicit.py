@@ -18,7 +18,7 @@ from benchmarks.devices import prepare, wait_for
 from benchmarks.sizes import PADDING, STRIDE, Convolution, Layer, Size, layers
 from rdstudy.model.networks import NetworkShape
 from rdstudy.model.networks import build as build_network
-from rdstudy.model.objective import accumulate_gradients
+from rdstudy.model.objective import accumulate_gradients, forward
 from rdstudy.seeds import derive_seed
 from rdstudy.study import PAPER_BETAS
 from rdstudy.training.process import prepare_process
@@ -68,7 +68,9 @@ class Step:
     def accumulate(self) -> None:
         """Add the gradients of the batch in the buffers to those of the weights."""
         x = to_unit(self._images[self._index])[self._seed_of_member]
-        code = accumulate_gradients(self.encode, self.decode, x, self._noise[self._seed_of_member], beta=self._beta)
+        outputs = forward(self.encode, self.decode, x, self._noise[self._seed_of_member])
+        accumulate_gradients(outputs, x, beta=self._beta)
+        code = outputs.code.detach()
         self.finite &= torch.isfinite(code).flatten(1).all(dim=1)
 
     def take(self) -> None:

@@ -40,8 +40,8 @@ def learner_of(size: Size) -> StackedLearner:
 
 
 def as_in_the_learner(value: torch.Tensor) -> torch.Tensor:
-    """A weight or bias `[member, ...]` in the axis order of PyTorch's modules."""
-    return value.transpose(1, 2).squeeze(2) if value.dim() == 3 else value
+    """A weight or bias `[member, ...]` as the learner keeps it: biases have no row axis there."""
+    return value.squeeze(1) if value.dim() == 3 and value.shape[1] == 1 else value
 
 
 def assert_alike(step: explicit.Step, learner: StackedLearner, *, gradients: bool) -> None:

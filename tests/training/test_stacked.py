@@ -59,8 +59,9 @@ def test_parameters_and_measures_equal_those_of_members_one_by_one(images, archi
     for at, member in enumerate(members):
         alone = sequential(member, images)
         alone.advance(0, STEPS)
+        weights = together.weights(at)
         for name, parameter in alone.vae.named_parameters():
-            torch.testing.assert_close(together.parameters[name][at], parameter, rtol=1e-9, atol=1e-11)
+            torch.testing.assert_close(weights[name], parameter.detach(), rtol=1e-9, atol=1e-11)
         values = alone.measure(images.final["test"].blocks(), purpose="final test")
         np.testing.assert_allclose(measured.distortion[at], values.distortion[0], rtol=1e-9)
         np.testing.assert_allclose(measured.rate[at], values.rate[0], rtol=1e-9)
@@ -99,7 +100,21 @@ def test_gradients_equal_those_of_members_one_by_one(images, architecture, monke
         for name, parameter in alone.vae.named_parameters():
             gradient = together.parameters[name].grad
             assert gradient is not None
-            torch.testing.assert_close(gradient[at], parameter.grad, rtol=1e-9, atol=1e-12)
+            assert parameter.grad is not None
+            expected = parameter.grad.T if parameter.ndim == 2 else parameter.grad
+            torch.testing.assert_close(gradient[at], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+def test_gradients_are_handed_over_without_a_copy(images, architecture):
+    """A gradient in another layout than its weights is copied at each step, and so would be their traffic."""
+    together = stacked(members_of(architecture, 2), images)
+    shapes = {tuple(parameter.shape) for parameter in together.parameters.values() if parameter.ndim == 3}
+    with torch.profiler.profile(record_shapes=True) as profile:
+        together.advance(0, 1)
+    copied = {tuple(event.input_shapes[0]) for event in profile.events() if event.name == "aten::copy_"}
+    assert shapes
+    assert not shapes & copied
 
 
 def test_members_differ_and_so_the_equality_above_means_something(images):
