@@ -101,7 +101,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def default_contenders(device: str) -> list[str]:
-    """Whom a run without `--contenders` measures: stacking is slower on a CPU, the products alone no bound on a GPU."""
+    """Whom a run without `--contenders` measures: a CPU trains one by one, the products alone no bound on a GPU."""
     left_out = ("stacked", "explicit", "explicit-graph") if device == "cpu" else ("products",)
     return [name for name in CONTENDERS if name not in left_out]
 
