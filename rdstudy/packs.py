@@ -26,7 +26,7 @@ EVALUATION_BLOCK_IMAGES = 1024
 """Images measured at once, `rdstudy.training.subsets.BLOCK_IMAGES`."""
 
 _FLOAT_BYTES, _INDEX_BYTES = 4, 8
-_OPTIMIZER_COPIES = 4  # weights, gradients, and Adam's two moments
+_OPTIMIZER_COPIES = 4  # weights, gradients, and Adam's two moments; one more with early stopping
 _CHUNK_STEPS = 64  # of noise and indices drawn at once, `rdstudy.training.streams.CHUNK_STEPS`
 _KERNEL_PIXELS = 16  # of a convolution, 4 × 4
 
@@ -36,11 +36,12 @@ class Pack:
     """Members of one cell, in a fixed order."""
 
     members: tuple[Member, ...]
+    runs: tuple[str, ...] = ()  # that trained these members, where they are only to be measured; else none
 
     @property
     def pack_id(self) -> str:
-        """16 hex digits: a hash of the members' ids."""
-        ids = ",".join(member.member_id for member in self.members)
+        """16 hex digits: a hash of the members' ids, and of their runs."""
+        ids = ",".join([*(member.member_id for member in self.members), *self.runs])
         return hashlib.sha256(ids.encode()).hexdigest()[:16]
 
     def halves(self) -> "tuple[Pack, Pack]":
@@ -136,7 +137,7 @@ def pack_memory(
     at_once = min(members, members_at_once(member, image_shape, EVALUATION_BLOCK_IMAGES, bytes_bound=evaluation_bytes))
     measured = _FLOAT_BYTES * at_once * evaluation_numbers(member, image_shape) + (1 + _FLOAT_BYTES) * pixels
     return PackMemory(
-        parameters=members * _FLOAT_BYTES * _OPTIMIZER_COPIES * count,
+        parameters=members * _FLOAT_BYTES * (_OPTIMIZER_COPIES + bool(member.evaluation.validation_images)) * count,
         step=members * _FLOAT_BYTES * (passing + batch * step_numbers(member, image_shape)),
         shared=train_images * pixels + seeds * (images + noise + indices),
         evaluation=EVALUATION_BLOCK_IMAGES * measured,
@@ -214,6 +215,11 @@ def _cnn_layers(member: Member, image_shape: tuple[int, int, int]) -> tuple[_Lay
     return (*down, *_dense([flat, 2 * member.latent_dim]), *_dense([member.latent_dim, flat]), *up)
 
 
+def _linear_layers(member: Member, image_shape: tuple[int, int, int]) -> tuple[_Layer, ...]:
+    pixels = math.prod(image_shape)
+    return _dense([pixels, 2 * member.latent_dim]) + _dense([member.latent_dim, pixels])
+
+
 def _dense(sizes: list[int]) -> tuple[_Layer, ...]:
     return tuple(_Layer((inputs + 1) * outputs, outputs) for inputs, outputs in itertools.pairwise(sizes))
 
@@ -222,4 +228,4 @@ def _convolution(inputs: int, outputs: int, places: int) -> _Layer:
     return _Layer((_KERNEL_PIXELS * inputs + 1) * outputs, outputs * places)
 
 
-_LAYERS = {"mlp": _mlp_layers, "cnn": _cnn_layers}
+_LAYERS = {"mlp": _mlp_layers, "cnn": _cnn_layers, "linear": _linear_layers}

@@ -10,13 +10,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from rdstudy.datasets import tetrominoes
+from rdstudy.datasets import gaussian, tetrominoes
 from rdstudy.datasets.cache import cached_images
 
 _TETROMINOES_SEED = 0
 """The images are one fixed data set; a study's seed changes its splits, not its data."""
 _TETROMINOES_VERSION = 1
 """Raised when the drawing changes, so that no cached file of older images is taken for new ones."""
+
+_GAUSSIAN_SEED = 0
+_GAUSSIAN_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,18 @@ def _tetrominoes(name: str, positions: tetrominoes.Positions) -> DatasetInfo:
     return DatasetInfo(name, count, shape, tetrominoes.FACTORS, partial(_load_tetrominoes, positions))
 
 
+def _load_gaussian() -> Dataset:
+    def generate(out: NDArray[np.uint8]) -> None:
+        out[:] = gaussian.draw(_GAUSSIAN_SEED)
+
+    return Dataset(cached_images(f"gaussian-v{_GAUSSIAN_VERSION}", (gaussian.IMAGES, *gaussian.SHAPE), generate), None)
+
+
 _DATASETS = {
     info.name: info
     for info in (
         _tetrominoes("tetrominoes", "adaptive"),
         _tetrominoes("tetrominoes-fixed", "fixed"),
+        DatasetInfo("gaussian", gaussian.IMAGES, gaussian.SHAPE, (), _load_gaussian),
     )
 }

@@ -1,10 +1,13 @@
-"""Encoders and decoders (paper, 4.3): MLP and CNN of any depth, with ReLU.
+"""Encoders and decoders (paper, 4.3): MLP and CNN of any depth, with ReLU; and affine maps, which have closed forms.
 
 An encoder maps `[batch, pixel]` in [0, 1] to `[batch, 2 latent]`, a decoder `[batch, latent]` to `[batch, pixel]`
-logits; a pixel axis is `channel, row, column` flattened. Any pair of `nn.Module`s that does this can be trained.
+logits, or what else the likelihood reads; a pixel axis is `channel, row, column` flattened. Any pair of `nn.Module`s
+that does this can be trained.
 """
 
 import itertools
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +29,8 @@ class VAE(nn.Module):
 class NetworkShape:
     """What fixes the shapes of all tensors of a network."""
 
-    architecture: str  # mlp or cnn
-    depth: int  # hidden layers of the encoder, and of the decoder
+    architecture: str  # mlp, cnn or linear
+    depth: int  # hidden layers of the encoder, and of the decoder; a linear VAE has none, whatever stands here
     width: int  # hidden units of an MLP layer, channels of a CNN layer
     latent_dim: int
     image_shape: tuple[int, int, int]  # channel, row, column
@@ -53,12 +56,34 @@ def build(shape: NetworkShape, *, seed: int) -> VAE:
     return vae
 
 
+def load_vae(shape: NetworkShape, weights: Mapping[str, Tensor], *, device: torch.device) -> VAE:
+    """A network with given weights, such as those of a member that was trained.
+
+    Args:
+        shape: of the network that the weights are of.
+        weights: by name, as in `VAE.state_dict`.
+        device: where it is put.
+    """
+    with torch.device("meta"):
+        vae = _NETWORKS[shape.architecture](shape)
+    vae = vae.to_empty(device=device)
+    vae.load_state_dict(dict(weights))
+    vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return vae.requires_grad_(requires_grad=False)
+
+
 def _mlp(shape: NetworkShape) -> VAE:
     channels, rows, columns = shape.image_shape
     pixels = channels * rows * columns
     hidden = [shape.width] * shape.depth
     encoder = _perceptron([pixels, *hidden, 2 * shape.latent_dim])
     return VAE(encoder, _perceptron([shape.latent_dim, *hidden, pixels]))
+
+
+def _linear(shape: NetworkShape) -> VAE:
+    """One affine layer each way: with a Gaussian likelihood, the model of `rdstudy.model.linear_gaussian`."""
+    pixels = math.prod(shape.image_shape)
+    return VAE(_perceptron([pixels, 2 * shape.latent_dim]), _perceptron([shape.latent_dim, pixels]))
 
 
 def _perceptron(sizes: list[int]) -> nn.Sequential:
@@ -94,4 +119,4 @@ class _Reshape(nn.Module):
         return x.view(-1, *self.shape)
 
 
-_NETWORKS = {"mlp": _mlp, "cnn": _cnn}
+_NETWORKS = {"mlp": _mlp, "cnn": _cnn, "linear": _linear}

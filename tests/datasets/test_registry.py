@@ -28,7 +28,9 @@ def small(monkeypatch):
 
 @pytest.mark.parametrize("name", ["mnist", "Tetrominoes", "", "tetrominoes "])
 def test_an_unknown_name_lists_the_known(name):
-    with pytest.raises(ValueError, match=r"^data set is '.*'; allowed: tetrominoes, tetrominoes-fixed$") as caught:
+    with pytest.raises(
+        ValueError, match=r"^data set is '.*'; allowed: tetrominoes, tetrominoes-fixed, gaussian$"
+    ) as caught:
         dataset_info(name)
     assert repr(name) in str(caught.value)
 

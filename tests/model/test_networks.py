@@ -20,6 +20,16 @@ def test_encoder_and_decoder_map_between_images_and_codes(architecture, width, d
     assert vae.decoder(torch.zeros(5, 2)).shape == (5, 3 * 32 * 32)
 
 
+def test_a_linear_vae_is_two_affine_maps_whatever_the_depth_and_width():
+    vae = build(NetworkShape("linear", 3, 512, 2, (1, 3, 5)), seed=1).double()
+    assert [tuple(weights.shape) for weights in vae.parameters()] == [(4, 15), (4,), (15, 2), (15,)]
+    generator = torch.Generator().manual_seed(2)
+    for network, inputs in ((vae.encoder, 15), (vae.decoder, 2)):
+        x, y = torch.randn(2, 7, inputs, generator=generator, dtype=torch.float64)
+        torch.testing.assert_close(network(0.3 * x + 0.7 * y), 0.3 * network(x) + 0.7 * network(y))
+        assert (network(x) < 0).any(), "nothing is cut off"
+
+
 def test_paper_mlp_has_the_layers_of_the_paper():
     vae = build(NetworkShape("mlp", 3, 512, 10, (3, 32, 32)), seed=1)
     sizes = [tuple(module.weight.shape) for module in vae.modules() if isinstance(module, nn.Linear)]
@@ -37,7 +47,7 @@ def test_paper_cnn_has_the_layers_of_the_paper():
     assert linear == [(20, 64 * 4 * 4), (64 * 4 * 4, 10)]
 
 
-@pytest.mark.parametrize(("architecture", "width"), [("mlp", 11), ("cnn", 3)])
+@pytest.mark.parametrize(("architecture", "width"), [("mlp", 11), ("cnn", 3), ("linear", 1)])
 def test_initial_weights_depend_on_the_seed_alone(architecture, width):
     shape = NetworkShape(architecture, 2, width, 2, (3, 8, 8))
     torch.manual_seed(7)
