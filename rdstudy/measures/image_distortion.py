@@ -1,0 +1,115 @@
+"""The distortion -log p(x|z) of given images as a function of z: many z an image, in bounded memory, frozen decoder.
+
+Sums over pixels, in nats per image; values and derivatives come back in float64. Axis order: `sample, image`, then
+features. All that happens on `[row, pixel]` happens in the decoder and in `distortion`: the images are broadcast
+against the samples, never copied.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rdstudy.model.gaussian import Posterior
+from rdstudy.model.objective import Network
+
+Distortion = Callable[[Tensor, Tensor], Tensor]
+"""(decoder's output `[..., pixel]`, x `[..., pixel]`) -> -log p(x|z) `[...]`, in nats."""
+
+_BUFFERS = 4  # of a decoder's output alive at once: the output, two terms of the likelihood, their sum
+
+
+@dataclass(frozen=True)
+class DistortionGradient:
+    """The distortion and its derivative in z."""
+
+    distortion: Tensor  # [sample, image], nats
+    gradient: Tensor  # [sample, image, latent], nats per unit of z
+
+
+@dataclass(frozen=True)
+class ImageDistortion:
+    """The images and the model that z is judged by.
+
+    Args:
+        decode: the decoder, `[row, latent]` to `[row, pixel]`, in the dtype of `x`. Its parameters get no gradient.
+        distortion: -log p(x|z) of the decoder's output.
+        x: `[image, pixel]`.
+        memory_bytes: of temporaries as wide as a row of pixels; at least one row is taken at a time.
+
+    Raises:
+        ValueError: there are no images, or no memory.
+    """
+
+    decode: Network
+    distortion: Distortion
+    x: Tensor  # [image, pixel]
+    memory_bytes: float
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2 or not self.x.numel():
+            raise ValueError(f"images of shape {tuple(self.x.shape)}; allowed: [image, pixel], one or more of each")
+        if not self.memory_bytes > 0:
+            raise ValueError(f"memory_bytes {self.memory_bytes}; allowed: more than 0")
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of pixels that fit into the memory."""
+        fitting = self.memory_bytes / (_BUFFERS * self.x.shape[1] * self.x.element_size())
+        return max(1, math.floor(min(fitting, 2.0**62)))
+
+    def select(self, images: slice) -> "ImageDistortion":
+        """The same for some of the images."""
+        return ImageDistortion(self.decode, self.distortion, self.x[images], self.memory_bytes)
+
+    @torch.no_grad()
+    def posterior(self, encode: Network) -> Posterior:
+        """q(z|x) of the images under an encoder, `[image, latent]`."""
+        return Posterior.from_code(torch.cat([encode(part) for part in torch.split(self.x, self.rows_at_once)]))
+
+    @torch.no_grad()
+    def at(self, z: Tensor) -> Tensor:
+        """Distortion at `z` `[sample, image, latent]`.
+
+        Returns:
+            `[sample, image]`, float64.
+        """
+        values = torch.empty(z.shape[:2], dtype=torch.float64, device=self.x.device)
+        for block in self._blocks(z):
+            values[block] = self._block(z[block].to(self.x.dtype), self.x[block[1]]).double()
+        return values
+
+    def with_gradient(self, z: Tensor) -> DistortionGradient:
+        """Distortion at `z` `[sample, image, latent]` and its derivative there, by back-propagation to z alone."""
+        values = torch.empty(z.shape[:2], dtype=torch.float64, device=self.x.device)
+        gradient = torch.empty(z.shape, dtype=torch.float64, device=self.x.device)
+        for block in self._blocks(z):
+            with torch.enable_grad():
+                inputs = z[block].detach().to(self.x.dtype).requires_grad_()
+                distortion = self._block(inputs, self.x[block[1]])
+                (derivative,) = torch.autograd.grad(distortion.sum(), inputs)
+            values[block], gradient[block] = distortion.detach().double(), derivative.double()
+        return DistortionGradient(values, gradient)
+
+    def _blocks(self, z: Tensor) -> Iterator[tuple[slice, slice]]:
+        """Cut `[sample, image]` into blocks of as many rows as fit: all images of some samples, or some of one."""
+        images = len(self.x)
+        if z.ndim != 3 or z.shape[1] != images:
+            raise ValueError(f"z of shape {tuple(z.shape)}; allowed: [sample, image, latent] with {images} images")
+        images_at_once = min(self.rows_at_once, images)
+        samples_at_once = max(1, self.rows_at_once // images)
+        for sample in range(0, len(z), samples_at_once):
+            for image in range(0, images, images_at_once):
+                yield slice(sample, sample + samples_at_once), slice(image, image + images_at_once)
+
+    def _block(self, z: Tensor, x: Tensor) -> Tensor:
+        samples, images, latent = z.shape
+        output = self.decode(z.reshape(samples * images, latent))
+        distortion = self.distortion(output.view(samples, images, *output.shape[1:]), x)
+        if distortion.shape != (samples, images):
+            raise ValueError(
+                f"distortion of shape {tuple(distortion.shape)}; allowed: [sample, image], here {(samples, images)}"
+            )
+        return distortion

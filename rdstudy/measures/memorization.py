@@ -1,0 +1,109 @@
+"""Two views of memorization: reconstructions that are training images, and images that are likely only when trained on.
+
+Images are flattened, `[image, pixel]`; models are on the first axis of a table, images on the second.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rdstudy.measures.estimate import Estimate, estimate_mean
+from rdstudy.measures.neighbours import nearest, paired_distance
+
+
+@dataclass(frozen=True)
+class Memorization:
+    """How near reconstructions are to training images, and to their own images."""
+
+    copied_fraction: Estimate  # share of images; not in nats
+    nearest_index: Tensor  # [image] int64, position among the training images
+    nearest_distance: Tensor  # [image] float64, ℓ2 to that training image, in units of pixel values in [0, 1]
+    own_distance: Tensor  # [image] float64, ℓ2 to the image that was reconstructed, in the same units
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """The memorization score of each image, over models that were and were not trained on it."""
+
+    score: Tensor  # [image] float64, nats, difference of mean log p; nan where one side has no model
+    standard_error: Tensor  # [image] float64, nats, of `score`; nan where one side has fewer than two models
+    score_of_mean: Tensor  # [image] float64, nats, difference of log mean p; nan where one side has no model
+    with_runs: Tensor  # [image] int64, models trained on the image
+    without_runs: Tensor  # [image] int64, the others
+
+
+def copied_fraction(reconstructions: Tensor, *, images: Tensor, train: Tensor, memory_bytes: float) -> Memorization:
+    """Share of test reconstructions closer (ℓ2) to some training image than to their own image.
+
+    Closer is meant strictly: a reconstruction at equal distances, such as that of a test image of which the training
+    set holds a copy, is not counted. This is for test images: an image of the training set is among those that its
+    reconstruction is compared with, so that a perfect autoencoder "copies" none of them.
+
+    Args:
+        reconstructions: `[image, pixel]`, floats in [0, 1]: means of p(x|z), not logits.
+        images: uint8 `[image, pixel]`, the test images that they reconstruct.
+        train: uint8 `[training image, pixel]`.
+        memory_bytes: bound on temporaries, see `nearest`.
+
+    Raises:
+        ValueError: there are no images, shapes or dtypes do not fit, or a value is not finite or outside [0, 1].
+    """
+    own_distance = paired_distance(reconstructions, images, memory_bytes=memory_bytes)
+    found = nearest(reconstructions, train, memory_bytes=memory_bytes)
+    copied = found.distance < own_distance
+    return Memorization(estimate_mean(copied), found.index, found.distance, own_distance)
+
+
+def leave_one_out(log_marginal: Tensor, in_train: Tensor) -> LeaveOneOut:
+    """Memorization scores (van den Burg and Williams, On Memorization in Probabilistic Deep Generative Models, 2021).
+
+    M(x) = mean of log p(x) over models trained on x - mean of log p(x) over the others. A high score is an image that a
+    model gives density to only because it was trained on it. The standard error is that of a difference of two
+    independent means, (s_with² / n_with + s_without² / n_without)^½.
+
+    The authors' code averages likelihoods, not their logs: `score_of_mean` is log mean p(x) with - log mean p(x)
+    without. Where log p differs by many nats between models it hangs on the luckiest model of each side, and it has no
+    simple standard error: that is why the mean of logs comes first here.
+
+    Args:
+        log_marginal: `[model, image]`, log p(x) of each image under each model, nats.
+        in_train: `[model, image]` bool, whether the model was trained on the image.
+
+    Raises:
+        ValueError: the shapes differ, there are no models or images, or a log p is not finite.
+    """
+    if log_marginal.ndim != 2 or not log_marginal.numel() or log_marginal.shape != in_train.shape:
+        shapes = f"{tuple(log_marginal.shape)} and {tuple(in_train.shape)}"
+        raise ValueError(f"log_marginal and in_train of shapes {shapes}; allowed: [model, image], both, not empty")
+    if in_train.dtype != torch.bool:
+        raise ValueError(f"in_train of {in_train.dtype}; allowed: torch.bool")
+    if not log_marginal.isfinite().all():
+        bad = int((~log_marginal.isfinite()).sum())
+        raise ValueError(f"{bad} of {log_marginal.numel()} log marginals are not finite; allowed: finite ones")
+    trained, other = _side(log_marginal.double(), in_train), _side(log_marginal.double(), ~in_train)
+    return LeaveOneOut(
+        score=trained.mean - other.mean,
+        standard_error=(trained.squared_error + other.squared_error).sqrt(),
+        score_of_mean=trained.log_mean - other.log_mean,
+        with_runs=trained.runs,
+        without_runs=other.runs,
+    )
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Models on one side of the comparison."""
+
+    mean: Tensor  # [image], of log p; nan without models
+    squared_error: Tensor  # [image], the squared standard error of `mean`; nan with fewer than two models
+    log_mean: Tensor  # [image], log of the mean of p; nan without models
+    runs: Tensor  # [image] int64
+
+
+def _side(log_marginal: Tensor, counted: Tensor) -> _Side:
+    runs = counted.sum(dim=0)  # of 0 or 1: the divisions 0 / 0 below are the nan that is meant
+    mean = log_marginal.where(counted, 0).sum(dim=0) / runs
+    squares = (log_marginal - mean).square().where(counted, 0).sum(dim=0)
+    log_sum = torch.logsumexp(log_marginal.where(counted, float("-inf")), dim=0)
+    return _Side(mean, squared_error=squares / (runs - 1) / runs, log_mean=log_sum - runs.log(), runs=runs)
