@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from rdstudy.datasets import dataset_info
@@ -59,13 +60,14 @@ class Plan:
     experiments: tuple[PlannedExperiment, ...]  # all of the study
     wanted: tuple[Member, ...]  # distinct members of the experiments asked for
     outcomes: Mapping[str, str]  # member id -> outcome, of all members stored
-    packs: tuple[Pack, ...]  # what remains
+    packs: tuple[Pack, ...]  # what remains to be trained, then what remains to be measured
+    unmeasurable: int  # members stored without the measures asked for and without their weights
     gpu: GpuMemory | None  # of one GPU; None on a CPU
     placements: Mapping[str, Placement]  # pack id -> what it asks of a GPU; empty on a CPU
 
     @property
     def remaining(self) -> tuple[Member, ...]:
-        """Members to be trained."""
+        """Members to be trained, or measured."""
         return tuple(member for pack in self.packs for member in pack.members)
 
     def count(self, outcome: str) -> int:
@@ -74,7 +76,12 @@ class Plan:
 
 
 def make_plan(
-    study: Study, outcomes: Mapping[str, str], *, only: Sequence[str] = (), member_id: str | None = None
+    study: Study,
+    outcomes: Mapping[str, str],
+    *,
+    only: Sequence[str] = (),
+    member_id: str | None = None,
+    unmeasured: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Plan:
     """Plan a study.
 
@@ -86,6 +93,8 @@ def make_plan(
         outcomes: member id -> outcome, of all members stored.
         only: names of experiments; all where empty.
         member_id: a single member, or None.
+        unmeasured: members stored as ok that lack the study's measures -> the run whose weights of them are kept, or
+            None: without weights there is nothing to measure, and nothing is trained again for it.
 
     Raises:
         ValueError: a level that the data sets do not allow, or an experiment or member that is not in the study.
@@ -103,8 +112,12 @@ def make_plan(
             raise ValueError(f"--member is {member_id!r}; allowed: the id of one of the members asked for")
     remaining = [member for member in wanted if outcomes.get(member.member_id) not in ("ok", "nonfinite")]
     packs = make_packs(remaining, size=functools.partial(_pack_size, resources=study.resources))
+    lacking = [member for member in wanted if member.member_id in unmeasured]
+    packs += tuple(Pack((member,), (run,)) for member in lacking if (run := unmeasured[member.member_id]))
+    unmeasurable = sum(unmeasured[member.member_id] is None for member in lacking)
     gpu = gpu_memory(study.resources) if study.resources.gpus else None
-    return Plan(study, experiments, wanted, outcomes, packs, gpu, place(packs, study.resources))
+    placements = place(packs, study.resources)
+    return Plan(study, experiments, wanted, outcomes, packs, unmeasurable, gpu, placements)
 
 
 def place(packs: Iterable[Pack], resources: Resources) -> dict[str, Placement]:
@@ -205,6 +218,11 @@ def declaration(plan: Plan, command: str) -> dict[str, Any]:
         "seed": study.seed,
         "recipe": dataclasses.asdict(study.recipe),
         "evaluation": dataclasses.asdict(study.evaluation),
+        "measures": {
+            **dataclasses.asdict(study.measures),
+            "names": list(study.measures.names),
+            "measures_id": study.measures.measures_id,
+        },
         "resources": dataclasses.asdict(study.resources),
         "command": command,
         "declared_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -235,7 +253,18 @@ def _resolve(member: Member) -> Member:
     rule = resolve_rule(member.split, dataset=info.name, images=info.images, has_factors=bool(info.factor_names))
     if member.architecture == "cnn":
         _check_depth(member, info.image_shape)
+    if rule.train_images is not None:
+        _check_validation(member, info.images - rule.train_images)
     return dataclasses.replace(member, split=str(rule))
+
+
+def _check_validation(member: Member, others: int) -> None:
+    """The validation subset comes out of the test subset, which is no more than all images that are not trained on."""
+    if member.evaluation.validation_images >= others:
+        raise ValueError(
+            f"evaluation.validation_images is {member.evaluation.validation_images} with the split {member.split!r}; "
+            f"allowed: fewer than its {others} test images"
+        )
 
 
 def _check_depth(member: Member, image_shape: tuple[int, int, int]) -> None:

@@ -9,156 +9,31 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import math
-import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from rdstudy.checks import fail, number, one_of, set_field, text, whole
+from rdstudy.settings import MEASURES, Evaluation, Measures, Recipe, Resources
+
+__all__ = ["MEASURES", "Evaluation", "Experiment", "Measures", "Member", "Recipe", "Resources", "Study"]
+
 NUMERICS_VERSION = 1
 """Raised by hand when a change to the code changes the numbers of a member. Part of every `member_id`."""
 
-ARCHITECTURES = ("mlp", "cnn")
-LIKELIHOODS = ("bernoulli",)
-OBJECTIVES = ("beta",)
-OPTIMIZERS = ("adam",)
+ARCHITECTURES = ("mlp", "cnn", "linear")
+LIKELIHOODS = ("bernoulli", "gaussian")
+OBJECTIVES = ("beta", "no_marginal_kl", "no_mutual_information")
+"""What is minimized: D + βR, or the same with a part of the rate taken out of it (paper, 4.5)."""
 
-DEFAULT_WIDTH = {"mlp": 512, "cnn": 64}
-"""Hidden units of an MLP layer, channels of a CNN layer (paper, 4.3)."""
+DEFAULT_DEPTH = 1
+DEFAULT_WIDTH = {"mlp": 512, "cnn": 64, "linear": 1}
+"""Hidden units of an MLP layer, channels of a CNN layer (paper, 4.3). A linear VAE has no hidden layer at all."""
 
 PAPER_BETAS = (0.001, 0.005, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 2.0, 3.0, 5.0)
 """The twelve values of the paper (4.4, footnote 2)."""
-
-_MOST_WHOLE = 2**63  # what a column of the tables can hold
-_LEAST_SHARE = 1 / 1024  # of a GPU: no trial asks for less
-
-
-def _fail(where: str, value: object, allowed: str) -> ValueError:
-    return ValueError(f"{where} is {value!r}; allowed: {allowed}")
-
-
-def _whole(where: str, value: object, *, least: int) -> int:
-    try:
-        number = least - 1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = least - 1
-    if not least <= number < _MOST_WHOLE:
-        raise _fail(where, value, f"a whole number, {least} or more and below 2^63")
-    return number
-
-
-def _number(where: str, value: object, *, zero: bool) -> float:
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-        raise _fail(where, value, "a finite number, 0 or more" if zero else "a finite number above 0")
-    return number + 0.0  # -0.0 is 0.0: equal members have equal ids
-
-
-def _text(where: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise _fail(where, value, "a name in quotes")
-    return value
-
-
-def _one_of(names: Sequence[str]) -> Callable[[str, object], str]:
-    def check(where: str, value: object) -> str:
-        if value not in names:
-            raise _fail(where, value, ", ".join(names))
-        return str(value)
-
-    return check
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a member is trained (paper, 4.3)."""
-
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    batch_size: int = 128
-    steps: int = 257_000
-
-    def __post_init__(self) -> None:
-        _one_of(OPTIMIZERS)("recipe.optimizer", self.optimizer)
-        _set(self, "learning_rate", _number("recipe.learning_rate", self.learning_rate, zero=False))
-        _set(self, "batch_size", _whole("recipe.batch_size", self.batch_size, least=1))
-        _set(self, "steps", _whole("recipe.steps", self.steps, least=1))
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is measured, and on how many images.
-
-    Attributes:
-        trajectory_points: steps, spaced evenly in log(step), at which rate and distortion are measured on the way.
-        trajectory_images: images of each subset, a fixed random sample, on which they are measured.
-        final_images: images of each subset for the values after training; None for all of them.
-    """
-
-    trajectory_points: int = 40
-    trajectory_images: int = 2_000
-    final_images: int | None = None
-
-    def __post_init__(self) -> None:
-        _set(self, "trajectory_points", _whole("evaluation.trajectory_points", self.trajectory_points, least=1))
-        _set(self, "trajectory_images", _whole("evaluation.trajectory_images", self.trajectory_images, least=1))
-        if self.final_images is not None:
-            _set(self, "final_images", _whole("evaluation.final_images", self.final_images, least=1))
-
-
-@dataclass(frozen=True)
-class Resources:
-    """How a study is run. Nothing here changes a member's numbers on a CPU.
-
-    Attributes:
-        cpus: CPU cores of a trial; the arithmetic of a member on a CPU uses one thread.
-        gpus: share of one GPU that a trial takes: 0, 1, or 1/k; "auto" for the smallest 1/k, k up to 8, that each
-            pack is estimated to fit into.
-        pack_size: members in a pack; None for one on a CPU, and on a GPU for as many members of a cell, 60 at most,
-            as are estimated to fit into the trial's share of its memory.
-        checkpoint_seconds: time between two checkpoints.
-        gpu_memory_gib: memory of one GPU, GiB; None for that of this machine's first GPU, or 16 where there is none.
-        evaluation_memory_gib: memory within which a pack is measured on a GPU, GiB, beside its parameters: as many
-            members at a time as fit, one at least. The values do not depend on it, up to rounding. A member that is
-            trained alone is always measured 1,024 images at a time: 0.1 GiB for an MLP and 0.2 GiB for a CNN of the
-            paper's sizes.
-    """
-
-    cpus: int = 1
-    gpus: float | str = 0.0
-    pack_size: int | None = None
-    checkpoint_seconds: float = 60.0
-    gpu_memory_gib: float | None = None
-    evaluation_memory_gib: float = 2.0
-
-    def __post_init__(self) -> None:
-        _set(self, "cpus", _whole("resources.cpus", self.cpus, least=1))
-        _set(self, "gpus", _gpus(self.gpus))
-        if self.pack_size is not None:
-            _set(self, "pack_size", _whole("resources.pack_size", self.pack_size, least=1))
-        _set(self, "checkpoint_seconds", _number("resources.checkpoint_seconds", self.checkpoint_seconds, zero=True))
-        if self.gpu_memory_gib is not None:
-            _set(self, "gpu_memory_gib", _number("resources.gpu_memory_gib", self.gpu_memory_gib, zero=False))
-        bound = _number("resources.evaluation_memory_gib", self.evaluation_memory_gib, zero=False)
-        _set(self, "evaluation_memory_gib", bound)
-
-
-def _gpus(value: object) -> float | str:
-    if isinstance(value, str) and value == "auto":
-        return value
-    allowed = '0, 1, or 1/k for a whole k, or "auto"'
-    try:
-        gpus = _number("resources.gpus", value, zero=True)
-    except ValueError:
-        raise _fail("resources.gpus", value, allowed) from None
-    if not (gpus == 0 or _LEAST_SHARE <= gpus <= 1) or (gpus and abs(1 / gpus - round(1 / gpus)) > 0.05):
-        raise _fail("resources.gpus", value, allowed)
-    return gpus if gpus == 0 else 1 / round(1 / gpus)
 
 
 @dataclass(frozen=True)
@@ -173,7 +48,7 @@ class Member:
     beta: float
     seed: int
     architecture: str = "mlp"
-    depth: int = 1
+    depth: int = DEFAULT_DEPTH
     width: int = DEFAULT_WIDTH["mlp"]
     latent_dim: int = 10
     likelihood: str = "bernoulli"
@@ -189,6 +64,8 @@ class Member:
         A setting added in a later version is to be left out of the hash at the value that older members had.
         """
         settings = {"numerics": NUMERICS_VERSION, **dataclasses.asdict(self)}
+        if not self.evaluation.validation_images:
+            del settings["evaluation"]["validation_images"]
         text = json.dumps(settings, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -209,16 +86,16 @@ class Member:
 
 
 FACTORS: dict[str, Callable[[str, object], Any]] = {
-    "dataset": _text,
-    "split": _text,
-    "architecture": _one_of(ARCHITECTURES),
-    "depth": lambda where, value: _whole(where, value, least=1),
-    "width": lambda where, value: _whole(where, value, least=1),
-    "latent_dim": lambda where, value: _whole(where, value, least=1),
-    "likelihood": _one_of(LIKELIHOODS),
-    "objective": _one_of(OBJECTIVES),
-    "beta": lambda where, value: _number(where, value, zero=True),
-    "seed": lambda where, value: _whole(where, value, least=0),
+    "dataset": text,
+    "split": text,
+    "architecture": one_of(ARCHITECTURES),
+    "depth": lambda where, value: whole(where, value, least=1),
+    "width": lambda where, value: whole(where, value, least=1),
+    "latent_dim": lambda where, value: whole(where, value, least=1),
+    "likelihood": one_of(LIKELIHOODS),
+    "objective": one_of(OBJECTIVES),
+    "beta": lambda where, value: number(where, value, zero=True),
+    "seed": lambda where, value: whole(where, value, least=0),
 }
 """The axes of a grid, each with the check of one of its levels."""
 
@@ -245,15 +122,17 @@ class Experiment:
         where = f"experiment {self.name!r}"
         _check_name("experiment", self.name)
         if not isinstance(self.grid, Mapping):
-            raise _fail(f"{where}: grid", self.grid, "a dictionary, factor -> levels")
+            raise fail(f"{where}: grid", self.grid, "a dictionary, factor -> levels")
         for factor in self.grid:
             if factor not in FACTORS:
-                raise _fail(f"{where}: factor", factor, ", ".join(FACTORS))
+                raise fail(f"{where}: factor", factor, ", ".join(FACTORS))
         for factor in REQUIRED_FACTORS:
             if factor not in self.grid:
                 raise ValueError(f"{where}: factor {factor!r} is missing; required: {', '.join(REQUIRED_FACTORS)}")
         checked = {name: _levels(where, name, levels) for name, levels in self.grid.items()}
-        _set(self, "grid", MappingProxyType(checked))
+        if "linear" in checked.get("architecture", ()):
+            _check_no_layers(where, checked)
+        set_field(self, "grid", MappingProxyType(checked))
 
     def members(self, study: "Study") -> tuple[Member, ...]:
         """All combinations of the levels, in the order of the grid."""
@@ -263,6 +142,10 @@ class Experiment:
     def _member(self, study: "Study", levels: dict[str, Any]) -> Member:
         levels.setdefault("width", DEFAULT_WIDTH[levels.get("architecture", "mlp")])
         return Member(study_seed=study.seed, recipe=study.recipe, evaluation=study.evaluation, **levels)
+
+
+_PARTS = {"recipe": Recipe, "evaluation": Evaluation, "measures": Measures, "resources": Resources}
+"""The settings of a study, by the name of its field."""
 
 
 @dataclass(frozen=True)
@@ -275,7 +158,8 @@ class Study:
         title: the heading of the report.
         description: a paragraph for the report.
         recipe: how members are trained.
-        evaluation: what is measured.
+        evaluation: what is measured of the rate and the distortion.
+        measures: what else is measured after training.
         resources: what a trial asks for.
         seed: the seed of the splits and of the fixed samples of images; never of a member.
     """
@@ -286,6 +170,7 @@ class Study:
     description: str = ""
     recipe: Recipe = field(default_factory=Recipe)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    measures: Measures = field(default_factory=Measures)
     resources: Resources = field(default_factory=Resources)
     seed: int = 0
 
@@ -293,18 +178,21 @@ class Study:
         _check_name("study", self.name)
         given = self.experiments
         if not isinstance(given, list | tuple) or not all(isinstance(one, Experiment) for one in given):
-            raise _fail(f"study {self.name!r}: experiments", given, "a list of Experiment")
-        _set(self, "experiments", tuple(given))
-        for name, kind in (("recipe", Recipe), ("evaluation", Evaluation), ("resources", Resources)):
+            raise fail(f"study {self.name!r}: experiments", given, "a list of Experiment")
+        set_field(self, "experiments", tuple(given))
+        for name, kind in _PARTS.items():
             if not isinstance(getattr(self, name), kind):
-                raise _fail(f"study {self.name!r}: {name}", getattr(self, name), f"a {kind.__name__}")
+                raise fail(f"study {self.name!r}: {name}", getattr(self, name), f"a {kind.__name__}")
         names = [experiment.name for experiment in self.experiments]
         if not names:
             raise ValueError(f"study {self.name!r} has no experiments; allowed: one or more")
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"study {self.name!r} has two experiments named {name!r}; allowed: distinct names")
-        _set(self, "seed", _whole(f"study {self.name!r}: seed", self.seed, least=0))
+        for factor in self.measures.annealing or ():
+            if factor not in FACTORS:
+                raise fail("measures.annealing", factor, ", ".join(FACTORS))
+        set_field(self, "seed", whole(f"study {self.name!r}: seed", self.seed, least=0))
 
     def with_settings(self, assignments: Iterable[str]) -> "Study":
         """This study with settings replaced, each given as text: `recipe.steps=2000`."""
@@ -312,15 +200,15 @@ class Study:
         for assignment in assignments:
             path, equals, text = assignment.partition("=")
             if not equals:
-                raise _fail("--set", assignment, "NAME=VALUE, such as recipe.steps=2000")
+                raise fail("--set", assignment, "NAME=VALUE, such as recipe.steps=2000")
             study = study._with_setting(path.strip(), text.strip())
         return study
 
     def _with_setting(self, path: str, text: str) -> "Study":
-        parts: dict[str, Any] = {"recipe": self.recipe, "evaluation": self.evaluation, "resources": self.resources}
+        parts: dict[str, Any] = {name: getattr(self, name) for name in _PARTS}
         allowed = [f"{part}.{name.name}" for part, value in parts.items() for name in dataclasses.fields(value)]
         if path not in [*allowed, "seed"]:
-            raise _fail("--set", path, ", ".join([*allowed, "seed"]))
+            raise fail("--set", path, ", ".join([*allowed, "seed"]))
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -332,19 +220,22 @@ class Study:
         return dataclasses.replace(self, **{part: changed})
 
 
-def _set(instance: object, name: str, value: object) -> None:
-    """Normalize a field of a frozen instance while it is being built."""
-    object.__setattr__(instance, name, value)
-
-
 def _check_name(what: str, name: object) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-        raise _fail(f"{what} name", name, "up to 64 letters, digits, - and _")
+        raise fail(f"{what} name", name, "up to 64 letters, digits, - and _")
+
+
+def _check_no_layers(where: str, grid: Mapping[str, tuple[Any, ...]]) -> None:
+    """A linear VAE has no hidden layers: two depths or widths would be two names for one network."""
+    for factor, only in (("depth", DEFAULT_DEPTH), ("width", DEFAULT_WIDTH["linear"])):
+        for level in grid.get(factor, ()):
+            if level != only:
+                raise fail(f"{where}: {factor} of a linear VAE", level, f"{only}, it has no hidden layers")
 
 
 def _levels(where: str, factor: str, levels: object) -> tuple[Any, ...]:
     if isinstance(levels, str) or not isinstance(levels, Iterable):
-        raise _fail(f"{where}: factor {factor!r}", levels, "a list of levels")
+        raise fail(f"{where}: factor {factor!r}", levels, "a list of levels")
     checked = tuple(FACTORS[factor](f"{where}: {factor}", level) for level in levels)
     if not checked:
         raise ValueError(f"{where}: factor {factor!r} has no levels; allowed: one or more")

@@ -428,3 +428,20 @@ def test_a_plan_needs_no_heavy_library(run_python):
     heavy = {"torch", "ray", "altair", "pandas", "pyarrow", "vl_convert"}
     assert run_python(code.format("import rdstudy.plan", heavy)) == ""
     assert run_python(code.format("import pyarrow", heavy)) == "pyarrow"
+
+
+def test_members_to_be_measured_are_packs_with_their_runs_and_those_without_weights_are_counted():
+    wanted = make_plan(study(), {}).wanted
+    unmeasured = {wanted[0].member_id: "run 0", wanted[1].member_id: None, "0" * 16: "another study's"}
+    plan = make_plan(study(), all_stored(study()), unmeasured=unmeasured)
+    assert [(pack.members, pack.runs) for pack in plan.packs] == [((wanted[0],), ("run 0",))]
+    assert plan.unmeasurable == 1
+    trained = make_plan(study(), {}).packs
+    assert plan.packs[0].pack_id not in {pack.pack_id for pack in trained}
+
+
+def test_a_validation_subset_as_large_as_the_test_subset_is_refused_before_anything_starts():
+    declared = study(experiment(split=["cv(163000)"]), evaluation=Evaluation(validation_images=840))
+    with pytest.raises(ValueError, match=re.escape("validation_images is 840 with the split 'cv(163000)'; allowed: ")):
+        make_plan(declared, {})
+    assert make_plan(study(experiment(split=["cv(163000)"]), evaluation=Evaluation(validation_images=839)), {}).packs

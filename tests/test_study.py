@@ -5,6 +5,7 @@ Longer than a page: its tables name every field and factor there is, and a test 
 
 import copy
 import dataclasses
+import hashlib
 import json
 import math
 import re
@@ -23,6 +24,7 @@ from rdstudy.study import (
     REQUIRED_FACTORS,
     Evaluation,
     Experiment,
+    Measures,
     Member,
     Recipe,
     Resources,
@@ -71,22 +73,24 @@ PART_FIELDS = {
     (Evaluation, "trajectory_points"): (BAD_WHOLE, WHOLE_1),
     (Evaluation, "trajectory_images"): (BAD_WHOLE, WHOLE_1),
     (Evaluation, "final_images"): (tuple(value for value in BAD_WHOLE if value is not None), WHOLE_1),
+    (Evaluation, "validation_images"): (BAD_COUNT, WHOLE_0),
     (Resources, "cpus"): (BAD_WHOLE, WHOLE_1),
     (Resources, "gpus"): (("Auto", *BAD_NUMBER), SHARE),
     (Resources, "pack_size"): (tuple(value for value in BAD_WHOLE if value is not None), WHOLE_1),
     (Resources, "checkpoint_seconds"): (BAD_NUMBER, FROM_0),
     (Resources, "gpu_memory_gib"): ((0, *(value for value in BAD_NUMBER if value is not None)), ABOVE_0),
     (Resources, "evaluation_memory_gib"): ((0, 0.0, *BAD_NUMBER), ABOVE_0),
+    (Resources, "keep_weights"): ((1, 0, "True", None), "True or False"),
 }
 
 FACTOR_LEVELS = {
     "dataset": (BAD_NAME, "a name in quotes"),
     "split": (BAD_NAME, "a name in quotes"),
-    "architecture": (("rnn", "MLP", "", None, 1, ["mlp"]), "mlp, cnn"),
+    "architecture": (("rnn", "MLP", "", None, 1, ["mlp"]), "mlp, cnn, linear"),
     "depth": (BAD_WHOLE, WHOLE_1),
     "width": (BAD_WHOLE, WHOLE_1),
     "latent_dim": (BAD_WHOLE, WHOLE_1),
-    "likelihood": (("gauss", None), "bernoulli"),
+    "likelihood": (("gauss", None), "bernoulli, gaussian"),
     "objective": (("elbo", None), "beta"),
     "beta": (BAD_NUMBER, FROM_0),
     "seed": (BAD_COUNT, WHOLE_0),
@@ -272,6 +276,15 @@ def test_width_follows_the_architecture_unless_given():
     assert [member.width for member in same] == [7]
 
 
+@pytest.mark.parametrize(("factor", "level"), [("depth", 2), ("width", 512)])
+def test_a_linear_vae_has_no_layers_to_be_deep_or_wide(factor, level):
+    with refused(f"experiment 'e': {factor} of a linear VAE is {level}; allowed: 1, it has no hidden layers"):
+        experiment(architecture=["mlp", "linear"], **{factor: [1, level]})
+    assert len(study(experiment(architecture=["mlp", "cnn"], **{factor: [1, level]})).experiments) == 1
+    plain, spelt = experiment(architecture=["linear"]), experiment(architecture=["linear"], depth=[1], width=[1])
+    assert only_member(study(plain)) == only_member(study(spelt))
+
+
 def test_what_a_study_fixes_reaches_every_member():
     recipe, evaluation = Recipe(steps=13, batch_size=7), Evaluation(final_images=11)
     declared = study(experiment(seed=range(3)), recipe=recipe, evaluation=evaluation, seed=17)
@@ -325,6 +338,7 @@ OTHER = {
     "evaluation.trajectory_points": 41,
     "evaluation.trajectory_images": 2_003,
     "evaluation.final_images": 9_973,
+    "evaluation.validation_images": 997,
 }
 
 
@@ -366,7 +380,13 @@ def test_a_new_version_of_the_numerics_changes_the_id(monkeypatch):
 
 
 RESOURCES = Resources(
-    cpus=7, gpus="auto", pack_size=3, checkpoint_seconds=11, gpu_memory_gib=13, evaluation_memory_gib=0.7
+    cpus=7,
+    gpus="auto",
+    pack_size=3,
+    checkpoint_seconds=11,
+    gpu_memory_gib=13,
+    evaluation_memory_gib=0.7,
+    keep_weights=True,
 )
 
 
@@ -425,6 +445,7 @@ evaluations = st.builds(
     trajectory_points=st.integers(1, 97),
     trajectory_images=st.integers(1, 10**6),
     final_images=st.none() | st.integers(1, 10**6),
+    validation_images=st.integers(0, 10**6),
 )
 
 
@@ -475,17 +496,33 @@ ASSIGNMENTS = {
     "evaluation.trajectory_points": ("11", 11),
     "evaluation.trajectory_images": ("499", 499),
     "evaluation.final_images": ("None", None),
+    "evaluation.validation_images": ("101", 101),
+    "measures.names": ("['rate_parts']", ("rate_parts",)),
+    "measures.aggregate_images": ("4_999", 4_999),
+    "measures.latent_samples": ("499", 499),
+    "measures.importance_images": ("53", 53),
+    "measures.importance_samples": ("101", 101),
+    "measures.refit_images": ("7", 7),
+    "measures.refit_steps": ("97", 97),
+    "measures.memorization_images": ("211", 211),
+    "measures.neighbour_images": ("307", 307),
+    "measures.probe_images": ("11", 11),
+    "measures.reconstruction_images": ("3", 3),
+    "measures.annealing": ("{'beta': [1], 'seed': [0]}", {"beta": [1], "seed": [0]}),
+    "measures.annealing_images": ("5", 5),
+    "measures.annealing_temperatures": ("71", 71),
     "resources.cpus": ("3", 3),
     "resources.gpus": ("0.25", 0.25),
     "resources.pack_size": ("5", 5),
     "resources.checkpoint_seconds": ("7.5", 7.5),
     "resources.gpu_memory_gib": ("24", 24.0),
     "resources.evaluation_memory_gib": ("0.5", 0.5),
+    "resources.keep_weights": ("True", True),
 }
 
 
 def test_an_assignment_is_listed_for_every_setting():
-    parts = {"recipe": Recipe, "evaluation": Evaluation, "resources": Resources}
+    parts = {"recipe": Recipe, "evaluation": Evaluation, "measures": Measures, "resources": Resources}
     assert set(ASSIGNMENTS) == {f"{part}.{f.name}" for part, kind in parts.items() for f in dataclasses.fields(kind)}
 
 
@@ -551,3 +588,48 @@ def test_a_study_is_declared_with_the_standard_library_alone(run_python):
     code = "import sys; {}; print(*sorted(set(sys.modules) & {!r}))"
     assert run_python(code.format("import rdstudy.study", heavy)) == ""
     assert run_python(code.format("import numpy", heavy)) == "numpy"
+
+
+# --- measures -----------------------------------------------------------------------------------------------------
+
+
+def test_measures_have_an_order_and_an_id_of_their_own():
+    one, other = Measures(names=["probe", "rate_parts"]), Measures(names=("rate_parts", "probe"))
+    assert one == other
+    assert one.measures_id == other.measures_id
+    assert one.measures_id != Measures().measures_id != Measures(latent_samples=7).measures_id
+
+
+def test_measures_change_no_member():
+    plain, other = study(), study(measures=Measures(names=[], latent_samples=7))
+    ids = [[member.member_id for member in declared.experiments[0].members(declared)] for declared in (plain, other)]
+    assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"names": ["rate"]}, "measures.names is 'rate'; allowed: rate_parts, "),
+        ({"names": "rate_parts"}, "measures.names is 'rate_parts'; allowed: a list of rate_parts, "),
+        ({"names": 7}, "measures.names is 7; allowed: a list of rate_parts, "),
+        ({"importance_samples": 0}, "measures.importance_samples is 0; allowed: a whole number, 1 or more"),
+        ({"aggregate_images": 0}, "measures.aggregate_images is 0; allowed: a whole number, 1 or more"),
+        ({"annealing": [1]}, "measures.annealing is [1]; allowed: a dictionary, factor -> levels"),
+        ({"annealing": {"beta": "1"}}, "measures.annealing is {'beta': '1'}; allowed: a dictionary"),
+    ],
+)
+def test_bad_measures_say_what_is_allowed(settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Measures(**settings)
+
+
+def test_annealing_names_factors_of_a_grid():
+    with pytest.raises(ValueError, match=re.escape("measures.annealing is 'bta'; allowed: dataset, ")):
+        study(measures=Measures(annealing={"bta": [1]}))
+
+
+def test_a_member_without_early_stopping_has_the_id_it_had_before_there_was_any():
+    settings = {"numerics": rdstudy.study.NUMERICS_VERSION, **MEMBER.to_dict()}
+    del settings["evaluation"]["validation_images"]
+    text = json.dumps(settings, sort_keys=True)
+    assert MEMBER.member_id == hashlib.sha256(text.encode()).hexdigest()[:16]
