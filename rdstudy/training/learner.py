@@ -3,12 +3,13 @@
 Values have a leading `member` axis, of length one on the sequential path.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from rdstudy.model.networks import NetworkShape
 from rdstudy.study import Member
 
 
@@ -33,15 +34,30 @@ class Learner(Protocol):
     def advance(self, first_step: int, steps: int) -> None:
         """Take training steps. Two calls for a and b steps do what one call for a + b steps does."""
 
-    def measure(self, blocks: Iterable[Tensor], *, purpose: str) -> Measured:
-        """Mean rate and distortion over images given in blocks, uint8 `[block, pixel]`.
+    def keep(self, chosen: Sequence[bool]) -> None:
+        """Keep the present weights of these members beside those that go on being trained, in place of earlier ones.
+
+        Args:
+            chosen: one entry a member; the first call chooses all.
+        """
+
+    def measure(self, blocks: Iterable[Tensor], *, purpose: str, kept: bool = False) -> Measured:
+        """Mean rate and distortion over images given in blocks, uint8 `[block, pixel]`, of the present or kept weights.
 
         The noise depends on the members' seeds, the purpose and the number of the block only. Memory is that of one
         block, for one member or for as many as a bound allows: `rdstudy.packs.evaluation_numbers` for each image.
         """
+
+    def weights(self, at: int) -> dict[str, Tensor]:
+        """The present weights of one member, as `rdstudy.model.networks.VAE.state_dict` names them."""
 
     def state(self) -> dict[str, Any]:
         """All that training has changed: tensors, numbers, and dictionaries of these."""
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what `state` gave."""
+
+
+def shape_of(member: Member, image_shape: tuple[int, int, int]) -> NetworkShape:
+    """The network of a member, for images of `channel, row, column`."""
+    return NetworkShape(member.architecture, member.depth, member.width, member.latent_dim, image_shape)

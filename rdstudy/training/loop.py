@@ -7,27 +7,26 @@ is stored and is resumed as a whole.
 import contextlib
 import functools
 import io
-import logging
-import pickle
 import resource
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from rdstudy.packs import GIB, Pack
-from rdstudy.study import Member, Resources
+from rdstudy.study import Resources
+from rdstudy.training.course import Course, pack_state, restore
 from rdstudy.training.learner import Learner, Measured
+from rdstudy.training.measuring import MeasureRows, Measuring, measure_trained
 from rdstudy.training.process import training_settings
+from rdstudy.training.rows import Final, member_rows, trajectory_rows
 from rdstudy.training.sequential import SequentialLearner
 from rdstudy.training.stacked import StackedLearner
-from rdstudy.training.subsets import SUBSETS, Sample, Subsets
-
-logger = logging.getLogger(__name__)
+from rdstudy.training.subsets import Subsets
 
 _SLICE_SECONDS = 0.5  # between two signs of life
 _FIRST_SLICE_STEPS = 16
@@ -60,15 +59,8 @@ class Finished:
 
     members: list[dict[str, Any]]
     trajectories: list[dict[str, Any]]
-
-
-@dataclass
-class _Course:
-    """How far a unit has come, apart from the learner's own state."""
-
-    step: int = 0
-    wall_seconds: float = 0.0
-    trajectory: list[tuple[int, str, Measured]] = field(default_factory=list)
+    measured: MeasureRows
+    weights: dict[str, bytes]  # member id -> its weights, where they are to be kept
 
 
 def units_of(pack: Pack, device: torch.device) -> tuple[Pack, ...]:
@@ -87,8 +79,8 @@ def train_unit(
     *,
     device: torch.device,
     checkpoint: CheckpointSlot,
-    checkpoint_seconds: float,
-    evaluation_bytes: float = Resources.evaluation_memory_gib * GIB,
+    resources: Resources,
+    measuring: Measuring | None = None,
 ) -> Generator[Progress | Finished, None, None]:
     """Train and measure a unit, from its checkpoint if it has one.
 
@@ -101,26 +93,33 @@ def train_unit(
         subsets: the images that they read.
         device: where they train.
         checkpoint: where their state is kept.
-        checkpoint_seconds: time between two checkpoints.
-        evaluation_bytes: bound on the memory of a measurement of several members, beside their parameters.
+        resources: time between two checkpoints, memory of measurements, whether weights are kept.
+        measuring: what is measured after training beyond rate and distortion; None for nothing.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    make = functools.partial(_make_learner, unit, subsets, device, evaluation_bytes)
-    learner, course = _restore(unit, make, checkpoint.load())
+    make = functools.partial(_make_learner, unit, subsets, device, resources.evaluation_memory_gib * GIB)
+    learner, course = restore(unit.pack_id, make, checkpoint.load())
     saved = time.monotonic()
     recipe, evaluation = unit.members[0].recipe, unit.members[0].evaluation
     points = trajectory_steps(recipe.steps, evaluation.trajectory_points)
     try:
         for _ in _advance(learner, course, subsets, points):
-            if time.monotonic() - saved >= checkpoint_seconds:
-                checkpoint.save(_pack_state(learner, course))
+            if time.monotonic() - saved >= resources.checkpoint_seconds:
+                checkpoint.save(pack_state(learner, course))
                 saved = time.monotonic()
             yield Progress(course.step, recipe.steps)
+        final = _measure_final(learner, course, subsets)
+        measured = MeasureRows()
+        if measuring:
+            for _ in _measure_members(learner, subsets, measuring, device=device, resources=resources, rows=measured):
+                yield Progress(course.step, recipe.steps)
     except GeneratorExit:
-        checkpoint.save(_pack_state(learner, course))
+        checkpoint.save(pack_state(learner, course))
         raise
-    yield _finish(learner, course, subsets, device)
+    rows = member_rows(learner, course, subsets, final, peak_memory_bytes=peak_memory_bytes(device))
+    weights = _weights(learner) if resources.keep_weights else {}
+    yield Finished(rows, trajectory_rows(learner, course, subsets), measured, weights)
     checkpoint.clear()
 
 
@@ -143,7 +142,7 @@ def _make_learner(unit: Pack, subsets: Subsets, device: torch.device, evaluation
     return SequentialLearner(unit.members[0], subsets.train, image_shape=subsets.image_shape, device=device)
 
 
-def _advance(learner: Learner, course: _Course, subsets: Subsets, points: tuple[int, ...]) -> Iterator[None]:
+def _advance(learner: Learner, course: Course, subsets: Subsets, points: tuple[int, ...]) -> Iterator[None]:
     """Train to each point of the trajectory in slices of about half a second, and measure there."""
     slice_steps = _FIRST_SLICE_STEPS
     measured = {step for step, _, _ in course.trajectory}
@@ -165,7 +164,7 @@ def _advance(learner: Learner, course: _Course, subsets: Subsets, points: tuple[
 
 
 @contextlib.contextmanager
-def _at_work(course: _Course) -> Iterator[None]:
+def _at_work(course: Course) -> Iterator[None]:
     """Arithmetic for a unit: with the settings of training, on the unit's clock."""
     started = time.perf_counter()
     with training_settings():
@@ -177,96 +176,64 @@ def _any_finite(learner: Learner) -> bool:
     return any(step is None for step in learner.nonfinite_steps)
 
 
-def _measure_trajectory(learner: Learner, course: _Course, subsets: Subsets) -> None:
+def _betas(learner: Learner) -> tuple[float, ...]:
+    return tuple(member.beta for member in learner.members)
+
+
+def _measure_trajectory(learner: Learner, course: Course, subsets: Subsets) -> None:
+    """Measure all subsets, and keep the weights of those members that are the best so far on the validation subset."""
     with _at_work(course):
-        for subset in SUBSETS:
-            values = learner.measure(subsets.trajectory[subset].blocks(), purpose=f"trajectory {subset} {course.step}")
+        for subset, sample in subsets.trajectory.items():
+            values = learner.measure(sample.blocks(), purpose=f"trajectory {subset} {course.step}")
             course.trajectory.append((course.step, subset, values))
+        stop_steps = course.stop_steps(_betas(learner))
+        if stop_steps is not None:
+            learner.keep([step == course.step for step in stop_steps])
 
 
-def _finish(learner: Learner, course: _Course, subsets: Subsets, device: torch.device) -> Finished:
-    final: dict[str, Measured] = {}
-    if _any_finite(learner):
-        with _at_work(course):
-            final = {name: learner.measure(subsets.final[name].blocks(), purpose=f"final {name}") for name in SUBSETS}
-    members, trajectories = [], []
-    for at, member in enumerate(learner.members):
-        common = {
-            **settings_columns(member),
-            "parameters": learner.parameter_count,
-            "wall_seconds": course.wall_seconds / len(learner.members),
-            "peak_memory_bytes": peak_memory_bytes(device),
+def _measure_final(learner: Learner, course: Course, subsets: Subsets) -> Final:
+    if not _any_finite(learner):
+        return Final({}, {}, None)
+
+    def measure(*, kept: bool) -> dict[str, Measured]:
+        return {
+            subset: learner.measure(sample.blocks(), purpose=f"final {subset}", kept=kept)
+            for subset, sample in subsets.final.items()
         }
-        nonfinite_step = learner.nonfinite_steps[at]
-        for subset, sample in subsets.final.items():
-            outcome = _outcome(nonfinite_step, _values(final[subset], at) if subset in final else {}, course.step)
-            members.append(common | {"subset": subset} | _sample_columns(sample) | outcome)
-        for step, subset, measured in course.trajectory:
-            sample = subsets.trajectory[subset]
-            where = {"member_id": member.member_id, "subset": subset, "step": step}
-            images = {"images": len(sample), "distortion_floor": sample.floor}
-            values = _values(measured, at)
-            if np.isfinite(list(values.values())).all():
-                trajectories.append(where | images | values)
-    return Finished(members, trajectories)
+
+    with _at_work(course):
+        stop_steps = course.stop_steps(_betas(learner))
+        last = measure(kept=False)
+        if stop_steps is None:
+            return Final(last, {}, None)
+        stopped_early = any(step != course.step for step in stop_steps)
+        return Final(last, measure(kept=True) if stopped_early else last, stop_steps)
 
 
-def _sample_columns(sample: Sample) -> dict[str, Any]:
-    return {"images": len(sample), "subset_images": sample.subset_images, "distortion_floor": sample.floor}
+def _measure_members(
+    learner: Learner,
+    subsets: Subsets,
+    measuring: Measuring,
+    *,
+    device: torch.device,
+    resources: Resources,
+    rows: MeasureRows,
+) -> Iterator[None]:
+    """Measure the members that are finite, one after the other; a sign of life after each piece."""
+    for at, member in enumerate(learner.members):
+        if learner.nonfinite_steps[at] is None:
+            weights = learner.weights(at)
+            yield from measure_trained(
+                weights, member, subsets, measuring, device=device, resources=resources, rows=rows
+            )
 
 
-def _outcome(nonfinite_step: int | None, values: dict[str, float], last_step: int) -> dict[str, Any]:
-    """Outcome and values of a row; values that are not finite are never stored as numbers."""
-    if nonfinite_step is not None:
-        reason = f"not finite at step {nonfinite_step}"
-        return {"outcome": "nonfinite", "nonfinite_step": nonfinite_step, "reason": reason}
-    if not np.isfinite(list(values.values())).all():
-        reason = "not finite when measured at the end"
-        return {"outcome": "nonfinite", "nonfinite_step": last_step, "reason": reason}
-    return {"outcome": "ok", **values}
-
-
-def _values(measured: Measured, at: int) -> dict[str, float]:
-    distortion, rate = measured.distortion[at], measured.rate[at]
-    return {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate)}
-
-
-def settings_columns(member: Member) -> dict[str, Any]:
-    """A member's id and settings as columns of the `members` table."""
-    settings = member.to_dict()
-    recipe = settings.pop("recipe")
-    del settings["evaluation"]  # its numbers of images stand in the rows
-    return {"member_id": member.member_id, **settings, **recipe}
-
-
-def _pack_state(learner: Learner, course: _Course) -> bytes:
-    trajectory = [(step, subset, list(m.distortion), list(m.rate)) for step, subset, m in course.trajectory]
-    state = {
-        "learner": learner.state(),
-        "step": course.step,
-        "wall_seconds": course.wall_seconds,
-        "trajectory": trajectory,
-    }
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
-
-
-def _restore(unit: Pack, make: Callable[[], Learner], body: bytes | None) -> tuple[Learner, _Course]:
-    """A learner where its checkpoint left it; a new one where there is none, or one that cannot be used."""
-    learner, course = make(), _Course()
-    if body is None:
-        return learner, course
-    try:
-        _load_state(learner, course, body)
-    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        logger.warning("checkpoint of unit %s cannot be used (%s): training from the start", unit.pack_id, error)
-        return make(), _Course()
-    return learner, course
-
-
-def _load_state(learner: Learner, course: _Course, body: bytes) -> None:
-    state = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
-    learner.load_state(state["learner"])
-    course.step, course.wall_seconds = state["step"], state["wall_seconds"]
-    course.trajectory = [(step, subset, Measured(tuple(d), tuple(r))) for step, subset, d, r in state["trajectory"]]
+def _weights(learner: Learner) -> dict[str, bytes]:
+    """The weights of each member that is finite, as bytes that are read without running any code of them."""
+    kept = {}
+    for at, member in enumerate(learner.members):
+        if learner.nonfinite_steps[at] is None:
+            buffer = io.BytesIO()
+            torch.save({name: value.cpu().clone() for name, value in learner.weights(at).items()}, buffer)
+            kept[member.member_id] = buffer.getvalue()
+    return kept

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from rdstudy.model.likelihoods import likelihood
 from rdstudy.model.networks import VAE, NetworkShape, build
 from rdstudy.model.objective import ForwardPass, Network, accumulate_gradients, cotangents, forward, measure
 from rdstudy.packs import GIB, members_at_once
 from rdstudy.seeds import derive_seed
 from rdstudy.study import Member, Resources
-from rdstudy.training.learner import Measured
+from rdstudy.training.learner import Measured, shape_of
+from rdstudy.training.objectives import removed_term
 from rdstudy.training.process import is_out_of_memory
 from rdstudy.training.replay import CPU_WAYS, GPU_WAYS, WARM_UP_STEPS, Replayed, Step, Way
 from rdstudy.training.streams import CHUNK_STEPS, BatchStream, NoiseStream, seeded_noise
@@ -58,6 +60,7 @@ class StackedLearner:
         self.members = tuple(members)
         first = self.members[0]
         assert all(member.cell == first.cell for member in self.members), "members of one pack belong to one cell"
+        self._likelihood = likelihood(first.likelihood)
         self._device = device
         self._image_shape, self._evaluation_bytes = image_shape, evaluation_bytes
         self._train = train.to(device)
@@ -65,8 +68,7 @@ class StackedLearner:
         of_seed = [self._seeds.index(member.seed) for member in self.members]
         self._seed_of_member = torch.tensor(of_seed, device=device)
         self._beta = torch.tensor([member.beta for member in self.members], device=device)[:, None, None]
-        shape = NetworkShape(first.architecture, first.depth, first.width, first.latent_dim, image_shape)
-        self._vae, self.parameters = _stack(shape, self._seeds, of_seed, device)
+        self._vae, self.parameters = _stack(shape_of(first, image_shape), self._seeds, of_seed, device)
         self.parameter_count = sum(stacked[0].numel() for stacked in self.parameters.values())
         on_gpu = device.type == "cuda"
         self._optimizer = torch.optim.Adam(
@@ -79,6 +81,7 @@ class StackedLearner:
         self._noise = [
             NoiseStream(seed=seed, batch_size=batch, latent_dim=latent, device=device) for seed in self._seeds
         ]
+        self._kept: dict[str, Tensor] = {}
         self._nonfinite = torch.full((len(self.members),), _FINITE, device=device)
         seeds = len(self._seeds)
         self._chunk_index = torch.zeros(CHUNK_STEPS, seeds, batch, dtype=torch.int64, device=device)
@@ -144,7 +147,14 @@ class StackedLearner:
         rows = self._train.index_select(0, index.flatten()).view(*index.shape, -1)
         x = to_unit(rows.index_select(0, self._seed_of_member))
         outputs = self._forward(self.parameters, x, noise.index_select(0, self._seed_of_member))
-        accumulate_gradients(outputs, x, beta=self._beta, cotangents=self._cotangents)
+        accumulate_gradients(
+            outputs,
+            x,
+            beta=self._beta,
+            likelihood=self._likelihood,
+            removed=removed_term(self.members[0].objective, outputs, images=len(self._train)),
+            cotangents=self._cotangents,
+        )
         finite = torch.isfinite(outputs.code.detach()).flatten(1).all(dim=1)
         newly = ~finite & (self._nonfinite == _FINITE)
         self._nonfinite.copy_(torch.where(newly, self._step_number, self._nonfinite))
@@ -161,8 +171,17 @@ class StackedLearner:
         encode = _mapped(self._vae.encoder, _part(parameters, "encoder."), 0)
         return forward(encode, _mapped(self._vae.decoder, _part(parameters, "decoder."), 0), x, noise)
 
-    def measure(self, blocks: Iterable[Tensor], *, purpose: str) -> Measured:
+    def keep(self, chosen: Sequence[bool]) -> None:
+        """Keep the present weights of these members beside those that go on being trained."""
+        some = torch.tensor(chosen, device=self._device)
+        if not self._kept:
+            self._kept = {name: torch.zeros_like(stacked.detach()) for name, stacked in self.parameters.items()}
+        for name, stacked in self.parameters.items():
+            self._kept[name][some] = stacked.detach()[some]
+
+    def measure(self, blocks: Iterable[Tensor], *, purpose: str, kept: bool = False) -> Measured:
         """Mean rate and distortion over images given in blocks, uint8 `[block, pixel]`."""
+        parameters = self._kept if kept else self.parameters
         generator = torch.Generator(self._device)
         sums = torch.zeros(2, len(self.members), dtype=torch.float64, device=self._device)
         images, latent = 0, self.members[0].latent_dim
@@ -172,10 +191,10 @@ class StackedLearner:
                 [seeded_noise((len(x), latent), generator, seed, purpose, number) for seed in self._seeds]
             )
             for some in self._groups(len(x)):
-                of_some = {name: stacked[some] for name, stacked in self.parameters.items()}
+                of_some = {name: stacked[some] for name, stacked in parameters.items()}
                 encode = _mapped(self._vae.encoder, _part(of_some, "encoder."), None)
                 decode = _mapped(self._vae.decoder, _part(of_some, "decoder."), 0)
-                values = measure(encode, decode, x, noise[self._seed_of_member[some]])
+                values = measure(encode, decode, x, noise[self._seed_of_member[some]], likelihood=self._likelihood)
                 sums[0, some] += values.distortion.double().sum(dim=1)
                 sums[1, some] += values.rate.double().sum(dim=1)
                 del values  # or it would be held while the next are measured
@@ -200,6 +219,7 @@ class StackedLearner:
             "parameters": {name: stacked.detach() for name, stacked in self.parameters.items()},
             "optimizer": self._optimizer.state_dict(),
             "nonfinite": self._nonfinite,
+            "kept": self._kept,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -209,6 +229,7 @@ class StackedLearner:
                 stacked.copy_(state["parameters"][name])
         self._optimizer.load_state_dict(state["optimizer"])  # into new tensors
         self._nonfinite.copy_(state["nonfinite"])
+        self._kept = {name: stacked.to(self._device) for name, stacked in state["kept"].items()}
         self._use_way()
 
 

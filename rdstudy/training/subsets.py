@@ -4,6 +4,7 @@ Images are uint8 and flattened, `[image, pixel]`. What is measured on more image
 block from the data set.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rdstudy.datasets import Dataset
+from rdstudy.model import likelihoods
 from rdstudy.seeds import derive_seed
 from rdstudy.splits import Split
 from rdstudy.study import Evaluation
 
-SUBSETS = ("train", "test")
 BLOCK_IMAGES = 1024
 """Images measured at once. It is part of the numerics: the noise of a block comes from a generator of its own."""
 
@@ -29,7 +30,12 @@ class Sample:
     source: NDArray[np.uint8]  # [image, channel, row, column], the whole data set
     index: NDArray[np.int64]  # [sample], ascending indices into it
     subset_images: int  # images of the whole subset
-    floor: float  # mean Bernoulli entropy of an image of the sample, nats
+    floors: NDArray[np.float64]  # [256], the least distortion of a pixel of each value, nats
+
+    @functools.cached_property
+    def floor(self) -> float:
+        """Mean of the likelihood's floor over images of the sample, nats."""
+        return _mean_floor(self.source, self.index, self.floors)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -46,24 +52,55 @@ class Subsets:
 
     train: Tensor  # uint8 [image, pixel]: the whole training subset
     image_shape: tuple[int, int, int]  # channel, row, column
+    whole: dict[str, Sample]  # per subset: all of its images
     final: dict[str, Sample]  # per subset: what is measured after training
-    trajectory: dict[str, Sample]  # per subset: what is measured on the way
+    trajectory: dict[str, Sample]  # per subset: what is measured on the way; all images of the validation subset
 
 
-def make_subsets(dataset: Dataset, split: Split, evaluation: Evaluation, *, study_seed: int) -> Subsets:
-    """Gather the training images and choose the samples, by the study's seed only."""
-    index = {"train": split.train, "test": split.test}
+def subset_names(evaluation: Evaluation) -> tuple[str, ...]:
+    """The subsets whose values are stored."""
+    return ("train", "test", "validation") if evaluation.validation_images else ("train", "test")
 
-    def samples(purpose: str, size: int | None) -> dict[str, Sample]:
-        return {name: _sample(dataset.images, index[name], size, f"{purpose} {name}", study_seed) for name in SUBSETS}
+
+def make_subsets(
+    dataset: Dataset, split: Split, evaluation: Evaluation, *, study_seed: int, likelihood: str = "bernoulli"
+) -> Subsets:
+    """Gather the training images and choose the samples, by the study's seed only; the likelihood sets the floors.
+
+    Raises:
+        ValueError: the validation subset would leave nothing of the test subset.
+    """
+    floors = _pixel_floors(likelihoods.likelihood(likelihood))
+    whole = {
+        name: Sample(dataset.images, index, len(index), floors)
+        for name, index in _indices(split, evaluation.validation_images, study_seed).items()
+    }
+
+    def samples(purpose: str, sizes: dict[str, int | None]) -> dict[str, Sample]:
+        return {name: sample_of(whole[name], size, f"{purpose} {name}", study_seed) for name, size in sizes.items()}
 
     channels, rows, columns = dataset.images.shape[1:]
     return Subsets(
         train=gather(dataset.images, split.train),
         image_shape=(channels, rows, columns),
-        final=samples("final", evaluation.final_images),
-        trajectory=samples("trajectory", evaluation.trajectory_images),
+        whole=whole,
+        final=samples("final", dict.fromkeys(whole, evaluation.final_images)),
+        trajectory=samples(
+            "trajectory", {name: None if name == "validation" else evaluation.trajectory_images for name in whole}
+        ),
     )
+
+
+def _indices(split: Split, validation_images: int, study_seed: int) -> dict[str, NDArray[np.int64]]:
+    """Images of each subset: the validation subset is a random part of the test subset, taken out of it."""
+    if not validation_images:
+        return {"train": split.train, "test": split.test}
+    if validation_images >= len(split.test):
+        allowed = f"fewer than the {len(split.test)} images of the test subset"
+        raise ValueError(f"evaluation.validation_images is {validation_images}; allowed: {allowed}")
+    rng = np.random.default_rng(derive_seed(study_seed, "validation"))
+    validation = np.sort(rng.choice(split.test, validation_images, replace=False))
+    return {"train": split.train, "test": np.setdiff1d(split.test, validation), "validation": validation}
 
 
 def gather(images: NDArray[np.uint8], index: NDArray[np.int64]) -> Tensor:
@@ -76,22 +113,24 @@ def to_unit(pixels: Tensor) -> Tensor:
     return torch.div(pixels, 255.0)  # uint8 to the default type in one pass
 
 
-def _sample(
-    images: NDArray[np.uint8], subset: NDArray[np.int64], size: int | None, purpose: str, study_seed: int
-) -> Sample:
+def sample_of(subset: Sample, size: int | None, purpose: str, study_seed: int) -> Sample:
+    """A random sample of a subset, by its purpose and the study's seed; all of it where `size` is None or larger."""
     if size is None or size >= len(subset):
-        index = subset
-    else:
-        rng = np.random.default_rng(derive_seed(study_seed, f"sample {purpose}"))
-        index = np.sort(rng.choice(subset, size, replace=False))
-    return Sample(images, index, len(subset), _mean_floor(images, index))
+        return subset
+    rng = np.random.default_rng(derive_seed(study_seed, f"sample {purpose}"))
+    return Sample(subset.source, np.sort(rng.choice(subset.index, size, replace=False)), len(subset), subset.floors)
 
 
-def _mean_floor(images: NDArray[np.uint8], index: NDArray[np.int64]) -> float:
-    """Mean Bernoulli entropy of an image, from a count of its 256 pixel values."""
+def _pixel_floors(likelihood: likelihoods.Likelihood) -> NDArray[np.float64]:
+    """The least distortion of one pixel for each of its values, nats `[256]`."""
+    x = torch.from_numpy(np.arange(256) / 255.0)
+    return np.asarray(likelihood.floor(x[:, None]).numpy())
+
+
+def _mean_floor(images: NDArray[np.uint8], index: NDArray[np.int64], floors: NDArray[np.float64]) -> float:
+    """Mean floor of an image, from a count of its 256 pixel values."""
     counts = np.zeros(256, dtype=np.int64)
     for start in range(0, len(index), BLOCK_IMAGES):
         counts += np.bincount(images[index[start : start + BLOCK_IMAGES]].reshape(-1), minlength=256)
-    x = np.arange(1, 255) / 255.0
-    entropy = -(x * np.log(x) + (1 - x) * np.log(1 - x))
-    return float(counts[1:255] @ entropy / len(index))
+    some = floors != 0  # terms of 0 would change the order of the sum, and so the last bit of older results
+    return float(counts[some] @ floors[some] / len(index))

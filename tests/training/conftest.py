@@ -10,7 +10,7 @@ import torch
 from rdstudy.datasets import Dataset
 from rdstudy.packs import Pack
 from rdstudy.splits import Split
-from rdstudy.study import Evaluation, Member, Recipe
+from rdstudy.study import Evaluation, Member, Recipe, Resources
 from rdstudy.training import Finished, Subsets, make_subsets, train_unit
 
 IMAGES, TRAIN, SIDE = 41, 23, 4
@@ -74,7 +74,7 @@ def train(subsets: Subsets) -> Callable[..., Finished]:
                 subsets,
                 device=torch.device("cpu"),
                 checkpoint=slot or Slot(),
-                checkpoint_seconds=1e9,
+                resources=Resources(checkpoint_seconds=1e9),
             )
         )
         finished = events[-1]

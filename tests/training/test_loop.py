@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rdstudy.packs import Pack
-from rdstudy.study import Evaluation, Recipe
+from rdstudy.study import Evaluation, Recipe, Resources
 from rdstudy.training import Finished, Progress, train_unit
 from rdstudy.training.loop import peak_memory_bytes, trajectory_steps
 from rdstudy.training.process import training_settings
@@ -81,7 +81,9 @@ def test_resumed_equals_uninterrupted(train, subsets, architecture, stop_after):
     whole = train(**settings)
     slot = Slot()
     member = MEMBER.from_dict({**MEMBER.to_dict(), **settings})
-    events = train_unit(Pack((member,)), subsets, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    events = train_unit(
+        Pack((member,)), subsets, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
+    )
     for _ in range(stop_after):
         assert isinstance(next(events), Progress)
     body = slot.body  # as after SIGKILL: what was saved by time, not by an orderly end
@@ -97,7 +99,9 @@ def test_resumed_equals_uninterrupted(train, subsets, architecture, stop_after):
 
 def test_a_resumed_member_does_not_train_its_first_steps_again(train, subsets, monkeypatch):
     slot = Slot()
-    events = train_unit(Pack((MEMBER,)), subsets, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    events = train_unit(
+        Pack((MEMBER,)), subsets, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
+    )
     for _ in range(6):
         done = next(events)
     assert isinstance(done, Progress)
@@ -124,7 +128,9 @@ def test_a_checkpoint_that_cannot_be_used_is_a_warning_and_a_fresh_start(train, 
 def test_a_checkpoint_of_other_shapes_is_a_fresh_start(train, caplog, subsets):
     slot = Slot()
     other = MEMBER.from_dict({**MEMBER.to_dict(), "width": 13})
-    events = train_unit(Pack((other,)), subsets, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    events = train_unit(
+        Pack((other,)), subsets, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
+    )
     next(events)
     assert numbers(train(slot=slot)) == numbers(train())
     assert "cannot be used" in caplog.text
@@ -132,7 +138,9 @@ def test_a_checkpoint_of_other_shapes_is_a_fresh_start(train, caplog, subsets):
 
 def test_the_checkpoint_is_deleted_only_after_the_rows_were_taken(subsets):
     slot = Slot()
-    events = train_unit(Pack((MEMBER,)), subsets, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    events = train_unit(
+        Pack((MEMBER,)), subsets, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
+    )
     for event in events:
         if isinstance(event, Finished):
             assert slot.body is not None
@@ -146,13 +154,14 @@ def test_another_process_gives_the_same_bits(train, tmp_path):
         "from tests.training import conftest as c\n"
         "from rdstudy.training import train_unit, make_subsets\n"
         "from rdstudy.packs import Pack\n"
+        "from rdstudy.study import Resources\n"
         "from rdstudy.splits import Split\n"
         "import numpy as np\n"
         "split = Split(np.arange(c.TRAIN), np.arange(c.TRAIN, c.IMAGES))\n"
         "subsets = make_subsets(c.toy_dataset(), split, c.MEMBER.evaluation, study_seed=0)\n"
         "torch.manual_seed(999)\n"
         "*_, last = train_unit(Pack((c.MEMBER,)), subsets, device=torch.device('cpu'), checkpoint=c.Slot(),"
-        " checkpoint_seconds=1e9)\n"
+        " resources=Resources(checkpoint_seconds=1e9))\n"
         "print(json.dumps([(r['distortion'], r['rate']) for r in last.members + last.trajectories]))\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=_environment())
@@ -191,7 +200,9 @@ def test_evaluation_settings_do_not_change_what_is_learned(train):
 
 def test_the_rest_of_the_process_keeps_its_threads_and_its_denormals(subsets):
     threads = torch.get_num_threads()
-    events = train_unit(Pack((MEMBER,)), subsets, device=CPU, checkpoint=Slot(), checkpoint_seconds=1e9)
+    events = train_unit(
+        Pack((MEMBER,)), subsets, device=CPU, checkpoint=Slot(), resources=Resources(checkpoint_seconds=1e9)
+    )
     for _ in events:
         assert torch.get_num_threads() == threads
         assert 5e-324 * 1.0 > 0.0

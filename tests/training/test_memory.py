@@ -65,7 +65,7 @@ def member(architecture: str, depth: int, width: int) -> Member:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+@pytest.mark.parametrize("architecture", ["mlp", "cnn", "linear"])
 @pytest.mark.parametrize("latent", [1, 7])
 def test_parameters_are_those_of_the_networks(architecture, depth, latent):
     one = dataclasses.replace(member(architecture, depth, 13), latent_dim=latent)
@@ -74,7 +74,8 @@ def test_parameters_are_those_of_the_networks(architecture, depth, latent):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "depth", "width"), [("mlp", 1, 512), ("mlp", 3, 128), ("cnn", 1, 23), ("cnn", 3, 64)]
+    ("architecture", "depth", "width"),
+    [("mlp", 1, 512), ("mlp", 3, 128), ("cnn", 1, 23), ("cnn", 3, 64), ("linear", 1, 1)],
 )
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_pack_takes_about_what_is_estimated(architecture, depth, width, seeds):
@@ -96,7 +97,9 @@ def test_a_pack_takes_about_what_is_estimated(architecture, depth, width, seeds)
     assert 1 / STATED < estimate.evaluation / evaluation < STATED
 
 
-@pytest.mark.parametrize(("architecture", "depth", "width"), [("mlp", 2, 31), ("cnn", 1, 23), ("cnn", 3, 64)])
+@pytest.mark.parametrize(
+    ("architecture", "depth", "width"), [("mlp", 2, 31), ("cnn", 1, 23), ("cnn", 3, 64), ("linear", 1, 1)]
+)
 @pytest.mark.parametrize("at_once", [1, 2, 7])
 def test_a_measurement_stays_within_its_bound(architecture, depth, width, at_once):
     one = member(architecture, depth, width)

@@ -11,7 +11,7 @@ import torch
 
 from rdstudy.packs import Pack, evaluation_numbers
 from rdstudy.splits import Split
-from rdstudy.study import Evaluation, Member, Recipe
+from rdstudy.study import Evaluation, Member, Recipe, Resources
 from rdstudy.training import Finished, Subsets, make_subsets, train_unit, units_of
 from rdstudy.training.sequential import SequentialLearner
 from rdstudy.training.stacked import StackedLearner
@@ -33,8 +33,9 @@ def images() -> Subsets:
     return make_subsets(toy_dataset(), split, MEMBER.evaluation, study_seed=0)
 
 
-def members_of(architecture: str, depth: int) -> tuple[Member, ...]:
-    base = dataclasses.replace(MEMBER, architecture=architecture, depth=depth, width=11 if architecture == "mlp" else 3)
+def members_of(architecture: str, depth: int, likelihood: str = "bernoulli") -> tuple[Member, ...]:
+    width = 11 if architecture == "mlp" else 3
+    base = dataclasses.replace(MEMBER, architecture=architecture, depth=depth, width=width, likelihood=likelihood)
     return tuple(dataclasses.replace(base, beta=beta, seed=seed) for beta, seed in PAIRS)
 
 
@@ -50,9 +51,10 @@ def _nothing(*_: object) -> None:
     """What an optimizer that takes no step does."""
 
 
-@pytest.mark.parametrize(("architecture", "depth"), [("mlp", 1), ("mlp", 3), ("cnn", 1), ("cnn", 2)])
-def test_parameters_and_measures_equal_those_of_members_one_by_one(images, architecture, depth):
-    members = members_of(architecture, depth)
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize(("architecture", "depth"), [("mlp", 1), ("mlp", 3), ("cnn", 1), ("cnn", 2), ("linear", 1)])
+def test_parameters_and_measures_equal_those_of_members_one_by_one(images, architecture, depth, likelihood):
+    members = members_of(architecture, depth, likelihood)
     together = stacked(members, images)
     together.advance(0, STEPS)
     measured = together.measure(images.final["test"].blocks(), purpose="final test")
@@ -163,7 +165,7 @@ def test_one_member_going_to_nan_is_noted_with_its_step_and_leaves_the_others_un
 
 
 def finish(unit: Pack, images: Subsets, slot: Slot, stop_after: int | None = None) -> Finished | None:
-    events = train_unit(unit, images, device=CPU, checkpoint=slot, checkpoint_seconds=0.0)
+    events = train_unit(unit, images, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0))
     for number, event in enumerate(events):
         if isinstance(event, Finished):
             return event

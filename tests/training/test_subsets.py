@@ -1,9 +1,12 @@
 """Samples are fixed, inside their subset, and carry the entropy of their own pixels."""
 
+import math
+
 import numpy as np
+import pytest
 import torch
 
-from rdstudy.model.likelihoods import bernoulli_floor
+from rdstudy.model.likelihoods import GAUSSIAN_SIGMA, likelihood
 from rdstudy.splits import Split
 from rdstudy.study import Evaluation
 from rdstudy.training.subsets import BLOCK_IMAGES, make_subsets, to_unit
@@ -31,10 +34,28 @@ def test_all_images_are_measured_where_a_subset_is_small_or_no_size_is_given():
     assert np.array_equal(subsets.trajectory["train"].index, SPLIT.train)
 
 
-def test_floor_is_the_mean_entropy_of_the_samples_pixels(subsets):
+@pytest.mark.parametrize("name", ["bernoulli", "gaussian"])
+def test_floor_is_the_mean_of_the_likelihoods_over_the_samples_images(name):
+    subsets = make_subsets(toy_dataset(), SPLIT, Evaluation(5, 7, 11), study_seed=1, likelihood=name)
     for sample in (subsets.final["test"], subsets.trajectory["train"]):
         x = to_unit(torch.cat(list(sample.blocks()))).double()
-        np.testing.assert_allclose(sample.floor, bernoulli_floor(x).mean().item(), rtol=1e-6)
+        np.testing.assert_allclose(sample.floor, likelihood(name).floor(x).mean().item(), rtol=1e-6)
+    gaussian = x.shape[1] / 2 * math.log(2 * math.pi * GAUSSIAN_SIGMA**2)
+    assert math.isclose(sample.floor, gaussian, rel_tol=1e-12) == (name == "gaussian")
+
+
+def test_the_bernoulli_floor_has_the_bits_of_older_results(subsets):
+    """Rows that were stored before there was another likelihood were computed like this."""
+    x = np.arange(1, 255) / 255.0
+    entropy = -(x * np.log(x) + (1 - x) * np.log(1 - x))
+    for sample in (*subsets.final.values(), *subsets.trajectory.values()):
+        counts = np.bincount(toy_dataset().images[sample.index].reshape(-1), minlength=256)
+        assert sample.floor == float(counts[1:255] @ entropy / len(sample))
+
+
+def test_an_unknown_likelihood_is_refused():
+    with pytest.raises(ValueError, match=r"^likelihood is 'gauss'; allowed: bernoulli, gaussian$"):
+        make_subsets(toy_dataset(), SPLIT, Evaluation(), study_seed=1, likelihood="gauss")
 
 
 def test_blocks_cover_the_sample_in_order():

@@ -1,0 +1,80 @@
+"""Of a linear VAE on Gaussian pixels: what its weights give exactly, and what the best weights would give."""
+
+import torch
+from torch import Tensor, nn
+
+from rdstudy.model.likelihoods import GAUSSIAN_SIGMA
+from rdstudy.model.linear_gaussian import LinearVae, linear_vae_exact, optimum
+from rdstudy.training.measuring.subject import Subject
+from rdstudy.training.subsets import Sample
+
+_MEASURES = (
+    "distortion",
+    "rate",
+    "mutual_information",
+    "marginal_kl",
+    "total_correlation",
+    "dimension_kl",
+    "log_marginal",
+)
+_MOST_SPREAD = 0.5
+"""Standard deviation over images of a log variance that the closed forms take for constant: 0.5 is 0.1 nats of R."""
+
+
+def closed_form(subject: Subject, subset: str) -> None:
+    """Note closed forms for the mean and covariance of a subset's own images; nothing for other members.
+
+    Raises:
+        ValueError: the variance of the learned q(z|x) depends too much on x.
+    """
+    member = subject.member
+    if member.architecture != "linear" or member.likelihood != "gaussian":
+        return
+    images = _float64_images(subject.subsets.whole[subset])
+    mean, covariance = images.mean(dim=0), images.T.cov(correction=0)
+    vae = _linear_vae(subject, mean, covariance)
+    exact = linear_vae_exact(vae, data_mean=mean, data_covariance=covariance, noise_variance=GAUSSIAN_SIGMA**2)
+    subject.columns[subset] |= {f"exact_{name}": getattr(exact, name).item() for name in _MEASURES}
+    best = optimum(
+        data_mean=mean,
+        data_covariance=covariance,
+        noise_variance=GAUSSIAN_SIGMA**2,
+        beta=member.beta,
+        latent_dim=member.latent_dim,
+    )
+    subject.columns[subset] |= {
+        "best_distortion": best.distortion,
+        "best_rate": best.rate,
+        "best_log_marginal": best.log_marginal,
+    }
+
+
+def _linear_vae(subject: Subject, mean: Tensor, covariance: Tensor) -> LinearVae:
+    """The member's weights, its log variances replaced by their means over the images."""
+    encoder, decoder = _only_layer(subject.vae.encoder), _only_layer(subject.vae.decoder)
+    latent = subject.member.latent_dim
+    weight, bias = encoder.weight.double().cpu(), encoder.bias.double().cpu()
+    of_log_var = weight[latent:]
+    spread = (of_log_var @ covariance @ of_log_var.T).diagonal().max().sqrt().item()
+    if not spread <= _MOST_SPREAD:
+        raise ValueError(
+            f"a log variance of q(z|x) varies by {spread:.3g} over images; allowed: {_MOST_SPREAD} or less"
+        )
+    return LinearVae(
+        encoder_weight=weight[:latent],
+        encoder_bias=bias[:latent],
+        log_var=bias[latent:] + of_log_var @ mean,
+        decoder_weight=decoder.weight.double().cpu(),
+        decoder_bias=decoder.bias.double().cpu(),
+    )
+
+
+def _only_layer(network: nn.Module) -> nn.Linear:
+    layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    assert len(layers) == 1, "a linear network has one layer"
+    return layers[0]
+
+
+def _float64_images(sample: Sample) -> Tensor:
+    """All images of a sample, `[image, pixel]` in [0, 1]."""
+    return torch.cat([block.double() / 255 for block in sample.blocks()])

@@ -1,0 +1,238 @@
+"""Each measure of a member: what it is computed on, and the columns that it fills."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rdstudy.measures.active_units import active_units
+from rdstudy.measures.batch_estimate import batch_rate_parts
+from rdstudy.measures.certificate import certify
+from rdstudy.measures.estimate import estimate_mean
+from rdstudy.measures.image_distortion import ImageDistortion
+from rdstudy.measures.importance import LogMarginal, log_marginal
+from rdstudy.measures.memorization import copied_fraction
+from rdstudy.measures.optimal_decoder import optimal_distortion
+from rdstudy.measures.posterior_refit import refit_posterior
+from rdstudy.measures.rate_parts import cross_rate, mean_rate, rate_parts
+from rdstudy.seeds import derive_seed
+from rdstudy.training.measuring.closed_form import closed_form
+from rdstudy.training.measuring.images import note_reconstructions
+from rdstudy.training.measuring.subject import Measure, Subject
+from rdstudy.training.subsets import to_unit
+
+_REFIT_LEARNING_RATE = 0.02
+_REFIT_SAMPLES = 4  # of z a step
+_REFIT_EVALUATION_SAMPLES = 100
+_ANNEALING_CHAINS = 4
+_LEAPFROG_STEPS = 10
+_BATCH_SIZE = 512  # of the paper's estimate (paper, 4.5)
+_BATCHES = 8  # of it at most
+
+
+def _rate_parts(subject: Subject, subset: str) -> None:
+    posterior, measures = subject.posterior(subset), subject.measures
+    chosen = subject.chosen(len(posterior.mean), measures.latent_samples, f"latent {subset}")
+    noise = subject.noise(len(chosen), f"latent {subset}")
+    parts = rate_parts(posterior, chosen=chosen, noise=noise, memory_bytes=subject.memory_bytes)
+    subject.columns[subset] |= {
+        "aggregate_images": parts.images,
+        "latent_samples": len(chosen),
+        "aggregate_rate": mean_rate(posterior, memory_bytes=subject.memory_bytes),
+    }
+    subject.put(
+        subset,
+        mutual_information=parts.mutual_information,
+        marginal_kl=parts.marginal_kl,
+        total_correlation=parts.total_correlation,
+        dimension_kl=parts.dimension_kl,
+    )
+
+
+def _batch_rate_parts(subject: Subject, subset: str) -> None:
+    posterior = subject.posterior(subset)
+    images = len(posterior.mean)
+    if images < _BATCH_SIZE:
+        raise ValueError(f"{images} images in the aggregate; allowed: {_BATCH_SIZE} or more, the batch of the estimate")
+    samples = max(_BATCH_SIZE, min(images, _BATCHES * _BATCH_SIZE))
+    order = subject.chosen(images, samples, f"batches {subset}")
+    parts = batch_rate_parts(
+        posterior,
+        order=order,
+        noise=subject.noise(len(order), f"batches {subset}"),
+        batch_size=_BATCH_SIZE,
+        memory_bytes=subject.memory_bytes,
+    )
+    subject.put(subset, mutual_information_b512=parts.mutual_information, marginal_kl_b512=parts.marginal_kl)
+
+
+def _cross_rate(subject: Subject, subset: str) -> None:
+    if subset == "train":
+        return
+    test, train = subject.posterior("test"), subject.posterior("train")
+    chosen = subject.chosen(len(test.mean), subject.measures.latent_samples, "latent test")
+    noise = subject.noise(len(chosen), "latent test")
+    value = cross_rate(test, train_posterior=train, chosen=chosen, noise=noise, memory_bytes=subject.memory_bytes)
+    subject.put(subset, cross_rate=value)
+
+
+def _active_units(subject: Subject, subset: str) -> None:
+    subject.columns[subset]["active_units"] = active_units(subject.posterior(subset).mean)
+
+
+def _log_marginal(subject: Subject, subset: str) -> None:
+    sample = subject.sample(subset, subject.measures.importance_images, "importance")
+    pixels = subject.images(sample.index)
+    found = _importance(subject, pixels, f"importance {subset}")
+    subject.put(
+        subset,
+        log_marginal=estimate_mean(found.log_marginal),
+        inference_gap=estimate_mean(found.inference_gap),
+    )
+    subject.columns[subset] |= {
+        "importance_images": len(sample),
+        "importance_samples": subject.measures.importance_samples,
+        "log_marginal_floor": subject.likelihood.floor(to_unit(pixels)).double().mean().item(),
+        "log_marginal_ess": found.effective_samples.mean().item(),
+    }
+
+
+def _importance(subject: Subject, pixels: Tensor, purpose: str) -> LogMarginal:
+    """Log p(x) of images, uint8 `[image, pixel]`."""
+    return log_marginal(
+        subject.vae.encoder,
+        subject.vae.decoder,
+        to_unit(pixels),
+        distortion=subject.likelihood.distortion,
+        samples=subject.measures.importance_samples,
+        generator=subject.generator(purpose),
+        memory_bytes=subject.memory_bytes,
+    )
+
+
+def _posterior_refit(subject: Subject, subset: str) -> None:
+    if subset == "train":
+        return
+    sample = subject.sample(subset, subject.measures.refit_images, "importance")
+    pixels = subject.images(sample.index)
+    images = ImageDistortion(
+        subject.vae.decoder, subject.likelihood.distortion, to_unit(pixels), memory_bytes=subject.memory_bytes
+    )
+    refit = refit_posterior(
+        images,
+        subject.encode(pixels),
+        steps=subject.measures.refit_steps,
+        learning_rate=_REFIT_LEARNING_RATE,
+        samples_per_step=_REFIT_SAMPLES,
+        evaluation_samples=_REFIT_EVALUATION_SAMPLES,
+        generator=subject.generator("refit"),
+    )
+    subject.columns[subset]["refit_images"] = len(sample)
+    subject.put(
+        subset,
+        refit_elbo_before=estimate_mean(refit.elbo_before),
+        refit_elbo_after=estimate_mean(refit.elbo_after),
+        refit_gain=estimate_mean(refit.amortization_gap),
+    )
+
+
+def _optimal_decoder(subject: Subject, subset: str) -> None:
+    if subject.likelihood.name != "bernoulli":
+        raise ValueError(f"the likelihood is {subject.likelihood.name}; allowed: bernoulli")
+    sample = subject.sample(subset, subject.measures.memorization_images, "memorization")
+    pixels = subject.images(sample.index)
+    value = optimal_distortion(
+        subject.encode(pixels).sample(subject.noise(len(sample), f"optimal {subset}")),
+        images=pixels,
+        train_posterior=subject.posterior("train"),
+        train_images=subject.train_images,
+        memory_bytes=subject.memory_bytes,
+    )
+    subject.columns[subset]["memorization_images"] = len(sample)
+    subject.put(subset, optimal_distortion=value)
+
+
+def _memorization(subject: Subject, subset: str) -> None:
+    if subset == "train":
+        return
+    sample = subject.sample(subset, subject.measures.memorization_images, "memorization")
+    pixels = subject.images(sample.index)
+    found = copied_fraction(
+        subject.reconstruct(pixels),
+        images=pixels,
+        train=subject.train_images,
+        memory_bytes=subject.memory_bytes,
+    )
+    subject.columns[subset]["memorization_images"] = len(sample)
+    subject.put(subset, copied_fraction=found.copied_fraction)
+
+
+def _probe(subject: Subject, subset: str) -> None:
+    """Log p(x) of each of a few images of the whole data set, in the training subset or not."""
+    if subset == "train":
+        return
+    source, size = subject.subsets.whole["train"].source, subject.measures.probe_images
+    if size > len(source):
+        raise ValueError(f"measures.probe_images is {size}; allowed: at most the {len(source)} images of the data set")
+    rng = np.random.default_rng(derive_seed(subject.member.study_seed, "probe"))
+    index = np.sort(rng.choice(len(source), size, replace=False))
+    found = _importance(subject, subject.images(index), "probe")
+    in_train = np.isin(index, subject.subsets.whole["train"].index)
+    columns = zip(index, in_train, found.log_marginal.tolist(), found.effective_samples.tolist(), strict=True)
+    subject.probes = [
+        {"image": int(image), "in_train": bool(seen), "log_marginal": value, "log_marginal_ess": ess}
+        for image, seen, value, ess in columns
+    ]
+
+
+def annealing(subject: Subject, subset: str) -> None:
+    """Bounds from both sides on log p(x) of images simulated from the model, and what importance weighting says."""
+    if subset == "train":
+        return
+    measures, member = subject.measures, subject.member
+    images = measures.annealing_images
+    generator = torch.Generator(subject.device).manual_seed(derive_seed(member.seed, "measure annealing"))
+    z = torch.randn(images, member.latent_dim, generator=generator, device=subject.device)
+    found = certify(
+        subject.vae.decoder,
+        z,
+        encode=subject.vae.encoder,
+        distortion=subject.likelihood.distortion,
+        simulate=subject.likelihood.simulate,
+        temperatures=torch.linspace(0, 1, measures.annealing_temperatures + 1, device=subject.device),
+        chains=_ANNEALING_CHAINS,
+        leapfrog_steps=_LEAPFROG_STEPS,
+        generator=generator,
+        memory_bytes=subject.memory_bytes,
+    )
+    importance = log_marginal(
+        subject.vae.encoder,
+        subject.vae.decoder,
+        found.x,
+        distortion=subject.likelihood.distortion,
+        samples=measures.importance_samples,
+        generator=subject.generator("annealing importance"),
+        memory_bytes=subject.memory_bytes,
+    )
+    subject.columns[subset]["annealing_images"] = images
+    subject.put(
+        subset,
+        annealed_lower=found.lower,
+        annealed_upper=found.upper,
+        annealed_importance=estimate_mean(importance.log_marginal),
+    )
+
+
+PIECES: dict[str, Measure] = {
+    "rate_parts": _rate_parts,
+    "batch_rate_parts": _batch_rate_parts,
+    "cross_rate": _cross_rate,
+    "active_units": _active_units,
+    "log_marginal": _log_marginal,
+    "posterior_refit": _posterior_refit,
+    "optimal_decoder": _optimal_decoder,
+    "memorization": _memorization,
+    "probe": _probe,
+    "reconstructions": note_reconstructions,
+    "closed_form": closed_form,
+}
+"""By name, in the order in which they are taken."""
