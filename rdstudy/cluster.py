@@ -28,11 +28,11 @@ from ray import tune
 from ray._private import ray_constants, services
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rdstudy.packs import GIB, MOST_SHARES, Pack
+from rdstudy.packs import MOST_SHARES, Pack
 from rdstudy.plan import place
 from rdstudy.progress import PackProgress
 from rdstudy.results.store import Store
-from rdstudy.study import Member, Resources
+from rdstudy.study import Measures, Member, Resources
 from rdstudy.worker import PackEvents, find_device, run_pack
 
 logger = logging.getLogger(__name__)
@@ -50,27 +50,30 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     def setup(
         self,
         config: dict[str, Any],
-        packs: Mapping[str, list[dict[str, Any]]],
+        packs: Mapping[str, tuple[list[dict[str, Any]], tuple[str, ...]]],
         shares: Mapping[str, float],
         uri: str,
         resources: Resources,
+        measures: Measures | None,
     ) -> None:
         """Start on the pack that `config` names."""
-        self._packs, self._shares, self._uri, self._resources = packs, shares, uri, resources
+        self._packs, self._shares, self._uri = packs, shares, uri
+        self._resources, self._measures = resources, measures
         self._events: PackEvents | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start on another pack, in the same process."""
         self.cleanup()
-        pack = Pack(tuple(Member.from_dict(settings) for settings in self._packs[new_config["pack"]]))
+        members, runs = self._packs[new_config["pack"]]
+        pack = Pack(tuple(Member.from_dict(settings) for settings in members), runs)
         self._last = PackProgress(len(pack.members), 0, 1.0)  # unless something is left to do
         self._events = run_pack(
             pack,
             Store.open(self._uri),
             device=find_device(self._shares.get(new_config["pack"], 0.0)),
-            checkpoint_seconds=self._resources.checkpoint_seconds,
-            evaluation_bytes=self._resources.evaluation_memory_gib * GIB,
+            resources=self._resources,
+            measures=self._measures,
         )
         return True
 
@@ -103,6 +106,7 @@ def run_packs(
     store: Store,
     *,
     resources: Resources,
+    measures: Measures | None = None,
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
 ) -> dict[str, str]:
@@ -112,6 +116,7 @@ def run_packs(
         packs: what remains.
         store: where rows go; every node must reach it.
         resources: what a trial asks for.
+        measures: what is measured after training; None for nothing.
         on_progress: told of each pack's progress.
         should_stop: asked now and then; once true, trials save a checkpoint and end.
 
@@ -122,9 +127,11 @@ def run_packs(
         ValueError: a node does not see the store.
     """
     _check_nodes_see(store)
-    settings = {pack.pack_id: [member.to_dict() for member in pack.members] for pack in packs}
+    settings = {pack.pack_id: ([member.to_dict() for member in pack.members], pack.runs) for pack in packs}
     shares = {pack_id: placement.share for pack_id, placement in place(packs, resources).items()}
-    trainable = tune.with_parameters(PackTrial, packs=settings, shares=shares, uri=store.location, resources=resources)
+    trainable = tune.with_parameters(
+        PackTrial, packs=settings, shares=shares, uri=store.location, resources=resources, measures=measures
+    )
     listener = _Listener(on_progress)
     with tempfile.TemporaryDirectory(prefix="rdstudy-") as folder:  # Tune's own records: nothing is read from them
         tuner = tune.Tuner(

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         study = load_study(options.study).with_settings(options.set)
         if options.plan:
-            print(describe_plan(_plan(study, _stored_outcomes(options.out), options), options.out))
+            print(describe_plan(_plan(study, _existing_store(options.out), options), options.out))
             return _OK
         return _run(study, options)
     except ValueError as error:
@@ -94,18 +94,31 @@ def describe_plan(plan: "Plan", out: str) -> str:
         )
         for row in rows
     ]
-    sizes = sorted({len(pack.members) for pack in plan.packs})
-    packs = f"{len(plan.packs)} packs of {_range(sizes)} members" if sizes else "no packs"
-    steps = sum(member.recipe.steps for member in plan.remaining)
+    trained = [pack for pack in plan.packs if not pack.runs]
+    sizes = sorted({len(pack.members) for pack in trained})
+    packs = f"{len(trained)} packs of {_range(sizes)} members" if sizes else "no packs"
+    steps = sum(member.recipe.steps for pack in trained for member in pack.members)
     return "\n".join(
         [
             f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
             f"{len(plan.remaining)} remaining; results in {out}",
             *lines,
             f"remaining: {packs}, {steps:,} training steps",
+            *_describe_measuring(plan, len(plan.packs) - len(trained)),
             *describe_packs(plan),
         ]
     )
+
+
+def _describe_measuring(plan: "Plan", measured: int) -> list[str]:
+    """What is to be measured of members that are stored, and what cannot be."""
+    lines = [f"to be measured, without training: {measured} members whose weights are kept"] if measured else []
+    if plan.unmeasurable:
+        lines.append(
+            f"not measured as the study asks: {plan.unmeasurable} members, whose weights were not kept "
+            "(resources.keep_weights); with another --out they are trained and measured"
+        )
+    return lines
 
 
 def _range(sizes: list[int]) -> str:
@@ -132,28 +145,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _plan(study: Study, outcomes: dict[str, str], options: argparse.Namespace) -> "Plan":
+def _plan(study: Study, store: "Store | None", options: argparse.Namespace) -> "Plan":
+    """Hold a study against what is stored; against nothing where there is no store."""
     from rdstudy.plan import make_plan
 
-    return make_plan(study, outcomes, only=options.only, member_id=options.member)
+    return make_plan(
+        study,
+        store.outcomes() if store else {},
+        only=options.only,
+        member_id=options.member,
+        unmeasured=store.unmeasured(study.measures.measures_id)
+        if store and (study.measures.names or study.measures.annealing)
+        else {},
+    )
 
 
-def _stored_outcomes(out: str) -> dict[str, str]:
-    """What is stored, without making a results folder where there is none."""
+def _existing_store(out: str) -> "Store | None":
+    """The results folder, which is not made where there is none."""
     from rdstudy.results.store import Store
 
-    return Store.open(out).outcomes() if Store.exists(out) else {}
+    return Store.open(out) if Store.exists(out) else None
 
 
 def _run(study: Study, options: argparse.Namespace) -> int:
     from rdstudy.plan import declaration
     from rdstudy.results.store import Store
 
-    plan = _plan(study, {}, options)  # a mistake in the study is found before a results folder is made
+    plan = _plan(study, None, options)  # a mistake in the study is found before a results folder is made
     store = Store.create(options.out)
     for bad in store.set_aside_damaged():
         print(f"{bad.path} was damaged ({bad.reason}): set aside as {bad.path}.damaged, its members are trained again")
-    plan = _plan(study, store.outcomes(), options)
+    plan = _plan(study, store, options)
     store.declare(study.name, declaration(plan, _command(options)))
     _keep_examples(plan, store)
     print(describe_plan(plan, options.out), flush=True)
@@ -169,7 +191,7 @@ def _run(study: Study, options: argparse.Namespace) -> int:
         from rdstudy.report.build import build_report
 
         print(f"report: {build_report(options.out, study=study.name)}")
-    return _outcome(_plan(study, store.outcomes(), options), store, options)
+    return _outcome(_plan(study, store, options), store, options)
 
 
 def _train(plan: "Plan", store: "Store", options: argparse.Namespace) -> bool:
@@ -187,7 +209,6 @@ def _train(plan: "Plan", store: "Store", options: argparse.Namespace) -> bool:
 
 
 def _train_here(plan: "Plan", store: "Store", line: Any, should_stop: Callable[[], bool]) -> None:
-    from rdstudy.packs import GIB
     from rdstudy.worker import find_device, run_pack
 
     resources = plan.study.resources
@@ -197,8 +218,8 @@ def _train_here(plan: "Plan", store: "Store", line: Any, should_stop: Callable[[
             pack,
             store,
             device=device,
-            checkpoint_seconds=resources.checkpoint_seconds,
-            evaluation_bytes=resources.evaluation_memory_gib * GIB,
+            resources=resources,
+            measures=plan.study.measures,
         )
         for progress in events:
             line.update(pack.pack_id, progress)
@@ -218,7 +239,12 @@ def _train_on_ray(plan: "Plan", store: "Store", address: str | None, should_stop
         packs = plan.packs
         for _ in range(_ROUNDS):
             errors = cluster.run_packs(
-                packs, store, resources=resources, on_progress=line.update, should_stop=should_stop
+                packs,
+                store,
+                resources=resources,
+                measures=plan.study.measures,
+                on_progress=line.update,
+                should_stop=should_stop,
             )
             _store_dead(packs, store, errors)
             stored = store.outcomes()

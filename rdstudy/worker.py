@@ -6,9 +6,10 @@ that are too many for the device's memory are trained again in two halves.
 
 import functools
 import gc
+import io
 import logging
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +23,13 @@ from rdstudy.provenance import cpu_name, provenance_columns
 from rdstudy.results.checkpoints import Checkpoints
 from rdstudy.results.store import Store, new_run_id
 from rdstudy.splits import make_split, parse_rule
-from rdstudy.study import Evaluation, Resources
-from rdstudy.training import Progress, Subsets, make_subsets, train_unit, units_of
-from rdstudy.training.loop import peak_memory_bytes, settings_columns
-from rdstudy.training.process import is_out_of_memory
-from rdstudy.training.subsets import SUBSETS
+from rdstudy.study import Evaluation, Measures, Resources
+from rdstudy.training import Finished, MeasureRows, Measuring, Progress, Subsets, make_subsets, train_unit, units_of
+from rdstudy.training.loop import peak_memory_bytes
+from rdstudy.training.measuring import measure_trained, neighbour_rows
+from rdstudy.training.process import is_out_of_memory, training_settings
+from rdstudy.training.rows import settings_columns
+from rdstudy.training.subsets import subset_names
 
 PackEvents = Generator[PackProgress, None, None]
 
@@ -66,30 +69,27 @@ def run_pack(
     store: Store,
     *,
     device: torch.device,
-    checkpoint_seconds: float,
-    evaluation_bytes: float = Resources.evaluation_memory_gib * GIB,
+    resources: Resources,
+    measures: Measures | None = None,
 ) -> PackEvents:
-    """Train the members of a pack that the store lacks, and store each unit as it finishes.
+    """Train the members of a pack that the store lacks, measure them, and store each unit as it finishes.
+
+    A pack with runs is trained: its members are only measured, with the weights that those runs kept.
 
     A unit of several members that runs out of memory is begun again as two halves, one after the other, and so on
     down to single members: what they learn does not depend on their company.
     When the generator is closed early, a checkpoint of the unit in work is kept.
     """
+    if pack.runs:
+        yield from _measure_pack(pack, store, device=device, resources=resources, measures=measures)
+        return
     lacking = _lacking(pack, store)
     units = deque(units_of(lacking, device) if lacking.members else ())
     done = len(pack.members) - sum(len(unit.members) for unit in units)
     not_ok, share = 0, 0.0
     while units:
         unit = units.popleft()
-        with closing(
-            _run_unit(
-                unit,
-                store,
-                device=device,
-                checkpoint_seconds=checkpoint_seconds,
-                evaluation_bytes=evaluation_bytes,
-            )
-        ) as events:
+        with closing(_run_unit(unit, store, device=device, resources=resources, measures=measures)) as events:
             for event in events:
                 within = 0.0
                 if isinstance(event, Progress):
@@ -102,6 +102,23 @@ def run_pack(
                 yield PackProgress(done, not_ok, share)
         if units:
             _release(device)
+
+
+def _measure_pack(
+    pack: Pack, store: Store, *, device: torch.device, resources: Resources, measures: Measures | None
+) -> PackEvents:
+    """Measure members that were trained, one after the other, and store each as it is done."""
+    subsets = load_subsets(pack)
+    measuring = _measuring(pack, store, subsets, measures, device=device, resources=resources)
+    assert measuring is not None, "a pack that is only measured comes from a study that measures"
+    for at, (member, run) in enumerate(zip(pack.members, pack.runs, strict=True)):
+        weights = torch.load(io.BytesIO(store.read_weights(run, member.member_id)), weights_only=True)
+        rows = MeasureRows()
+        for _ in measure_trained(weights, member, subsets, measuring, device=device, resources=resources, rows=rows):
+            yield PackProgress(at, 0, at / len(pack.members))
+        provenance = provenance_columns(_describe(device))
+        store.write_measured(_measured_tables(rows, {member.member_id: run}, provenance))
+        yield PackProgress(at + 1, 0, (at + 1) / len(pack.members))
 
 
 def _lacking(pack: Pack, store: Store) -> Pack:
@@ -120,28 +137,29 @@ def _release(device: torch.device) -> None:
 
 
 def _run_unit(
-    unit: Pack, store: Store, *, device: torch.device, checkpoint_seconds: float, evaluation_bytes: float
+    unit: Pack, store: Store, *, device: torch.device, resources: Resources, measures: Measures | None
 ) -> _UnitEvents:
     """Train a unit and store its rows: its progress, then how it ended."""
     slot = Checkpoints(store, unit.pack_id)
     end: _Stored | _TooLarge = _Stored(0)
     try:
         subsets = load_subsets(unit)
+        measuring = _measuring(unit, store, subsets, measures, device=device, resources=resources)
         with closing(
             train_unit(
                 unit,
                 subsets,
                 device=device,
                 checkpoint=slot,
-                checkpoint_seconds=checkpoint_seconds,
-                evaluation_bytes=evaluation_bytes,
+                resources=resources,
+                measuring=measuring,
             )
         ) as events:
             for event in events:
                 if isinstance(event, Progress):
                     yield event
                 else:
-                    store_rows(store, event.members, event.trajectories, device=device)
+                    store_finished(store, event, device=device)
                     end = _Stored(len({row["member_id"] for row in event.members if row["outcome"] != "ok"}))
     except Exception as error:  # whatever it is, it is this unit's outcome and not the end of the study
         if _is_storage(error):
@@ -164,38 +182,85 @@ def _is_storage(error: Exception) -> bool:
     return isinstance(error, OSError)
 
 
-def store_rows(
-    store: Store, members: list[dict[str, Any]], trajectories: list[dict[str, Any]], *, device: torch.device
-) -> None:
-    """Add run id and provenance to a unit's rows and store them as one run."""
+def store_finished(store: Store, finished: Finished, *, device: torch.device) -> None:
+    """Add run id and provenance to a unit's rows and store them as one run, weights first."""
     run_id = new_run_id()
+    for member_id, weights in finished.weights.items():
+        store.write_weights(run_id, member_id, weights)
     provenance = provenance_columns(_describe(device))
     tables = {
-        "members": [row | provenance | {"run_id": run_id} for row in members],
-        "trajectories": [row | {"run_id": run_id} for row in trajectories],
+        "members": [row | provenance | {"run_id": run_id} for row in finished.members],
+        "trajectories": [row | {"run_id": run_id} for row in finished.trajectories],
+        **_measured_tables(finished.measured, dict.fromkeys(_ids(finished.members), run_id), provenance),
     }
     store.write_run(run_id, tables)
+
+
+def _ids(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["member_id"] for row in rows]
+
+
+def _measured_tables(
+    measured: MeasureRows, runs: Mapping[str, str], provenance: Mapping[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of measures with the run of each member; no table that has no rows."""
+    produced = {name: provenance[name] for name in ("finished_at", "code_version", "device")}
+    tables = {
+        "measures": [row | produced for row in measured.measures],
+        "probes": measured.probes,
+        "reconstructions": measured.reconstructions,
+    }
+    return {name: [row | {"run_id": runs[row["member_id"]]} for row in rows] for name, rows in tables.items() if rows}
 
 
 def store_failed(store: Store, unit: Pack, reason: str, *, device: torch.device, peak_bytes: int | None = None) -> None:
     """Store a row with the outcome `failed` for every member of a unit."""
     outcome = {"outcome": "failed", "reason": " ".join(reason.split()), "peak_memory_bytes": peak_bytes}
-    rows = [settings_columns(member) | outcome | {"subset": name} for member in unit.members for name in SUBSETS]
-    store_rows(store, rows, [], device=device)
+    rows = [
+        settings_columns(member) | outcome | {"subset": name}
+        for member in unit.members
+        for name in subset_names(member.evaluation)
+    ]
+    store_finished(store, Finished(rows, [], MeasureRows(), {}), device=device)
+
+
+def _measuring(
+    unit: Pack,
+    store: Store,
+    subsets: Subsets,
+    measures: Measures | None,
+    *,
+    device: torch.device,
+    resources: Resources,
+) -> Measuring | None:
+    """What to measure of a unit; the neighbours of its split are found and stored by whoever needs them first."""
+    if measures is None or not (measures.names or measures.annealing):
+        return None
+    member = unit.members[0]
+    split = (member.dataset, member.split, member.study_seed)
+    hard = store.hard_image(*split)
+    if hard is None:
+        with training_settings():
+            rows = neighbour_rows(
+                subsets, member, measures, device=device, memory_bytes=resources.evaluation_memory_gib * GIB
+            )
+        store.write_neighbours(*split, rows)
+        hard = store.hard_image(*split)
+    return Measuring(measures, hard)
 
 
 def load_subsets(unit: Pack) -> Subsets:
     """The images that a unit's members read; those of the last cell stay in memory."""
     member = unit.members[0]
-    return _load_subsets(member.dataset, member.split, member.evaluation, member.study_seed)
+    return _load_subsets(member.dataset, member.split, member.evaluation, member.study_seed, member.likelihood)
 
 
 @functools.lru_cache(maxsize=1)
-def _load_subsets(dataset: str, split: str, evaluation: Evaluation, study_seed: int) -> Subsets:
+def _load_subsets(dataset: str, split: str, evaluation: Evaluation, study_seed: int, likelihood: str) -> Subsets:
     data = dataset_info(dataset).load()
     rule = parse_rule(split)
     indices = make_split(rule, dataset=dataset, images=len(data.images), factors=data.factors, study_seed=study_seed)
-    return make_subsets(data, indices, evaluation, study_seed=study_seed)
+    return make_subsets(data, indices, evaluation, study_seed=study_seed, likelihood=likelihood)
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 Few training images at constant volume (paper, Figure 3, bottom row), with smaller networks and a shorter training.
 """
 
-from rdstudy.study import Evaluation, Experiment, Recipe, Resources, Study
+from rdstudy.study import Evaluation, Experiment, Measures, Recipe, Resources, Study
 
 STUDY = Study(
     name="quick",
@@ -30,6 +30,17 @@ STUDY = Study(
         )
     ],
     recipe=Recipe(steps=4_000, batch_size=32, learning_rate=1.5e-3),
-    evaluation=Evaluation(trajectory_points=16, trajectory_images=500, final_images=10_000),
-    resources=Resources(cpus=1),
+    evaluation=Evaluation(trajectory_points=16, trajectory_images=500, final_images=10_000, validation_images=1_000),
+    measures=Measures(
+        aggregate_images=2_000,
+        latent_samples=500,
+        importance_images=50,
+        importance_samples=200,
+        refit_images=20,
+        refit_steps=100,
+        memorization_images=200,
+        neighbour_images=500,
+        probe_images=20,
+    ),
+    resources=Resources(cpus=1, keep_weights=True),
 )

@@ -18,7 +18,7 @@ from tests.test_worker import MEMBERS, rows
 ROOT = Path(__file__).resolve().parents[1]
 
 STUDY = """
-from rdstudy.study import Evaluation, Experiment, Recipe, Resources, Study
+from rdstudy.study import Evaluation, Experiment, Measures, Recipe, Resources, Study
 
 STUDY = Study(
     name="tiny",
@@ -38,9 +38,19 @@ STUDY = Study(
     ],
     recipe=Recipe(steps=23, batch_size=11),
     evaluation=Evaluation(trajectory_points=3, trajectory_images=31, final_images=53),
+    measures=Measures(names=[]),
     resources=Resources(checkpoint_seconds=0),
 )
 """
+MEASURES = """Measures(
+        names=["rate_parts", "log_marginal", "probe", "reconstructions"],
+        aggregate_images=101,
+        latent_samples=11,
+        importance_images=5,
+        importance_samples=7,
+        neighbour_images=53,
+        probe_images=13,
+    )"""
 
 
 @pytest.fixture
@@ -70,6 +80,60 @@ def test_a_study_runs_to_a_page_and_the_second_time_does_nothing_and_says_so(stu
     assert "nothing to do: all members are stored" in capsys.readouterr().out
     assert sorted(Path("out/members").iterdir()) == files
     assert len(table()) == 8
+
+
+def with_measures(study: Path, *, keep_weights: bool) -> None:
+    text = STUDY.replace("Measures(names=[])", MEASURES)
+    study.write_text(text.replace("checkpoint_seconds=0", f"checkpoint_seconds=0, keep_weights={keep_weights}"))
+
+
+def test_measures_are_part_of_a_run_and_of_its_page(study, capsys):
+    with_measures(study, keep_weights=False)
+    assert run(study) == 0
+    assert len(table("measures")) == 8
+    assert len(table("probes")) == 4 * 13
+    assert len(table("reconstructions")) == 4 * 4
+    assert len(Store.open("out").read("neighbours")) == 53
+    assert "What the rate is made of" in Path("reports/tiny.html").read_text()
+    capsys.readouterr()
+    assert run(study) == 0
+    assert "nothing to do: all members are stored" in capsys.readouterr().out
+
+
+def test_members_whose_weights_were_kept_are_measured_later_without_training(study, capsys):
+    study.write_text(STUDY.replace("checkpoint_seconds=0", "checkpoint_seconds=0, keep_weights=True"))
+    assert run(study) == 0
+    trained = sorted(Path("out/members").iterdir())
+    before = table()
+    with_measures(study, keep_weights=True)
+    capsys.readouterr()
+    assert run(study, "--plan") == 0
+    assert "to be measured, without training: 4 members whose weights are kept" in capsys.readouterr().out
+    assert run(study) == 0
+    assert sorted(Path("out/members").iterdir()) == trained
+    assert table() == before
+    later = {(row["member_id"], row["subset"]): row for row in table("measures")}
+    assert main([str(study), "--local", "--out", "at once", "--no-report"]) == 0
+    at_once = {(row["member_id"], row["subset"]): row for row in table("measures", out="at once")}
+    for row in (*later.values(), *at_once.values()):
+        del row["measure_seconds"]
+    assert later == at_once
+    assert table("probes") == table("probes", out="at once")
+    assert table("reconstructions") == table("reconstructions", out="at once")
+    capsys.readouterr()
+    assert run(study) == 0
+    assert "nothing to do: all members are stored" in capsys.readouterr().out
+
+
+def test_members_without_weights_are_not_trained_again_for_their_measures(study, capsys):
+    assert run(study, "--no-report") == 0
+    with_measures(study, keep_weights=True)
+    capsys.readouterr()
+    assert run(study, "--no-report") == 0
+    printed = capsys.readouterr().out
+    assert "not measured as the study asks: 4 members, whose weights were not kept" in printed
+    assert "nothing to do: all members are stored" in printed
+    assert not table("measures")
 
 
 def test_adding_a_beta_trains_only_that_beta(study, capsys):
@@ -130,7 +194,7 @@ def test_members_that_are_not_ok_are_listed_with_the_command_that_reruns_one(stu
 
 
 BAD_STUDIES = {
-    "syntax error": (STUDY + "\nSTUDY = (", "line 25: '(' was never closed"),
+    "syntax error": (STUDY + "\nSTUDY = (", "line 26: '(' was never closed"),
     "no STUDY": ("x = 1", "defines no STUDY; allowed: STUDY = Study(...)"),
     "STUDY of another kind": ("STUDY = 3", "defines STUDY as a int"),
     "a name error": ("STUDY = Studdy()", "line 1: NameError: name 'Studdy' is not defined"),

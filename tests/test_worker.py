@@ -4,13 +4,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from rdstudy import worker
 from rdstudy.packs import Pack
 from rdstudy.results.store import Store
-from rdstudy.study import Evaluation, Member, Recipe
+from rdstudy.study import Evaluation, Member, Recipe, Resources
 from rdstudy.training import loop, train_unit
 from rdstudy.training.stacked import StackedLearner
 
@@ -34,7 +35,7 @@ CHANGING = ("run_id", "wall_seconds", "finished_at", "peak_memory_bytes")
 def store_of(path: Path, *packs: Pack) -> Store:
     store = Store.create(str(path))
     for pack in packs:
-        for _ in worker.run_pack(pack, store, device=CPU, checkpoint_seconds=1e9):
+        for _ in worker.run_pack(pack, store, device=CPU, resources=Resources(checkpoint_seconds=1e9)):
             pass
     return store
 
@@ -55,9 +56,18 @@ def test_tables_do_not_depend_on_packs_or_order(tmp_path):
     assert set(one.outcomes()) == {member.member_id for member in MEMBERS}
 
 
+def test_a_cells_images_carry_the_floor_of_its_likelihood():
+    floors: dict[str, list[float]] = {}
+    for name in ("bernoulli", "gaussian", "bernoulli"):
+        unit = Pack((dataclasses.replace(MEMBER, likelihood=name),))
+        floors.setdefault(name, []).append(worker.load_subsets(unit).final["test"].floor)
+    assert floors["bernoulli"][0] == floors["bernoulli"][1] > 0
+    np.testing.assert_allclose(floors["gaussian"], 0.5 * 3 * 32 * 32 * np.log(2 * np.pi * 0.1**2))
+
+
 def test_progress_counts_members_and_ends_at_one(tmp_path):
     store = Store.create(str(tmp_path / "out"))
-    seen = list(worker.run_pack(Pack(MEMBERS), store, device=CPU, checkpoint_seconds=1e9))
+    seen = list(worker.run_pack(Pack(MEMBERS), store, device=CPU, resources=Resources(checkpoint_seconds=1e9)))
     shares = [progress.share for progress in seen]
     assert shares == sorted(shares)
     assert (seen[-1].members_done, seen[-1].members_not_ok, seen[-1].share) == (4, 0, 1.0)
@@ -66,7 +76,7 @@ def test_progress_counts_members_and_ends_at_one(tmp_path):
 def test_a_closed_pack_leaves_a_checkpoint_and_the_next_run_goes_on_from_it(tmp_path):
     undisturbed = store_of(tmp_path / "whole", Pack((MEMBER,)))
     store = Store.create(str(tmp_path / "out"))
-    events = worker.run_pack(Pack((MEMBER,)), store, device=CPU, checkpoint_seconds=1e9)
+    events = worker.run_pack(Pack((MEMBER,)), store, device=CPU, resources=Resources(checkpoint_seconds=1e9))
     next(events)
     next(events)
     events.close()
@@ -89,7 +99,7 @@ def test_an_exception_is_a_row_with_its_reason_and_leaves_the_others_alone(tmp_p
 
     monkeypatch.setattr(worker, "train_unit", breaks)
     store = Store.create(str(tmp_path / "out"))
-    *_, last = worker.run_pack(Pack(MEMBERS), store, device=CPU, checkpoint_seconds=1e9)
+    *_, last = worker.run_pack(Pack(MEMBERS), store, device=CPU, resources=Resources(checkpoint_seconds=1e9))
     assert (last.members_done, last.members_not_ok) == (4, 1)
     outcomes = store.outcomes()
     assert outcomes[MEMBERS[1].member_id] == "failed"
@@ -114,14 +124,20 @@ class SmallDevice:
 
     def _train_unit(self, unit, subsets, **settings):
         self.tried.append(unit.members)
-        for number, event in enumerate(train_unit(unit, subsets, **{**settings, "checkpoint_seconds": 0.0})):
+        for number, event in enumerate(
+            train_unit(unit, subsets, **{**settings, "resources": Resources(checkpoint_seconds=0.0)})
+        ):
             if len(unit.members) > self.most and number >= 2 * self.late:
                 raise self.error
             yield event
 
 
 def everything(store: Store, *packs: Pack) -> list[Any]:
-    return [event for pack in packs for event in worker.run_pack(pack, store, device=CPU, checkpoint_seconds=1e9)]
+    return [
+        event
+        for pack in packs
+        for event in worker.run_pack(pack, store, device=CPU, resources=Resources(checkpoint_seconds=1e9))
+    ]
 
 
 FIVE = (*MEMBERS, dataclasses.replace(MEMBER, beta=3.0))
@@ -184,7 +200,7 @@ def test_another_error_in_a_unit_is_not_halved(tmp_path, monkeypatch):
 def test_a_half_that_is_stored_is_not_trained_again(tmp_path, monkeypatch, stored):
     device = SmallDevice(monkeypatch, most=2)
     store = Store.create(str(tmp_path / "out"))
-    events = worker.run_pack(Pack(MEMBERS), store, device=CPU, checkpoint_seconds=1e9)
+    events = worker.run_pack(Pack(MEMBERS), store, device=CPU, resources=Resources(checkpoint_seconds=1e9))
     for progress in events:  # until a trial's process dies
         if progress.members_done == 2 * stored and progress.share > 0.5 * stored - 1e-9:
             break
@@ -218,8 +234,15 @@ def test_the_bound_of_a_measurement_reaches_the_learner(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "units_of", lambda pack, _: (pack,))
     monkeypatch.setattr(loop, "StackedLearner", Spy)
     store = Store.create(str(tmp_path / "out"))
-    list(worker.run_pack(Pack(MEMBERS), store, device=CPU, checkpoint_seconds=1e9, evaluation_bytes=1009.0))
-    list(worker.run_pack(Pack(FIVE), store, device=CPU, checkpoint_seconds=1e9))
+    list(
+        worker.run_pack(
+            Pack(MEMBERS),
+            store,
+            device=CPU,
+            resources=Resources(checkpoint_seconds=1e9, evaluation_memory_gib=(1009.0) / 2**30),
+        )
+    )
+    list(worker.run_pack(Pack(FIVE), store, device=CPU, resources=Resources(checkpoint_seconds=1e9)))
     assert bounds == [1009.0]  # one member of five was left, and is trained alone
 
 
@@ -231,7 +254,7 @@ def test_rows_that_cannot_be_written_stop_the_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(store, "write_run", full)
     with pytest.raises(OSError, match="No space left"):
-        list(worker.run_pack(Pack((MEMBER,)), store, device=CPU, checkpoint_seconds=1e9))
+        list(worker.run_pack(Pack((MEMBER,)), store, device=CPU, resources=Resources(checkpoint_seconds=1e9)))
 
 
 def test_asking_for_a_gpu_where_there_is_none_is_a_clear_error(monkeypatch):

@@ -54,13 +54,132 @@ MEMBERS = pa.schema(
         ("distortion", pa.float64()),  # D = -E log p(x|z), one z an image
         ("rate", pa.float64()),  # R = E KL(q(z|x) || p(z))
         ("elbo", pa.float64()),  # -(D + R)
-        ("distortion_floor", pa.float64()),  # Bernoulli entropy of the same images' pixels: no decoder gets below it
+        ("distortion_floor", pa.float64()),  # of the same images under the likelihood: no decoder gets below it
         ("wall_seconds", pa.float64()),  # training and evaluation of this member, all its attempts together
         ("peak_memory_bytes", pa.int64()),  # of its unit: of CUDA tensors in its last attempt; of the process on a CPU
         *_PROVENANCE,
+        ("stop_step", pa.int64()),  # early stopping: the step with the least D + βR on the validation subset
+        ("stop_distortion", pa.float64()),  # D at that step, on the images of this row
+        ("stop_rate", pa.float64()),  # R at that step
     ]
 )
 """One row per member and subset."""
+
+
+def _estimate(name: str) -> list[tuple[str, pa.DataType]]:
+    """A Monte Carlo mean and its standard error, in nats per image unless it is a share."""
+    return [(name, pa.float64()), (f"{name}_se", pa.float64())]
+
+
+EXACT = (
+    "distortion",
+    "rate",
+    "mutual_information",
+    "marginal_kl",
+    "total_correlation",
+    "dimension_kl",
+    "log_marginal",
+)
+"""The measures that have a closed form in a linear VAE on Gaussian pixels."""
+
+MEASURES = pa.schema(
+    [
+        *_IDENTITY,
+        ("measures_id", pa.string()),  # a hash of the settings of the measures
+        ("finished_at", pa.timestamp("us", tz="UTC")),
+        ("code_version", pa.string()),
+        ("device", pa.string()),
+        ("measure_seconds", pa.float64()),  # wall time of all measures of the member, both subsets together
+        ("aggregate_images", pa.int64()),  # N of q(z) = 1/N Σ q(z|x_n)
+        ("latent_samples", pa.int64()),  # draws of z behind the parts of the rate
+        ("aggregate_rate", pa.float64()),  # R over the N images: mutual information + marginal KL
+        *_estimate("mutual_information"),  # I_q[x; z] <= log N
+        *_estimate("marginal_kl"),  # KL(q(z) || p(z))
+        *_estimate("total_correlation"),  # KL(q(z) || Π q(z_j))
+        *_estimate("dimension_kl"),  # Σ_j KL(q(z_j) || p(z_j))
+        *_estimate("mutual_information_b512"),  # the paper's estimates, from batches of 512
+        *_estimate("marginal_kl_b512"),
+        *_estimate("cross_rate"),  # of the test row: E_test KL(q(z|x) || q_train(z))
+        ("active_units", pa.int64()),  # latent dimensions with Var_x(E[z_j|x]) > 0.01
+        ("importance_images", pa.int64()),
+        ("importance_samples", pa.int64()),  # K
+        *_estimate("log_marginal"),  # log p(x); the standard error is over images
+        ("log_marginal_floor", pa.float64()),  # the least distortion of those images: -log p(x) compares with it
+        ("log_marginal_ess", pa.float64()),  # mean effective sample size, 1 to K: near 1 means do not believe it
+        *_estimate("inference_gap"),  # log p(x) - ELBO on the same images
+        ("refit_images", pa.int64()),  # of the test row
+        *_estimate("refit_elbo_before"),  # ELBO of the encoder's posterior
+        *_estimate("refit_elbo_after"),  # and of one fitted to each image under the frozen decoder
+        *_estimate("refit_gain"),  # their difference, paired
+        *_estimate("optimal_distortion"),  # D of the infinite-capacity decoder of the training set
+        ("memorization_images", pa.int64()),  # of the test row
+        *_estimate("copied_fraction"),  # share of reconstructions nearer to some training image than to their own
+        ("annealing_images", pa.int64()),  # simulated from the model, written in the test row
+        *_estimate("annealed_lower"),  # log p(x) of simulated images: bounds in expectation
+        *_estimate("annealed_upper"),
+        *_estimate("annealed_importance"),  # the importance-weighted estimate on the same images
+        # Of linear VAEs on Gaussian pixels: closed forms for the learned weights, and for the best weights there are.
+        *[(f"exact_{name}", pa.float64()) for name in EXACT],
+        ("best_distortion", pa.float64()),
+        ("best_rate", pa.float64()),
+        ("best_log_marginal", pa.float64()),
+        ("null_reasons", pa.string()),  # "measure: why it has no value", joined by "; "
+    ]
+)
+"""One row per member, subset and settings of the measures. A measure that does not apply to a subset is null there."""
+
+PROBES = pa.schema(
+    [
+        ("member_id", pa.string()),
+        ("run_id", pa.string()),
+        ("measures_id", pa.string()),
+        ("dataset", pa.string()),
+        ("image", pa.int64()),  # index in the data set
+        ("in_train", pa.bool_()),  # whether the member was trained with it
+        ("log_marginal", pa.float64()),
+        ("log_marginal_ess", pa.float64()),
+    ]
+)
+"""log p(x) of single images, the same for all members of a data set: what leave-one-out memorization is made of."""
+
+_IMAGE = [
+    ("channels", pa.int64()),
+    ("height", pa.int64()),
+    ("width", pa.int64()),
+    ("pixels", pa.binary()),  # uint8, channel by channel, row by row
+]
+
+RECONSTRUCTIONS = pa.schema(
+    [
+        ("member_id", pa.string()),
+        ("run_id", pa.string()),
+        ("measures_id", pa.string()),
+        ("dataset", pa.string()),
+        ("image", pa.int64()),  # index in the data set of the test image
+        ("hard", pa.bool_()),  # the paper's hard example of this split
+        *_IMAGE,  # the reconstruction: the decoder's mean for the posterior's mean
+        ("optimal_pixels", pa.binary()),  # of the infinite-capacity decoder for the same z
+        ("nearest_image", pa.int64()),  # the training image that is nearest to the reconstruction
+        ("nearest_distance", pa.float64()),  # ℓ2, pixels in [0, 1]
+        ("own_distance", pa.float64()),  # of the reconstruction to its own image
+    ]
+)
+"""What members make of a few test images."""
+
+NEIGHBOURS = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("split", pa.string()),
+        ("study_seed", pa.int64()),
+        ("image", pa.int64()),  # index in the data set of a test image
+        ("nearest_image", pa.int64()),  # and of the training image that is nearest to it
+        ("distance", pa.float64()),  # ℓ2, pixels in [0, 1]
+        ("hard", pa.bool_()),  # the image at the 90th percentile of these distances
+        *_IMAGE,  # of the test image; null unless it is one of those that are reconstructed
+        ("nearest_pixels", pa.binary()),
+    ]
+)
+"""Per split, the distance of test images to their nearest training image."""
 
 TRAJECTORIES = pa.schema(
     [
@@ -89,4 +208,20 @@ EXAMPLES = pa.schema(
 )
 """A few images of each data set, so that a report needs no data."""
 
-TABLES = {"members": MEMBERS, "trajectories": TRAJECTORIES, "examples": EXAMPLES}
+TABLES = {
+    "members": MEMBERS,
+    "trajectories": TRAJECTORIES,
+    "measures": MEASURES,
+    "probes": PROBES,
+    "reconstructions": RECONSTRUCTIONS,
+    "neighbours": NEIGHBOURS,
+    "examples": EXAMPLES,
+}
+
+OF_MEMBERS = {
+    "trajectories": ("member_id", "subset", "step"),
+    "measures": ("member_id", "subset", "measures_id"),
+    "probes": ("member_id", "measures_id", "image"),
+    "reconstructions": ("member_id", "measures_id", "image"),
+}
+"""Tables whose rows belong to the run of a member, and the columns in which no two rows of them agree."""

@@ -3,15 +3,19 @@
     <root>/store.json                     what this folder is
     <root>/studies/<study>.json           the declaration of each study, so that a report needs no code
     <root>/<table>/<run_id>.parquet       rows: written once under a temporary name, moved into place, never edited
+    <root>/neighbours/<split>.parquet     of a split: the same whoever computes them
     <root>/checkpoints/<unit>/<n>.bin     see `rdstudy.results.checkpoints`
+    <root>/weights/<member>-<run>.bin     weights of a member, where they were to be kept
 
 A training of one or more members is a run; all its files carry its `run_id`, and its `members` file is moved into
 place last: what has no `members` row was never finished and is not read. When two runs trained the same member, one
-of them is read and the other ignored, so that no row is doubled. `pyarrow.fs` is the only door to the files.
+of them is read and the other ignored, so that no row is doubled. What is measured of a member later is stored under a
+name of its own and carries the run of its training. `pyarrow.fs` is the only door to the files.
 """
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -114,20 +118,56 @@ class Store:
         """Whether `write_examples` was called for this data set."""
         return self._exists(f"examples/{dataset}.parquet")
 
+    def write_measured(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Store what was measured of members after their runs: the `measures` table, which says that it is done, last.
+
+        Args:
+            tables: as for `write_run`; rows carry the run of the member that was measured.
+        """
+        name = new_run_id()
+        for table in sorted(tables, key=lambda table: table == "measures"):
+            self._write_table(f"{table}/{name}.parquet", _to_table(table, tables[table]))
+
+    def write_neighbours(self, dataset: str, split: str, study_seed: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Store the neighbours of a split."""
+        self._write_table(_neighbours_name(dataset, split, study_seed), _to_table("neighbours", rows))
+
+    def hard_image(self, dataset: str, split: str, study_seed: int) -> int | None:
+        """The hard example of a split, an index into its data set; None where its neighbours are not stored."""
+        name = _neighbours_name(dataset, split, study_seed)
+        if not self._exists(name):
+            return None
+        table = _read_file(self._fs, self._path(name), schema.TABLES["neighbours"])
+        if isinstance(table, Damaged):
+            return None
+        hard = table.filter(table["hard"])["image"].to_pylist()
+        return int(hard[0]) if hard else None
+
     def read(self, name: str) -> pa.Table:
         """All rows of a table, each member from one run alone, in a fixed order.
 
         Files that cannot be read are left out; `damaged` names them.
         """
-        if name == "examples":
+        if name in ("examples", "neighbours"):
             return self._read_all(name)[0]
         members = _best_runs(self._read_all("members")[0])
         if name == "members":
             return members.sort_by([("member_id", "ascending"), ("subset", "ascending")])
         runs = members.group_by(["member_id", "run_id"]).aggregate([])
         table = self._read_all(name)[0].join(runs, ["member_id", "run_id"], join_type="left semi")
-        order = [column for column in ("member_id", "subset", "step") if column in table.column_names]
-        return table.sort_by([(column, "ascending") for column in order])
+        return _distinct(table, schema.OF_MEMBERS[name])
+
+    def unmeasured(self, measures_id: str) -> dict[str, str | None]:
+        """Members stored as ok that lack the measures of these settings -> the run that kept their weights, or None."""
+        measures = self.read("measures")
+        done = set(measures.filter(pc.equal(measures["measures_id"], measures_id))["member_id"].to_pylist())
+        kept = {_stem(path) for path in self._files("weights", ".bin")}
+        members = self.read("members").select(["member_id", "run_id", "outcome"]).to_pylist()
+        return {
+            row["member_id"]: row["run_id"] if f"{row['member_id']}-{row['run_id']}" in kept else None
+            for row in members
+            if row["outcome"] == "ok" and row["member_id"] not in done
+        }
 
     def outcomes(self) -> dict[str, str]:
         """Member id -> outcome of every member stored."""
@@ -193,6 +233,16 @@ class Store:
         """Forget a unit's checkpoints; nothing happens where it has none."""
         if self._exists(f"checkpoints/{unit}"):
             self._fs.delete_dir(self._path(f"checkpoints/{unit}"))
+
+    # --- weights: bytes only ------------------------------------------------------------------------------------
+
+    def write_weights(self, run_id: str, member_id: str, content: bytes) -> None:
+        """Keep the weights that a member had at the end of a run."""
+        self._write(f"weights/{member_id}-{run_id}.bin", content)
+
+    def read_weights(self, run_id: str, member_id: str) -> bytes:
+        """The bytes that `write_weights` kept."""
+        return self._read(f"weights/{member_id}-{run_id}.bin")
 
     # --- files --------------------------------------------------------------------------------------------------
 
@@ -300,6 +350,18 @@ def _best_runs(members: pa.Table) -> pa.Table:
     best = dict(zip(reversed(runs["member_id"].to_pylist()), reversed(runs["run_id"].to_pylist()), strict=True))
     pairs = zip(members["member_id"].to_pylist(), members["run_id"].to_pylist(), strict=True)
     return members.filter(pa.array([best[member] == run for member, run in pairs], pa.bool_()))
+
+
+def _neighbours_name(dataset: str, split: str, study_seed: int) -> str:
+    return "neighbours/" + re.sub(r"[^A-Za-z0-9-]+", "-", f"{dataset}-{split}-{study_seed}") + ".parquet"
+
+
+def _distinct(table: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Sorted by a key, and of rows that agree in it only the first: a measuring that was cut off is done again."""
+    table = table.append_column("row", pa.array(range(len(table)), pa.int64()))
+    order = [(column, "ascending") for column in [*key, "row"]]
+    first = table.group_by(list(key)).aggregate([("row", "min")])["row_min"]
+    return table.filter(pc.is_in(table["row"], value_set=first.combine_chunks())).sort_by(order).drop_columns(["row"])
 
 
 def _stem(path: str) -> str:

@@ -188,3 +188,56 @@ def test_checkpoints_keep_two_and_fall_back_from_a_damaged_one(store):
     assert slot.load() is None
     slot.clear()
     assert Checkpoints(store, "other").load() is None
+
+
+# --- measures, weights and neighbours -------------------------------------------------------------------------------
+
+
+def measured(store: Store, member: str, run_id: str, measures_id: str = "m", *, value: float = 1.0) -> None:
+    common = {"member_id": member, "run_id": run_id, "measures_id": measures_id}
+    tables = {
+        "measures": [{**common, "subset": name, "log_marginal": value} for name in ("train", "test")],
+        "probes": [{**common, "image": image, "log_marginal": value} for image in (3, 5)],
+    }
+    store.write_measured(tables)
+
+
+def test_what_is_measured_later_belongs_to_the_run_that_trained_the_member(store):
+    run_id = write(store, "a")
+    measured(store, "a", run_id)
+    measured(store, "a", "another run", value=9.0)
+    measured(store, "never trained", run_id, value=9.0)
+    assert store.read("measures")["log_marginal"].to_pylist() == [1.0, 1.0]
+    assert store.read("probes")["image"].to_pylist() == [3, 5]
+
+
+def test_a_measuring_that_was_cut_off_and_done_again_is_read_once(store):
+    run_id = write(store, "a")
+    common = {"member_id": "a", "run_id": run_id, "measures_id": "m"}
+    store.write_measured({"probes": [{**common, "image": 3, "log_marginal": 1.0}]})
+    measured(store, "a", run_id)
+    measured(store, "a", run_id)
+    assert len(store.read("probes")) == 2
+    assert len(store.read("measures")) == 2
+
+
+def test_members_that_lack_measures_are_told_with_the_run_that_kept_their_weights(store):
+    runs = {member: write(store, member) for member in "abc"}
+    write(store, "bad", outcome="nonfinite")
+    store.write_weights(runs["a"], "a", b"weights of a")
+    store.write_weights("another run", "b", b"weights of b")
+    assert store.unmeasured("m") == {"a": runs["a"], "b": None, "c": None}
+    measured(store, "a", runs["a"])
+    assert store.unmeasured("m") == {"b": None, "c": None}
+    assert store.unmeasured("other settings") == {"a": runs["a"], "b": None, "c": None}
+    assert store.read_weights(runs["a"], "a") == b"weights of a"
+
+
+def test_neighbours_are_kept_by_split_and_know_the_hard_example(store):
+    assert store.hard_image("shapes", "cv(7)", 0) is None
+    rows = [{"dataset": "shapes", "split": "cv(7)", "image": image, "hard": image == 5} for image in (3, 5)]
+    store.write_neighbours("shapes", "cv(7)", 0, rows)
+    store.write_neighbours("shapes", "cv(7)", 0, rows)
+    assert store.hard_image("shapes", "cv(7)", 0) == 5
+    assert store.hard_image("shapes", "cv(77)", 0) is None
+    assert len(store.read("neighbours")) == 2
