@@ -40,7 +40,7 @@ def build_report(results: str, *, study: str | None = None, out: str | None = No
 
 
 def write_figures(results: str, *, study: str | None, folder: str, format: str) -> list[Path]:
-    """Write each figure of a study's page to a file of its own, drawn without a browser.
+    """Write each figure of a study's page to a file of its own, drawn without a browser: `<study>-<figure>.<format>`.
 
     Args:
         results: the results folder or URI.
@@ -54,10 +54,11 @@ def write_figures(results: str, *, study: str | None, folder: str, format: str) 
     if format not in get_args(Format):
         raise ValueError(f"format is {format!r}; allowed: {', '.join(get_args(Format))}")
     store = Store.open(results)
-    page = page_of(read_study(store, choose_study(store, study)))
+    name = choose_study(store, study)
+    page = page_of(read_study(store, name))
     paths = []
     for figure in page.figures:
-        path = Path(folder) / f"{figure.key}.{format}"
+        path = Path(folder) / f"{name}-{figure.key}.{format}"
         _write(path, _draw(figure, format))
         paths.append(path)
     return paths

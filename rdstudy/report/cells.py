@@ -4,6 +4,7 @@ A cell is one combination of levels, β and seed left out. Nothing here knows a 
 """
 
 import re
+from collections.abc import Hashable, Mapping
 
 import pandas as pd
 
@@ -48,8 +49,14 @@ def with_cells(planned: pd.DataFrame) -> pd.DataFrame:
     cell = levels.groupby(list(CELL_FACTORS), sort=True).ngroup()
     factors = telling_factors(planned) or ("architecture", "depth")
     names = planned[list(factors)].drop_duplicates()
-    names["panel"] = [", ".join(level_name(f, row[f]) for f in factors) for row in names.to_dict("records")]
+    names["panel"] = [cell_name(row) for row in names.to_dict("records")]
     return planned.assign(cell=cell).merge(names, on=list(factors), how="left")
+
+
+def cell_name(levels: Mapping[Hashable, object]) -> str:
+    """Some levels of a cell, factor -> level, as a reader sees them: a linear VAE has no layers to count."""
+    linear = levels.get("architecture") == "linear"
+    return ", ".join(level_name(str(f), level) for f, level in levels.items() if not (linear and f == "depth"))
 
 
 def level_name(factor: str, level: object) -> str:
@@ -57,7 +64,7 @@ def level_name(factor: str, level: object) -> str:
     if factor == "depth":
         return f"{level} layer" if level == 1 else f"{level} layers"
     if factor == "architecture":
-        return str(level).upper()
+        return str(level).upper() if level in ("mlp", "cnn") else str(level)
     if factor == "split":
         return re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", str(level))
     if factor == "width":

@@ -34,8 +34,9 @@ def with_bars(points: pd.DataFrame) -> pd.DataFrame:
     table = points.assign(beta_at=theme.beta_axis(points["beta"]).place(points["beta"]))
     for name in ("rate", "distortion"):
         half = table[f"{name}_sd"].fillna(0.0)
-        table[f"{name}_low"] = (table[name] - half).clip(lower=0.0)
+        table[f"{name}_low"] = table[name] - half
         table[f"{name}_high"] = table[name] + half
+    table["rate_low"] = table["rate_low"].clip(lower=0.0)  # no rate is below 0; a distortion of Gaussian pixels may be
     return table
 
 

@@ -6,13 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.report import charts, coverage, illustrations, learning, statistics, text
+from rdstudy.report import charts, coverage, distances, illustrations, learning, linear, statistics, text
 from rdstudy.report.cells import grid_phrase, level_name, telling_factors, with_cells
+from rdstudy.report.measure_figures import certificates_table, measure_figures, unmeasured_table
 from rdstudy.report.page import ExperimentSection, Figure, Notice, Page
+from rdstudy.report.pictures import Album, StripTable, reconstruction_table, strip_table
 from rdstudy.report.tables import Experiment, StudyTables
 
 _CURVE_ROWS = 40_000
 """Rows of learning curves on a page at most: some 4 MB of it."""
+
+_PICTURES = 1_200
+"""Pictures of reconstructions on a page at most: some 1 MB of it."""
 
 _FAILURES_SHOWN = 40
 _FINDINGS_SHOWN = 8  # with more cells the picture says it better than a list
@@ -25,18 +30,22 @@ def page_of(study: StudyTables) -> Page:
     complete = coverage.completeness(study.experiments, study.members)
     produced = coverage.provenance(study.members)
     failed = coverage.failures(planned, study.members)
+    album = Album()
     return Page(
         title=study.title,
         description=study.description,
         status=_status(planned, rows),
         warnings=tuple(_warnings(study, produced)),
-        experiments=tuple(_section(study, experiment) for experiment in study.experiments),
+        experiments=tuple(_section(study, experiment, album) for experiment in study.experiments),
+        pictures=album.sources,
         examples=illustrations.example_images(study.examples),
         splits_figure=_splits_figure(study.seed),
         splits_used=_splits_table(coverage.splits_used(study.planned, study.members)),
         results=_results_table(planned, rows),
         completeness=_completeness_table(complete),
         failures=_failures_table(failed),
+        certificates=certificates_table(planned, study.measures),
+        unmeasured=unmeasured_table(study.measures),
         provenance=_provenance_table(produced),
         command=study.command,
         settings=study.settings,
@@ -109,7 +118,7 @@ def _footer(study: StudyTables) -> str:
 # --- experiments ----------------------------------------------------------------------------------------------------
 
 
-def _section(study: StudyTables, experiment: Experiment) -> ExperimentSection:
+def _section(study: StudyTables, experiment: Experiment, album: Album) -> ExperimentSection:
     planned = with_cells(study.planned[study.planned["member_id"].isin(experiment.member_ids)].reset_index(drop=True))
     rows = statistics.ok_rows(planned, study.members)
     rows = rows[rows["subset"].isin(["train", "test"])]
@@ -120,8 +129,26 @@ def _section(study: StudyTables, experiment: Experiment) -> ExperimentSection:
         description=experiment.description,
         status=_status(planned, rows) if len(study.experiments) > 1 else "",
         findings=tuple(_findings(planned, rows, best)) if len(best) <= _FINDINGS_SHOWN else (),
-        figures=tuple(_figures(study, experiment.name, rows, best)) if len(rows) else (),
+        figures=tuple(_all_figures(study, experiment.name, planned, rows, best)) if len(rows) else (),
+        strips=_strips(study, planned, album),
     )
+
+
+def _all_figures(
+    study: StudyTables, name: str, planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame
+) -> list[Figure]:
+    """What every study has, then what was measured, then the distances between the images."""
+    return [
+        *_figures(study, name, rows, best),
+        *measure_figures(study, name, planned),
+        *linear.figures(name, planned, study.measures, study.members),
+        *distances.figures(name, planned, study.neighbours),
+    ]
+
+
+def _strips(study: StudyTables, planned: pd.DataFrame, album: Album) -> StripTable | None:
+    table = reconstruction_table(planned, study.reconstructions, study.neighbours)
+    return strip_table(table, album, pictures=_PICTURES // len(study.experiments))
 
 
 def _figures(study: StudyTables, name: str, rows: pd.DataFrame, best: pd.DataFrame) -> list[Figure]:
@@ -160,7 +187,7 @@ def _learning_note(curves: pd.DataFrame) -> str:
     images = f"{int(curves['images'].max()):,}"
     return (
         f"Means over runs on a fixed sample of {images} images of each subset. Distortion is shown above its floor, "
-        "the Bernoulli entropy of those images. All axes logarithmic."
+        "the least that any decoder reaches on those images under the likelihood. All axes logarithmic."
     )
 
 

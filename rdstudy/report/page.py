@@ -5,14 +5,17 @@ One copy of the JavaScript serves all charts. The page loads nothing: a policy i
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import jinja2
 import vl_convert
 from markupsafe import Markup
 
 from rdstudy.report.illustrations import ExampleImage
+from rdstudy.report.pictures import StripTable
 from rdstudy.report.tables import Settings
 from rdstudy.report.text import Table
 from rdstudy.report.theme import Spec
@@ -46,6 +49,7 @@ class ExperimentSection:
     status: str
     findings: tuple[str, ...]
     figures: tuple[Figure, ...]
+    strips: StripTable | None = None  # reconstructions of test images along β
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,14 @@ class Page:
     warnings: tuple[Notice, ...]
     experiments: tuple[ExperimentSection, ...]
     examples: dict[str, tuple[ExampleImage, ...]]
+    pictures: Mapping[str, str]  # of the strips: key -> PNG data URI, each stored once
     splits_figure: Figure
     splits_used: Table
     results: Table
     completeness: Table
     failures: Table
+    certificates: Table  # of log p(x) by annealed importance sampling
+    unmeasured: Table
     provenance: Table
     command: str
     settings: tuple[Settings, ...]
@@ -79,14 +86,19 @@ def render(page: Page) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["script_json"] = _script_json
+    environment.filters["script_json"] = _spec_json
+    environment.filters["pictures_json"] = _script_json
     template = environment.from_string(files("rdstudy.report").joinpath("page.html").read_text("utf-8"))
     return template.render(page=page, javascript=Markup(_javascript()))  # noqa: S704  it is ours, not a user's
 
 
-def _script_json(spec: Spec) -> Markup:
+def _spec_json(spec: Spec) -> Markup:
+    return _script_json(spec.vega_lite)
+
+
+def _script_json(value: Mapping[str, Any]) -> Markup:
     """JSON for a script element: no text in it can close the element, whatever a title holds."""
-    text = json.dumps(spec.vega_lite, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704
 
 

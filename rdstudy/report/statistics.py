@@ -221,7 +221,7 @@ def elbo_contours(domain: PlotDomain, *, lines: int = 10, points: int = 41) -> p
         place = domain.along(first) + (total - first - low) / (high - low)
         if first < last and place - previous > _CROWDED:
             spaced = np.geomspace(first, last, points) if first > 0 else np.linspace(0.0, last**0.5, points) ** 2
-            line = pd.DataFrame({"elbo": -total, "rate": spaced, "distortion": total - spaced})
+            line = pd.DataFrame({"elbo": 0.0 - total, "rate": spaced, "distortion": total - spaced})
             found.append(line.assign(label=line.index == 0))
             previous = place
     empty = pd.DataFrame({"elbo": [], "rate": [], "distortion": [], "label": np.array([], bool)})

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from rdstudy.results.store import Damaged, Store
 from rdstudy.study import Member
 
+_SETTINGS = ("recipe", "evaluation", "measures", "resources")
 _TRAJECTORY_COLUMNS = ["member_id", "subset", "step", "images", "distortion", "rate", "distortion_floor"]
 
 
@@ -45,6 +46,9 @@ class StudyTables:
         members: stored rows of these members, one per member and subset (`schema.MEMBERS`).
         trajectories: rows of these members, one per member, subset and step.
         examples: a few images of the data sets of this study (`schema.EXAMPLES`).
+        measures: rows of these members, measured with the settings that the study has now (`schema.MEASURES`).
+        reconstructions: the same of `schema.RECONSTRUCTIONS`, of one member per cell and β: that of the lowest seed.
+        neighbours: rows of the splits of these members (`schema.NEIGHBOURS`).
         damaged: files of the store that cannot be read.
     """
 
@@ -60,6 +64,9 @@ class StudyTables:
     members: pd.DataFrame
     trajectories: pd.DataFrame
     examples: pd.DataFrame
+    measures: pd.DataFrame
+    reconstructions: pd.DataFrame
+    neighbours: pd.DataFrame
     damaged: tuple[Damaged, ...]
 
 
@@ -89,7 +96,7 @@ def read_study(store: Store, study: str) -> StudyTables:
     try:
         planned = _planned(declaration["members"])
         experiments = tuple(_experiment(entry) for entry in declaration["experiments"])
-        groups = tuple(_settings(name, declaration[name]) for name in ("recipe", "evaluation", "resources"))
+        groups = tuple(_settings(name, declaration[name]) for name in _SETTINGS if name in declaration)
     except (KeyError, TypeError) as error:
         raise ValueError(f"the declaration of study {study!r} in {store.uri} cannot be read: {error!r}") from None
     ids = pa.array(planned["member_id"].to_list(), pa.string())
@@ -106,6 +113,9 @@ def read_study(store: Store, study: str) -> StudyTables:
         members=_rows_of(store.read("members"), ids).to_pandas(),
         trajectories=_rows_of(store.read("trajectories").select(_TRAJECTORY_COLUMNS), ids).to_pandas(),
         examples=_examples(store.read("examples"), planned),
+        measures=_measures(store, declaration, ids),
+        reconstructions=_reconstructions(store, declaration, planned),
+        neighbours=_neighbours(store, planned),
         damaged=tuple(store.damaged()),
     )
 
@@ -140,3 +150,30 @@ def _examples(table: pa.Table, planned: pd.DataFrame) -> pd.DataFrame:
     datasets = pa.array(sorted(set(planned["dataset"])), pa.string())
     examples: pd.DataFrame = table.filter(pc.is_in(table["dataset"], value_set=datasets)).to_pandas()
     return examples
+
+
+def _measures(store: Store, declaration: Mapping[str, Any], ids: pa.Array) -> pd.DataFrame:
+    """Rows of these members for the settings of the measures that the study has now; none where it has none."""
+    measures: pd.DataFrame = _of_settings(_rows_of(store.read("measures"), ids), declaration).to_pandas()
+    return measures
+
+
+def _of_settings(table: pa.Table, declaration: Mapping[str, Any]) -> pa.Table:
+    measures_id = (declaration.get("measures") or {}).get("measures_id")
+    return table.filter(pc.equal(table["measures_id"], pa.scalar(measures_id, pa.string())))  # null: no rows
+
+
+def _reconstructions(store: Store, declaration: Mapping[str, Any], planned: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one member per cell and β: thousands of members' images are too much to carry along."""
+    table = _of_settings(store.read("reconstructions"), declaration)
+    stored = planned[planned["member_id"].isin(set(table["member_id"].to_pylist()))]
+    others = [name for name in planned.columns if name not in ("member_id", "seed")]
+    lowest = stored.sort_values("seed", kind="stable").drop_duplicates(others)["member_id"]
+    kept: pd.DataFrame = _rows_of(table, pa.array(lowest.to_list(), pa.string())).to_pandas()
+    return kept
+
+
+def _neighbours(store: Store, planned: pd.DataFrame) -> pd.DataFrame:
+    keys = ["dataset", "split", "study_seed"]
+    neighbours: pd.DataFrame = store.read("neighbours").to_pandas().merge(planned[keys].drop_duplicates(), on=keys)
+    return neighbours.sort_values([*keys, "image"], kind="stable").reset_index(drop=True)

@@ -47,6 +47,7 @@ class Simulation:
     versions: Sequence[str] = ("0.1.0+abc1234",)
     hostile: str = ""
     damaged: bool = False
+    measured: bool = False
     name: str = "simulated"
 
     def study(self) -> Study:
@@ -68,7 +69,7 @@ class Simulation:
         store, study = Store.create(str(folder)), self.study()
         members = study.experiments[0].members(study)
         store.declare(study.name, declaration(study))
-        tables: dict[str, list[dict[str, Any]]] = {"members": [], "trajectories": []}
+        tables: dict[str, list[dict[str, Any]]] = {"members": [], "trajectories": [], "measures": []}
         run_id = new_run_id()
         for number, member in enumerate(members):
             outcome = self.outcomes[number] if number < len(self.outcomes) else "ok"
@@ -91,6 +92,9 @@ class Simulation:
                 blank = dict.fromkeys(("distortion", "rate", "elbo"))
                 tables["members"].append({**row, **blank, "outcome": outcome, "reason": reason})
                 continue
+            if self.measured:
+                row |= {"stop_step": 101 + member.seed, "stop_distortion": row["distortion"] - 3.0, "stop_rate": 5.0}
+                tables["measures"].append(measures_row(row, self.study().measures.measures_id))
             tables["members"].append(row)
             tables["trajectories"] += curve(row, self.points)
 
@@ -104,6 +108,7 @@ def declaration(study: Study) -> dict[str, Any]:
         texts = {"name": experiment.name, "title": experiment.title, "description": experiment.description}
         experiments.append({**texts, "member_ids": list(own)})
     parts = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "evaluation", "resources")}
+    parts["measures"] = {**dataclasses.asdict(study.measures), "names": [], "measures_id": study.measures.measures_id}
     texts = {"name": study.name, "title": study.title, "description": study.description, "command": COMMAND}
     when = {"seed": study.seed, "declared_at": "2026-01-02T03:04:05+00:00"}
     return {**texts, **when, **parts, "experiments": experiments, "members": members}
@@ -136,6 +141,36 @@ def member_row(member: Member, subset: str, run_id: str, version: str) -> dict[s
         "wall_seconds": 61.0,
     }
     return {**identity, **settings, **more, **recipe, **sizes, **made, **where, **values}
+
+
+def measures_row(row: dict[str, Any], measures_id: str) -> dict[str, Any]:
+    """Measures that belong together: I + KL = R, and a gap whose parts add up."""
+    identity = {name: row[name] for name in ("member_id", "run_id", "subset", "finished_at", "code_version", "device")}
+    test, rate = row["subset"] == "test", row["rate"]
+    information = min(rate, 9.0)
+    counts = {"aggregate_images": 147_456 if test else 16_384, "latent_samples": 1000, "importance_images": 199}
+    values = {
+        "aggregate_rate": rate,
+        "mutual_information": information,
+        "marginal_kl": rate - information,
+        "total_correlation": 0.25 * (rate - information),
+        "dimension_kl": 0.75 * (rate - information),
+        "log_marginal": -(row["distortion"] + rate) + 2.0 + test,
+        "inference_gap": 2.0 + test,
+        "optimal_distortion": row["distortion"] + 10 * test,
+    }
+    if test:
+        values |= {"cross_rate": rate + 4.0, "copied_fraction": 0.25, "refit_gain": 0.5}
+    errors = {f"{name}_se": 0.03 for name in values if name != "aggregate_rate"}
+    more = {
+        "measures_id": measures_id,
+        "importance_samples": 997,
+        "log_marginal_floor": row["distortion_floor"],
+        "log_marginal_ess": 3.0 if row["beta"] < 0.05 else 300.0,
+        "active_units": 7,
+        "null_reasons": "batch_rate_parts: 500 images in the aggregate; other: why" if test else None,
+    }
+    return {**identity, **counts, **values, **errors, **more}
 
 
 def curve(row: dict[str, Any], points: int) -> list[dict[str, Any]]:

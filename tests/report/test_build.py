@@ -117,10 +117,10 @@ def test_figures_are_files_of_their_own(results, tmp_path, format, start):
         results(Simulation(seeds=1, betas=[0.1, 1.0])), study=None, folder=str(tmp_path / "f"), format=format
     )
     names = {
-        f"depth-distortion.{format}",
-        f"depth-rate-distortion.{format}",
-        f"depth-learning.{format}",
-        f"splits.{format}",
+        f"simulated-depth-distortion.{format}",
+        f"simulated-depth-rate-distortion.{format}",
+        f"simulated-depth-learning.{format}",
+        f"simulated-splits.{format}",
     }
     assert {path.name for path in paths} == names
     assert all(path.read_bytes().startswith(start) for path in paths)

@@ -18,6 +18,8 @@ from tests.report.conftest import Simulation
 CASES = {
     "whole": Simulation(),
     "one seed": Simulation(seeds=1),
+    "measured": Simulation(measured=True),
+    "measured, one seed, one β": Simulation(measured=True, seeds=1, betas=[0.1]),
     "one cell, one β": Simulation(depths=[1], betas=[1.0], seeds=2),
     "β of 0": Simulation(betas=[0.0, 0.01, 1.0]),
     "half done": Simulation(outcomes=["ok"] * 14 + [None] * 16),
