@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-data benchmark-report clean
+.PHONY: help setup study test test-all check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -42,6 +42,9 @@ benchmark: setup ## training steps against the bound and against others
 
 benchmark-whole-machine: setup ## all cores against pythae on as many
 	$(BIN)/python -m benchmarks.whole_machine
+
+benchmark-measures: setup ## what the measures of a member cost
+	$(BIN)/python -m benchmarks.measures
 
 benchmark-evaluation: setup ## measuring a member as a fraction of training it
 	$(BIN)/python -m benchmarks.evaluation

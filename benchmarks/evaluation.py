@@ -201,7 +201,7 @@ def _repeat(
     costs = {TRAINING: _timed(lambda: learner.advance(first_step, steps), Recipe.steps / steps / members, device)}
     for piece in pieces:
         count = piece.at_once or options.images
-        sample = Sample(images, np.arange(count), subset_images=count, floor=0.0)
+        sample = Sample(images, np.arange(count), count, floors=np.zeros(256))
         work = functools.partial(piece.work, learner, sample)
         costs[piece.name] = _timed(work, piece.images / count / members, device)
     return costs

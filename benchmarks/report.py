@@ -2,7 +2,8 @@
 
     python -m benchmarks.report [--per-file 60]
 
-Rows are simulated by the tests' own simulation: 6,480 members with 40 points of a trajectory each, on train and test.
+Rows are simulated by the tests' own simulation: 6,480 members with 40 points of a trajectory each, measured on train
+and test, and stopped early.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from typing import Any
 from rdstudy.report.build import build_report
 from rdstudy.results.store import Store, new_run_id
 from rdstudy.study import PAPER_BETAS
-from tests.report.conftest import Simulation, curve, declaration, examples, member_row
+from tests.report.conftest import Simulation, curve, declaration, examples, measures_row, member_row
 
 SIZES = range(8_192, 65_537, 8_192)
 SIMULATION = Simulation(
@@ -50,7 +51,9 @@ def _write(folder: Path, per_file: int) -> int:
         run_id = new_run_id()
         rows = [member_row(member, subset, run_id, "simulated") for member in batch for subset in ("train", "test")]
         trajectories: list[dict[str, Any]] = [point for row in rows for point in curve(row, SIMULATION.points)]
-        store.write_run(run_id, {"members": rows, "trajectories": trajectories})
+        measures = [measures_row(row, study.measures.measures_id) for row in rows]
+        rows = [row | {"stop_step": 101, "stop_distortion": row["distortion"] - 3.0, "stop_rate": 5.0} for row in rows]
+        store.write_run(run_id, {"members": rows, "trajectories": trajectories, "measures": measures})
     store.write_examples("tetrominoes", examples("tetrominoes"))
     return len(members)
 

@@ -30,7 +30,7 @@ members = st.builds(
     split=st.sampled_from(["cv(7)", "cd(7)", "checkerboard"]),
     beta=st.sampled_from([0.0, 0.1, 1.0, 3.0, 5.0]),
     seed=st.integers(0, 4),
-    architecture=st.sampled_from(["mlp", "cnn"]),
+    architecture=st.sampled_from(["mlp", "cnn", "linear"]),
     depth=st.sampled_from([1, 2, 3]),
     width=st.sampled_from([7, 11]),
     recipe=st.builds(Recipe, steps=st.sampled_from([13, 17])),
@@ -158,6 +158,12 @@ def test_the_layers_of_a_small_cnn_by_hand():
     assert parameter_count(cnn, (3, 8, 8)) == down + (flat + 1) * 4 + 3 * flat + up
     outputs = 5 * 16 + flat + 4 + flat + 5 * 16 + PIXELS
     assert step_numbers(cnn, (3, 8, 8)) == outputs + 2 * PIXELS + 2 * PIXELS
+
+
+def test_the_layers_of_a_small_linear_vae_by_hand():
+    linear = dataclasses.replace(SMALL, architecture="linear", width=1)
+    assert parameter_count(linear, (3, 8, 8)) == (PIXELS + 1) * 4 + 3 * PIXELS
+    assert step_numbers(linear, (3, 8, 8)) == 4 + PIXELS + 2 * PIXELS + 2 * PIXELS
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, relu
 from benchmarks.contenders import Task
 from benchmarks.devices import prepare, wait_for
 from benchmarks.sizes import PADDING, STRIDE, Convolution, Layer, Size, layers
+from rdstudy.model.likelihoods import likelihood
 from rdstudy.model.networks import NetworkShape
 from rdstudy.model.networks import build as build_network
 from rdstudy.model.objective import accumulate_gradients, forward
@@ -69,7 +70,7 @@ class Step:
         """Add the gradients of the batch in the buffers to those of the weights."""
         x = to_unit(self._images[self._index])[self._seed_of_member]
         outputs = forward(self.encode, self.decode, x, self._noise[self._seed_of_member])
-        accumulate_gradients(outputs, x, beta=self._beta)
+        accumulate_gradients(outputs, x, beta=self._beta, likelihood=likelihood("bernoulli"))
         code = outputs.code.detach()
         self.finite &= torch.isfinite(code).flatten(1).all(dim=1)
 
