@@ -6,12 +6,16 @@ Axis order: `image, channel, row, column` for images, `image, factor` for factor
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rdstudy.datasets import tetrominoes
 from rdstudy.datasets.cache import cached_images
+from rdstudy.datasets.factors import unit_factors
+from rdstudy.datasets.files import local_path
+from rdstudy.datasets.published import PUBLISHED, SIDE, Published
 
 _TETROMINOES_SEED = 0
 """The images are one fixed data set; a study's seed changes its splits, not its data."""
@@ -66,10 +70,38 @@ def _tetrominoes(name: str, positions: tetrominoes.Positions) -> DatasetInfo:
     return DatasetInfo(name, count, shape, tetrominoes.FACTORS, partial(_load_tetrominoes, positions))
 
 
+def _load_published(data: Published) -> Dataset:
+    """Read the files once per node; afterwards the cache alone is asked, and the files may go."""
+    read_levels = data.read_levels
+    name = f"{data.name}-v{data.version}"
+
+    def paths() -> list[Path]:
+        return [local_path(file) for file in data.files]
+
+    def fill(out: NDArray[np.uint8]) -> None:
+        data.read_images(paths(), out)
+
+    images = cached_images(name, (data.images, data.channels, SIDE, SIDE), fill)
+    if read_levels is None:
+        return Dataset(images, None)
+
+    def fill_levels(out: NDArray[np.uint8]) -> None:
+        out[:] = read_levels(paths())
+
+    levels = cached_images(f"{name}-levels", (data.images, len(data.levels)), fill_levels)
+    return Dataset(images, unit_factors(levels, tuple(data.levels.values())))
+
+
+def _published(data: Published) -> DatasetInfo:
+    shape = (data.channels, SIDE, SIDE)
+    return DatasetInfo(data.name, data.images, shape, tuple(data.levels), partial(_load_published, data))
+
+
 _DATASETS = {
     info.name: info
     for info in (
         _tetrominoes("tetrominoes", "adaptive"),
         _tetrominoes("tetrominoes-fixed", "fixed"),
+        *map(_published, PUBLISHED),
     )
 }
