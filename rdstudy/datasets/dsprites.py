@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,26 @@ class _Array:
     stream: Stream
     dtype: np.dtype
     shape: tuple[int, ...]
+    in_columns: bool  # the first axis varies fastest
+
+    def rows(self, path: Path) -> Iterator[NDArray[Any]]:
+        """All of it, in blocks along the first axis; in one where it lies in columns."""
+        row_bytes = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        step = len(self) if self.in_columns else max(1, BLOCK_BYTES // row_bytes)
+        for start in range(0, len(self), step):
+            size = min(step, len(self) - start)
+            values = np.frombuffer(take(self.stream, size * row_bytes, path), self.dtype)
+            yield values.reshape((size, *self.shape[1:]), order="F" if self.in_columns else "C")
+        expect_end(self.stream, path)
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
 
 def read_images(paths: Sequence[Path], out: NDArray[np.uint8]) -> None:
     """Put the images of the only file into `out`, `[image, 1, row, column]`, averaged to its size.
 
-    The three GB that the archive unpacks to are never in memory at once.
+    The three GB that the archive unpacks to are not in memory at once.
 
     Raises:
         ValueError: no such archive, or other images than `out` has room for.
@@ -47,16 +62,12 @@ def read_images(paths: Sequence[Path], out: NDArray[np.uint8]) -> None:
                 f"{path} holds {images.dtype} images of shape {images.shape}; allowed: uint8, {count:,} square ones "
                 f"with sides a multiple of {side}"
             )
-        image_bytes = int(np.prod(images.shape[1:]))
-        step = max(1, BLOCK_BYTES // image_bytes)
-        for start in range(0, count, step):
-            size = min(step, count - start)
-            block = np.frombuffer(take(images.stream, size * image_bytes, path), np.uint8)
-            if block.max(initial=0) > 1:
+        start = 0
+        for block in images.rows(path):
+            if block.max() > 1:
                 raise ValueError(f"{path} has pixels of {block.max()}; allowed: 0, 1")
-            block = _WHITE * block.reshape(size, 1, *images.shape[1:])
-            out[start : start + size] = area_average(block, factor)
-        expect_end(images.stream, path)
+            out[start : start + len(block)] = area_average(_WHITE * block[:, None], factor)
+            start += len(block)
 
 
 def read_levels(paths: Sequence[Path], sizes: Sequence[int]) -> NDArray[np.int64]:
@@ -71,10 +82,7 @@ def read_levels(paths: Sequence[Path], sizes: Sequence[int]) -> NDArray[np.int64
             raise ValueError(
                 f"{path} holds {classes.dtype} classes of shape {classes.shape}; allowed: integers [image, factor]"
             )
-        size = int(np.prod(classes.shape, dtype=np.int64)) * classes.dtype.itemsize
-        values = np.frombuffer(take(classes.stream, size, path), classes.dtype).reshape(classes.shape)
-        expect_end(classes.stream, path)
-    levels = values.astype(np.int64)
+        levels = np.concatenate(list(classes.rows(path))).astype(np.int64)
     check_grid(levels, (1, *sizes), path)
     return levels[:, 1:]
 
@@ -96,6 +104,6 @@ def _header(stream: Stream, path: Path) -> _Array:
         shape, in_columns, dtype = read(stream)
     except ValueError as error:
         raise ValueError(f"{path} holds no array that can be read: {' '.join(str(error).split())}") from None
-    if in_columns or dtype.hasobject:
-        raise ValueError(f"{path} holds {dtype} values in column order or as objects; allowed: numbers in row order")
-    return _Array(stream, dtype, shape)
+    if dtype.hasobject or not shape:
+        raise ValueError(f"{path} holds {dtype} values of shape {shape}; allowed: numbers along one axis or more")
+    return _Array(stream, dtype, shape, in_columns)

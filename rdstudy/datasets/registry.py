@@ -1,10 +1,5 @@
-"""The data sets by name: what a plan must know of one without loading it, and how it is loaded.
+"""The data sets by name: what a plan must know of one without loading it, and how it is loaded."""
 
-Axis order: `image, channel, row, column` for images, `image, factor` for factors.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +8,10 @@ from numpy.typing import NDArray
 
 from rdstudy.datasets import tetrominoes
 from rdstudy.datasets.cache import cached_images
+from rdstudy.datasets.dataset import Dataset, DatasetInfo
 from rdstudy.datasets.factors import unit_factors
 from rdstudy.datasets.files import local_path
+from rdstudy.datasets.own import own_info
 from rdstudy.datasets.published import PUBLISHED, SIDE, Published
 
 _TETROMINOES_SEED = 0
@@ -23,34 +20,18 @@ _TETROMINOES_VERSION = 1
 """Raised when the drawing changes, so that no cached file of older images is taken for new ones."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A data set in memory, or mapped into it."""
-
-    images: NDArray[np.uint8]  # [image, channel, row, column]
-    factors: NDArray[np.float64] | None  # [image, factor] in the unit cube
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What is known of a data set before it is loaded."""
-
-    name: str
-    images: int
-    image_shape: tuple[int, int, int]  # channel, row, column
-    factor_names: tuple[str, ...]  # empty where the data set has none
-    load: Callable[[], Dataset]
-
-
 def dataset_info(name: str) -> DatasetInfo:
-    """Look up a data set.
+    """Look up a data set: one of the package's, or one of the user's own that this node has.
 
     Raises:
         ValueError: there is none of that name.
     """
-    if name not in _DATASETS:
-        raise ValueError(f"data set is {name!r}; allowed: {', '.join(_DATASETS)}")
-    return _DATASETS[name]
+    info = _DATASETS.get(name) or own_info(name)
+    if info is None:
+        raise ValueError(
+            f"data set is {name!r}; allowed: {', '.join(_DATASETS)}, or what own_dataset returned on this node"
+        )
+    return info
 
 
 def _load_tetrominoes(positions: tetrominoes.Positions) -> Dataset:

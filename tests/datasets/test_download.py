@@ -102,7 +102,7 @@ def wrong_range(handler):
 
 @pytest.fixture
 def path(tmp_path) -> Path:
-    return tmp_path / "file"
+    return Path(tmp_path, "file")
 
 
 def expect_whole(path: Path):
@@ -246,7 +246,8 @@ def test_a_disk_that_fills_up_is_no_reason_to_try_another_mirror(mirror, path):
 
 
 def test_a_write_that_fails_halfway_leaves_what_can_be_resumed(mirror, path, monkeypatch):
-    write, written = module._write, []
+    write = module._write
+    written: list[bytes] = []
 
     def full_after_one(out, block, part):
         if written:

@@ -41,14 +41,14 @@ def ask_at_once(barrier, cache: str, url: str):
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache" / "files" / "small" / "file.gz"
+    return Path(tmp_path, "cache", "files", "small", "file.gz")
 
 
 @pytest.fixture
 def by_hand(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
     (tmp_path / "data" / "small").mkdir(parents=True)
-    return tmp_path / "data" / "small" / "file.gz"
+    return Path(tmp_path, "data", "small", "file.gz")
 
 
 def test_a_file_is_downloaded_once(mirror, cache):
