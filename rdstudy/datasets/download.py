@@ -75,9 +75,6 @@ def download(file: RemoteFile, path: Path, *, patience: Patience | None = None) 
     part = path.with_name(f"{path.name}.part")
     if file.bytes is not None:
         held = part.stat().st_size if part.exists() else 0
-        if held >= file.bytes and file.problem(part) is not None:
-            part.unlink()
-            held = 0
         _check_room(path.parent, file.bytes - held)
     failures = []
     for url in file.urls:

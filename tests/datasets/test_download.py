@@ -190,8 +190,12 @@ def test_a_server_that_ignores_ranges_starts_over(mirror, path, second):
     expect_whole(path)
 
 
-def test_an_answer_to_another_range_is_not_taken(mirror, path):
-    download(remote(mirror(cuts, wrong_range).url, mirror(good).url), path)
+@pytest.mark.parametrize("size", [len(BODY), None])
+def test_an_answer_to_another_range_is_not_taken(mirror, path, size):
+    first, second = mirror(cuts, wrong_range), mirror(good)
+    download(remote(first.url, second.url, size=size), path)
+    assert len(first.ranges) == 2
+    assert second.ranges == [f"bytes={CUT}-"], "what came before is kept, and nothing was added to it"
     expect_whole(path)
 
 
