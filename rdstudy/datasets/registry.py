@@ -1,17 +1,18 @@
-"""The data sets by name: what a plan must know of one without loading it, and how it is loaded.
+"""The data sets by name: what a plan must know of one without loading it, and how it is loaded."""
 
-Axis order: `image, channel, row, column` for images, `image, factor` for factors.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rdstudy.datasets import gaussian, tetrominoes
 from rdstudy.datasets.cache import cached_images
+from rdstudy.datasets.dataset import Dataset, DatasetInfo
+from rdstudy.datasets.factors import unit_factors
+from rdstudy.datasets.files import local_path
+from rdstudy.datasets.own import own_info
+from rdstudy.datasets.published import PUBLISHED, SIDE, Published
 
 _TETROMINOES_SEED = 0
 """The images are one fixed data set; a study's seed changes its splits, not its data."""
@@ -22,34 +23,18 @@ _GAUSSIAN_SEED = 0
 _GAUSSIAN_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A data set in memory, or mapped into it."""
-
-    images: NDArray[np.uint8]  # [image, channel, row, column]
-    factors: NDArray[np.float64] | None  # [image, factor] in the unit cube
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What is known of a data set before it is loaded."""
-
-    name: str
-    images: int
-    image_shape: tuple[int, int, int]  # channel, row, column
-    factor_names: tuple[str, ...]  # empty where the data set has none
-    load: Callable[[], Dataset]
-
-
 def dataset_info(name: str) -> DatasetInfo:
-    """Look up a data set.
+    """Look up a data set: one of the package's, or one of the user's own that this node has.
 
     Raises:
         ValueError: there is none of that name.
     """
-    if name not in _DATASETS:
-        raise ValueError(f"data set is {name!r}; allowed: {', '.join(_DATASETS)}")
-    return _DATASETS[name]
+    info = _DATASETS.get(name) or own_info(name)
+    if info is None:
+        raise ValueError(
+            f"data set is {name!r}; allowed: {', '.join(_DATASETS)}, or what own_dataset returned on this node"
+        )
+    return info
 
 
 def _load_tetrominoes(positions: tetrominoes.Positions) -> Dataset:
@@ -76,11 +61,39 @@ def _load_gaussian() -> Dataset:
     return Dataset(cached_images(f"gaussian-v{_GAUSSIAN_VERSION}", (gaussian.IMAGES, *gaussian.SHAPE), generate), None)
 
 
+def _load_published(data: Published) -> Dataset:
+    """Read the files once per node; afterwards the cache alone is asked, and the files may go."""
+    read_levels = data.read_levels
+    name = f"{data.name}-v{data.version}"
+
+    def paths() -> list[Path]:
+        return [local_path(file) for file in data.files]
+
+    def fill(out: NDArray[np.uint8]) -> None:
+        data.read_images(paths(), out)
+
+    images = cached_images(name, (data.images, data.channels, SIDE, SIDE), fill)
+    if read_levels is None:
+        return Dataset(images, None)
+
+    def fill_levels(out: NDArray[np.uint8]) -> None:
+        out[:] = read_levels(paths())
+
+    levels = cached_images(f"{name}-levels", (data.images, len(data.levels)), fill_levels)
+    return Dataset(images, unit_factors(levels, tuple(data.levels.values())))
+
+
+def _published(data: Published) -> DatasetInfo:
+    shape = (data.channels, SIDE, SIDE)
+    return DatasetInfo(data.name, data.images, shape, tuple(data.levels), partial(_load_published, data))
+
+
 _DATASETS = {
     info.name: info
     for info in (
         _tetrominoes("tetrominoes", "adaptive"),
         _tetrominoes("tetrominoes-fixed", "fixed"),
         DatasetInfo("gaussian", gaussian.IMAGES, gaussian.SHAPE, (), _load_gaussian),
+        *map(_published, PUBLISHED),
     )
 }

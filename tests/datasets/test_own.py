@@ -1,0 +1,151 @@
+"""Laws of a user's own data set: found by name alone, in any process, and another name for other contents."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from rdstudy.datasets import dataset_info, own_dataset
+from rdstudy.datasets.cache import FOLDER_VARIABLE
+from rdstudy.datasets.own import own_files
+from rdstudy.plan import make_plan
+from rdstudy.study import Experiment, Study
+
+RNG = np.random.default_rng(3)
+IMAGES = RNG.integers(0, 256, (13, 3, 5, 7), np.uint8)
+FACTORS = RNG.random((13, 2))
+NAMES = ("size", "hue")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_what_is_given_comes_back_by_name():
+    name = own_dataset("faces", IMAGES, factors=FACTORS, factor_names=NAMES)
+    info = dataset_info(name)
+    assert (info.name, info.images, info.image_shape, info.factor_names) == (name, 13, (3, 5, 7), NAMES)
+    data = info.load()
+    assert np.array_equal(data.images, IMAGES)
+    assert isinstance(data.images.base, np.memmap)
+    assert data.factors is not None
+    assert np.array_equal(data.factors, FACTORS)
+
+
+def test_factors_are_optional():
+    info = dataset_info(own_dataset("faces", IMAGES))
+    assert info.factor_names == ()
+    assert info.load().factors is None
+
+
+def test_another_process_finds_it_by_its_name(run_python):
+    name = own_dataset("faces", IMAGES, factors=FACTORS, factor_names=NAMES)
+    code = f"from rdstudy.datasets import dataset_info; print(dataset_info({name!r}).load().images.astype(int).sum())"
+    assert run_python(code) == str(IMAGES.astype(int).sum())
+
+
+def test_another_node_needs_its_files_and_no_more(cache, monkeypatch, tmp_path):
+    name = own_dataset("faces", IMAGES, factors=FACTORS, factor_names=NAMES)
+    files = own_files(name)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "other"))
+    with pytest.raises(ValueError, match=r"allowed: .*, or what own_dataset returned on this node"):
+        dataset_info(name)
+    (tmp_path / "other").mkdir()
+    for file in files:
+        assert file.parent == cache
+        shutil.copy(file, tmp_path / "other")
+    assert np.array_equal(dataset_info(name).load().images, IMAGES)
+
+
+def test_the_name_follows_the_contents():
+    other_image = IMAGES.copy()
+    other_image[11, 2, 3, 5] ^= 1
+    other_factor = FACTORS.copy()
+    other_factor[7, 1] /= 2
+    names = [
+        own_dataset("faces", IMAGES),
+        own_dataset("places", IMAGES),
+        own_dataset("faces", other_image),
+        own_dataset("faces", IMAGES.reshape(13, 3, 7, 5)),
+        own_dataset("faces", IMAGES, factors=FACTORS, factor_names=NAMES),
+        own_dataset("faces", IMAGES, factors=other_factor, factor_names=NAMES),
+        own_dataset("faces", IMAGES, factors=FACTORS, factor_names=NAMES[::-1]),
+    ]
+    assert len(set(names)) == len(names)
+    assert own_dataset("faces", np.asfortranarray(IMAGES)) == names[0]
+    assert own_dataset("faces", IMAGES, factors=FACTORS.astype(object).astype(float), factor_names=NAMES) == names[4]
+
+
+def test_images_that_are_lost_are_named_and_come_back(cache):
+    name = own_dataset("faces", IMAGES)
+    own_files(name)[0].unlink()
+    with pytest.raises(ValueError, match=r"the images of data set 'faces-.*', 13, are not in .*; run the study file"):
+        dataset_info(name).load()
+    assert own_dataset("faces", IMAGES) == name
+    assert np.array_equal(dataset_info(name).load().images, IMAGES)
+    assert not list(cache.glob("*.tmp"))
+
+
+def test_it_is_a_level_of_a_study():
+    name = own_dataset("faces", IMAGES, factors=FACTORS, factor_names=NAMES)
+    levels: dict[str, list] = {"dataset": [name], "split": ["checkerboard", "cv(7)"], "beta": [1], "seed": [0]}
+    plan = make_plan(Study("s", [Experiment("e", levels)]), {})
+    assert {member.dataset for member in plan.remaining} == {name}
+
+
+@pytest.mark.parametrize("name", ["../faces", "", "a b", 7, "x" * 65])
+def test_a_name_must_be_a_word(name):
+    with pytest.raises(ValueError, match="allowed: a name of up to 64 letters"):
+        own_dataset(name, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (IMAGES / 255, r"images are float64 \(13, 3, 5, 7\); allowed: uint8"),
+        (IMAGES[:, 0], r"images are uint8 \(13, 5, 7\); allowed: uint8"),
+        (IMAGES.tolist(), "images are list; allowed: uint8"),
+        (IMAGES[:1], "two images or more"),
+        (IMAGES[..., :0], "of a pixel or more"),
+    ],
+)
+def test_images_must_be_images(images, says, cache):
+    with pytest.raises(ValueError, match=f"^own data set 'faces': .*{says}"):
+        own_dataset("faces", images)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("factors", "names", "says"),
+    [
+        (FACTORS, (), r"factors have shape \(13, 2\); allowed with its factor_names: None"),
+        (None, NAMES, r"shape None; allowed with its factor_names: \(13, 2\)"),
+        (FACTORS[1:], NAMES, r"shape \(12, 2\)"),
+        (FACTORS.T, NAMES, r"shape \(2, 13\)"),
+        (FACTORS, ("a", "a"), "distinct names"),
+        (FACTORS, "ab", "a list of distinct names"),
+        (FACTORS + 0.5, NAMES, "leave the unit cube"),
+        (FACTORS - 0.5, NAMES, "leave the unit cube"),
+        (FACTORS * np.nan, NAMES, "leave the unit cube"),
+    ],
+)
+def test_factors_must_be_factors(factors, names, says):
+    with pytest.raises(ValueError, match=f"^own data set 'faces': .*{says}"):
+        own_dataset("faces", IMAGES, factors=factors, factor_names=names)
+
+
+def test_a_half_written_description_is_never_there(cache, monkeypatch):
+    def cut_short(self, text):
+        self.write_bytes(text.encode()[:7])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.write_text", cut_short)
+        with pytest.raises(ValueError, match=r"cannot be written: .*No space left on device; set RDSTUDY_CACHE"):
+            own_dataset("faces", IMAGES)
+    assert not list(cache.glob("*.json"))
+    name = own_dataset("faces", IMAGES)
+    assert json.loads(own_files(name)[1].read_text())["images"] == 13
