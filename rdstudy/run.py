@@ -281,9 +281,12 @@ def _keep_examples(plan: "Plan", store: "Store") -> None:
 
 def _outcome(plan: "Plan", store: "Store", options: argparse.Namespace) -> int:
     """List what is not ok, grouped by cause, with the command that reruns one."""
+    unmeasured = sum(len(pack.members) for pack in plan.packs if pack.runs)
+    if unmeasured:
+        print(f"{unmeasured} members were not measured; to measure them: {_command(options)}")
     not_ok = [m.member_id for m in plan.wanted if plan.outcomes.get(m.member_id) != "ok"]
     if not not_ok:
-        return _OK
+        return _SOME_NOT_OK if unmeasured else _OK
     members = store.read("members").select(["member_id", "reason"]).to_pylist()
     reasons = {row["member_id"]: row["reason"] for row in members}
     causes: dict[str, list[str]] = {}

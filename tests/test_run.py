@@ -125,6 +125,16 @@ def test_members_whose_weights_were_kept_are_measured_later_without_training(stu
     assert "nothing to do: all members are stored" in capsys.readouterr().out
 
 
+def test_members_that_could_not_be_measured_are_told_and_are_no_success(study, capsys, monkeypatch):
+    study.write_text(STUDY.replace("checkpoint_seconds=0", "checkpoint_seconds=0, keep_weights=True"))
+    assert run(study, "--no-report") == 0
+    with_measures(study, keep_weights=True)
+    capsys.readouterr()
+    monkeypatch.setattr("rdstudy.run._train", lambda *_: False)  # as if every trial had died
+    assert run(study, "--no-report") == 1
+    assert "4 members were not measured; to measure them: python -m rdstudy.run" in capsys.readouterr().out
+
+
 def test_members_without_weights_are_not_trained_again_for_their_measures(study, capsys):
     assert run(study, "--no-report") == 0
     with_measures(study, keep_weights=True)
