@@ -1,6 +1,7 @@
 """From a trained member to its rows of measures: right numbers in the right columns, or a reason for none."""
 
 import dataclasses
+import io
 import math
 from typing import Any
 
@@ -10,14 +11,15 @@ import torch
 
 from rdstudy.datasets import Dataset
 from rdstudy.model.gaussian import Posterior, rate
+from rdstudy.packs import Pack
 from rdstudy.splits import Split
 from rdstudy.study import Evaluation, Measures, Member, Recipe, Resources
-from rdstudy.training import MeasureRows, Measuring, Subsets, make_subsets
+from rdstudy.training import Finished, MeasureRows, Measuring, Subsets, make_subsets, train_unit
 from rdstudy.training.measuring import measure_trained, neighbour_rows
 from rdstudy.training.measuring.pieces import PIECES
 from rdstudy.training.sequential import SequentialLearner
 from rdstudy.training.subsets import to_unit
-from tests.training.conftest import IMAGES, MEMBER, TRAIN, toy_dataset
+from tests.training.conftest import IMAGES, MEMBER, TRAIN, Slot, toy_dataset
 
 CPU = torch.device("cpu")
 SMALL = Measures(
@@ -235,3 +237,37 @@ def _check_linear() -> None:
         assert row["aggregate_rate"] == pytest.approx(row["exact_rate"], abs=0.01)
         assert row["log_marginal"] == pytest.approx(row["exact_log_marginal"], abs=4 * row["log_marginal_se"])
         assert row["exact_distortion"] + row["exact_rate"] >= row["best_distortion"] + row["best_rate"] - 1e-9
+
+
+@pytest.mark.usefixtures("float64")
+def test_members_of_a_pack_are_measured_as_they_are_alone(subsets):
+    members = tuple(
+        dataclasses.replace(MEMBER, beta=beta, seed=seed, recipe=Recipe(steps=31, batch_size=5))
+        for beta, seed in ((0.1, 3), (0.7, 2), (3.0, 3))
+    )
+    together = finished(Pack(members), subsets).measured
+    alone = [finished(Pack((member,)), subsets).measured for member in members]
+    assert len(together.measures) == 2 * len(members)
+    assert [row["member_id"] for row in together.probes] == [row["member_id"] for one in alone for row in one.probes]
+    for row, expected in zip(together.measures, [row for one in alone for row in one.measures], strict=True):
+        assert set(row) == set(expected)
+        for name, value in expected.items():
+            if isinstance(value, float) and name != "measure_seconds":
+                assert row[name] == pytest.approx(value, rel=1e-5, abs=1e-7), name
+
+
+def test_kept_weights_measure_to_the_same_rows(subsets):
+    done = finished(Pack((MEMBER,)), subsets, Resources(keep_weights=True))
+    weights = torch.load(io.BytesIO(done.weights[MEMBER.member_id]), weights_only=True)
+    rows = MeasureRows()
+    for _ in measure_trained(weights, MEMBER, subsets, Measuring(SMALL), device=CPU, resources=Resources(), rows=rows):
+        pass
+    for row, expected in zip(rows.measures, done.measured.measures, strict=True):
+        assert {**row, "measure_seconds": 0} == {**expected, "measure_seconds": 0}
+    assert rows.reconstructions == done.measured.reconstructions
+
+
+def finished(unit: Pack, subsets: Subsets, resources: Resources = Resources()) -> Finished:  # noqa: B008  frozen
+    *_, last = train_unit(unit, subsets, device=CPU, checkpoint=Slot(), resources=resources, measuring=Measuring(SMALL))
+    assert isinstance(last, Finished)
+    return last
