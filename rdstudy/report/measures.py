@@ -163,7 +163,7 @@ def null_reasons(measures: pd.DataFrame) -> pd.DataFrame:
     told = measures[measures["null_reasons"].notna()]
     if not len(told):
         return pd.DataFrame(columns=["reason", "members"])
-    reasons = told.assign(reason=told["null_reasons"].str.split("; ")).explode("reason")
+    reasons = told.assign(reason=told["null_reasons"].str.split(" | ", regex=False)).explode("reason")
     reasons["reason"] = reasons["subset"] + ": " + reasons["reason"]
     counted = reasons.groupby("reason")["member_id"].nunique().sort_values(ascending=False, kind="stable")
     return counted.rename("members").reset_index()

@@ -123,7 +123,7 @@ MEASURES = pa.schema(
         ("best_distortion", pa.float64()),
         ("best_rate", pa.float64()),
         ("best_log_marginal", pa.float64()),
-        ("null_reasons", pa.string()),  # "measure: why it has no value", joined by "; "
+        ("null_reasons", pa.string()),  # "measure: why it has no value", joined by " | "
     ]
 )
 """One row per member, subset and settings of the measures. A measure that does not apply to a subset is null there."""

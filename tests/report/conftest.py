@@ -168,7 +168,7 @@ def measures_row(row: dict[str, Any], measures_id: str) -> dict[str, Any]:
         "log_marginal_floor": row["distortion_floor"],
         "log_marginal_ess": 3.0 if row["beta"] < 0.05 else 300.0,
         "active_units": 7,
-        "null_reasons": "batch_rate_parts: 500 images in the aggregate; other: why" if test else None,
+        "null_reasons": "batch_rate_parts: 500 images in the aggregate; allowed: 512 | other: why" if test else None,
     }
     return {**identity, **counts, **values, **errors, **more}
 

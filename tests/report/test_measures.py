@@ -85,11 +85,11 @@ def test_reasons_are_counted_by_model():
         {
             "member_id": ["a", "a", "b"],
             "subset": ["train", "test", "test"],
-            "null_reasons": [None, "one: why; two: else", "one: why"],
+            "null_reasons": [None, "one: why; allowed: that | two: else", "one: why; allowed: that"],
         }
     )
     assert measures.null_reasons(told).to_dict("records") == [
-        {"reason": "test: one: why", "members": 2},
+        {"reason": "test: one: why; allowed: that", "members": 2},
         {"reason": "test: two: else", "members": 1},
     ]
 

@@ -85,7 +85,7 @@ class Subject:
         """Add what was measured to the rows."""
         common = {"member_id": self.member.member_id, "measures_id": self.measures.measures_id}
         for subset, columns in self.columns.items():
-            reasons = "; ".join(self.reasons[subset]) or None
+            reasons = " | ".join(self.reasons[subset]) or None
             whole = {"subset": subset, "measure_seconds": self.seconds, "null_reasons": reasons}
             rows.measures.append(common | whole | columns)
         rows.probes += [common | {"dataset": self.member.dataset} | row for row in self.probes]
