@@ -67,8 +67,8 @@ class Plan:
 
     @property
     def remaining(self) -> tuple[Member, ...]:
-        """Members to be trained, or measured."""
-        return tuple(member for pack in self.packs for member in pack.members)
+        """Members to be trained."""
+        return tuple(member for pack in self.packs if not pack.runs for member in pack.members)
 
     def count(self, outcome: str) -> int:
         """Number of wanted members stored with this outcome."""
@@ -255,6 +255,8 @@ def _resolve(member: Member) -> Member:
         _check_depth(member, info.image_shape)
     if rule.train_images is not None:
         _check_validation(member, info.images - rule.train_images)
+    if member.objective != "beta":
+        _check_batch(member, rule.train_images or info.images)
     return dataclasses.replace(member, split=str(rule))
 
 
@@ -264,6 +266,15 @@ def _check_validation(member: Member, others: int) -> None:
         raise ValueError(
             f"evaluation.validation_images is {member.evaluation.validation_images} with the split {member.split!r}; "
             f"allowed: fewer than its {others} test images"
+        )
+
+
+def _check_batch(member: Member, train_images: int) -> None:
+    """An objective without a part of the rate estimates that part from the other images of the batch."""
+    if not 2 <= member.recipe.batch_size <= train_images:
+        raise ValueError(
+            f"recipe.batch_size is {member.recipe.batch_size} with the objective {member.objective!r} and the split "
+            f"{member.split!r}; allowed: 2 to {train_images}, its training images"
         )
 
 

@@ -445,3 +445,15 @@ def test_a_validation_subset_as_large_as_the_test_subset_is_refused_before_anyth
     with pytest.raises(ValueError, match=re.escape("validation_images is 840 with the split 'cv(163000)'; allowed: ")):
         make_plan(declared, {})
     assert make_plan(study(experiment(split=["cv(163000)"]), evaluation=Evaluation(validation_images=839)), {}).packs
+
+
+@pytest.mark.parametrize(("batch_size", "allowed"), [(1, False), (2, True), (97, True), (98, False)])
+@pytest.mark.parametrize("objective", ["no_marginal_kl", "no_mutual_information"])
+def test_an_objective_that_estimates_from_the_batch_needs_one_that_fits(batch_size, allowed, objective):
+    grid = experiment(split=["cv(97)"], objective=[objective])
+    if allowed:
+        assert make_plan(study(grid, recipe=Recipe(batch_size=batch_size)), {}).packs
+    else:
+        with pytest.raises(ValueError, match="allowed: 2 to 97, its training images"):
+            make_plan(study(grid, recipe=Recipe(batch_size=batch_size)), {})
+    assert make_plan(study(experiment(split=["cv(97)"]), recipe=Recipe(batch_size=batch_size)), {}).packs

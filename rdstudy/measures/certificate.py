@@ -33,11 +33,6 @@ class Certificate:
     x: Tensor  # [image, pixel]
 
 
-def simulate_bernoulli(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Pixels of 0 and 1 with probability σ(l) of a 1, in the shape and dtype of the logits."""
-    return torch.bernoulli(torch.sigmoid(logits), generator=generator)
-
-
 @torch.no_grad()
 def certify(
     decode: Network,

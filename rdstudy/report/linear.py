@@ -8,9 +8,8 @@ import pandas as pd
 
 from rdstudy.report import measure_charts, measures
 from rdstudy.report.page import Figure
+from rdstudy.results.schema import EXACT
 
-EXACT = ("distortion", "rate", "mutual_information", "marginal_kl", "total_correlation", "dimension_kl", "log_marginal")
-"""The measures that have a closed form."""
 _TEXT = {
     "distortion": "distortion D",
     "rate": "rate R",

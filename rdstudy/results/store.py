@@ -159,14 +159,15 @@ class Store:
 
     def unmeasured(self, measures_id: str) -> dict[str, str | None]:
         """Members stored as ok that lack the measures of these settings -> the run that kept their weights, or None."""
-        measures = self.read("measures")
-        done = set(measures.filter(pc.equal(measures["measures_id"], measures_id))["member_id"].to_pylist())
+        measures = self._read_all("measures")[0]
+        measures = measures.filter(pc.equal(measures["measures_id"], measures_id)).select(["member_id", "run_id"])
+        done = {(row["member_id"], row["run_id"]) for row in measures.to_pylist()}
         kept = {_stem(path) for path in self._files("weights", ".bin")}
         members = self.read("members").select(["member_id", "run_id", "outcome"]).to_pylist()
         return {
             row["member_id"]: row["run_id"] if f"{row['member_id']}-{row['run_id']}" in kept else None
             for row in members
-            if row["outcome"] == "ok" and row["member_id"] not in done
+            if row["outcome"] == "ok" and (row["member_id"], row["run_id"]) not in done
         }
 
     def outcomes(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class Course:
         if not objectives:
             return None
         return [
-            min(objectives, key=lambda point: point[1][at] if point[1][at] == point[1][at] else float("inf"))[0]
+            min(objectives, key=lambda point: float("inf") if math.isnan(point[1][at]) else point[1][at])[0]
             for at in range(len(betas))
         ]
 

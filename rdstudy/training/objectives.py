@@ -4,10 +4,9 @@ R = I_q[x; z] + KL(q(z) ‖ p(z)); an objective is D + β (R - part), R as a clo
 the batch that is trained on, with the aggregate posterior of `rdstudy.measures.batch_estimate`.
 """
 
-import torch
 from torch import Tensor
 
-from rdstudy.measures.aggregate import LOG_2PI
+from rdstudy.measures.aggregate import LOG_2PI, log_density
 from rdstudy.measures.batch_estimate import batch_log_density
 from rdstudy.model.gaussian import Posterior
 from rdstudy.model.objective import ForwardPass
@@ -31,5 +30,4 @@ def removed_term(objective: str, outputs: ForwardPass, *, images: int) -> Tensor
     if objective == "no_marginal_kl":
         return log_q + 0.5 * (outputs.z.square() + LOG_2PI).sum(dim=-1)  # log q(z) - log p(z)
     assert objective == "no_mutual_information", objective
-    deviation = (outputs.z - code.mean) * torch.exp(-0.5 * code.log_var)
-    return -0.5 * (deviation.square() + code.log_var + LOG_2PI).sum(dim=-1) - log_q  # log q(z|x) - log q(z)
+    return log_density(outputs.z, code) - log_q

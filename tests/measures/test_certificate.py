@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from rdstudy.measures.annealing import linear_temperatures, sigmoidal_temperatures
-from rdstudy.measures.certificate import Certificate, certify, simulate_bernoulli
+from rdstudy.measures.certificate import Certificate, certify
 from rdstudy.measures.estimate import estimate_mean
 from rdstudy.measures.importance import log_marginal
-from rdstudy.model.likelihoods import bernoulli_distortion
+from rdstudy.model.likelihoods import bernoulli_distortion, bernoulli_simulate
 from rdstudy.model.networks import NetworkShape, build
 from tests.measures.linear_model import LATENT, linear_model
 
@@ -65,7 +65,7 @@ def test_an_importance_estimate_of_a_bernoulli_decoder_lies_within_the_bounds():
         torch.randn(IMAGES, LATENT, generator=_generator(1)),
         encode=None,
         distortion=bernoulli_distortion,
-        simulate=simulate_bernoulli,
+        simulate=bernoulli_simulate,
         temperatures=sigmoidal_temperatures(53),
         chains=CHAINS,
         leapfrog_steps=3,
@@ -91,10 +91,10 @@ def test_an_importance_estimate_of_a_bernoulli_decoder_lies_within_the_bounds():
 
 def test_bernoulli_pixels_are_one_as_often_as_the_logits_say():
     logits = torch.tensor([-2.0, 0.0, 3.0]).expand(50_021, 3)
-    x = simulate_bernoulli(logits, _generator())
+    x = bernoulli_simulate(logits, _generator())
     torch.testing.assert_close(x.mean(dim=0), torch.sigmoid(logits[0]), rtol=0, atol=0.01)
-    assert torch.equal(x, simulate_bernoulli(logits, _generator()))
-    assert not torch.equal(x, simulate_bernoulli(logits, _generator(6)))
+    assert torch.equal(x, bernoulli_simulate(logits, _generator()))
+    assert not torch.equal(x, bernoulli_simulate(logits, _generator(6)))
 
 
 def test_no_images_are_refused():

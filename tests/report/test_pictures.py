@@ -15,6 +15,7 @@ from rdstudy.report.contents import page_of
 from rdstudy.report.page import render
 from rdstudy.report.pictures import Album, reconstruction_table, strip_table
 from rdstudy.report.tables import StudyTables, read_study
+from rdstudy.results.schema import EXACT
 from tests.report.conftest import BETAS, Simulation
 
 SHAPE = {"channels": 3, "height": 5, "width": 7}
@@ -124,13 +125,13 @@ def test_measured_minus_exact_is_drawn_where_there_are_closed_forms(study):
     planned = with_cells(study.planned)
     assert not linear.figures("depth", planned, study.measures, study.members)
     exact = study.measures.copy()
-    for name in linear.EXACT:
+    for name in EXACT:
         exact[f"exact_{name}"] = exact[name] - 0.25 if name in exact.columns else 7.0
     exact = exact.assign(best_distortion=1.0, best_rate=2.0, best_log_marginal=-3.0)
     table = linear.deviations(planned, exact, study.members)
     known = table[~table["measure"].isin(["distortion", "rate"])]
     np.testing.assert_allclose(known["deviation"], 0.25)
-    assert set(table["measure"]) == set(linear.EXACT)
+    assert set(table["measure"]) == set(EXACT)
     figures = linear.figures("depth", planned, exact, study.members)
     assert [figure.key for figure in figures] == ["depth-exact", "depth-optimum"]
     for figure in figures:

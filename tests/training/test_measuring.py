@@ -13,7 +13,7 @@ from rdstudy.datasets import Dataset
 from rdstudy.model.gaussian import Posterior, rate
 from rdstudy.packs import Pack
 from rdstudy.splits import Split
-from rdstudy.study import Evaluation, Measures, Member, Recipe, Resources
+from rdstudy.study import MEASURES, Evaluation, Measures, Member, Recipe, Resources
 from rdstudy.training import Finished, MeasureRows, Measuring, Subsets, make_subsets, train_unit
 from rdstudy.training.measuring import measure_trained, neighbour_rows
 from rdstudy.training.measuring.pieces import PIECES
@@ -84,8 +84,8 @@ def test_every_measure_fills_its_columns_or_says_why_not(subsets, learner):
         assert row["total_correlation"] + row["dimension_kl"] == pytest.approx(row["marginal_kl"], abs=1e-9)
         assert row["mutual_information"] <= math.log(row["aggregate_images"]) + 1e-9
         assert row["null_reasons"] == (
-            f"batch_rate_parts: {row['aggregate_images']} images in the aggregate; "
-            "allowed: 512 or more, the batch of the estimate"
+            f"batch_rate_parts: batch_size is 512 with {row['aggregate_images']} images, "
+            f"{row['aggregate_images']} of them in order; allowed: 2 or more, at most as many as images"
         )
         assert 1 <= row["log_marginal_ess"] <= 17
         assert row["inference_gap"] >= 0
@@ -187,6 +187,10 @@ def test_weights_that_are_not_finite_give_reasons_and_no_number(subsets):
     for row in rows.values():
         assert set(row) - numbers <= counts
         assert "finite" in row["null_reasons"]
+
+
+def test_what_a_study_may_name_is_what_there_is_in_the_order_in_which_it_is_taken():
+    assert tuple(PIECES) == MEASURES
 
 
 def test_a_measure_that_breaks_leaves_the_others(subsets, learner, monkeypatch, caplog):

@@ -1,5 +1,7 @@
 """Of a linear VAE on Gaussian pixels: what its weights give exactly, and what the best weights would give."""
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
@@ -8,15 +10,6 @@ from rdstudy.model.linear_gaussian import LinearVae, linear_vae_exact, optimum
 from rdstudy.training.measuring.subject import Subject
 from rdstudy.training.subsets import Sample
 
-_MEASURES = (
-    "distortion",
-    "rate",
-    "mutual_information",
-    "marginal_kl",
-    "total_correlation",
-    "dimension_kl",
-    "log_marginal",
-)
 _MOST_SPREAD = 0.5
 """Standard deviation over images of a log variance that the closed forms take for constant: 0.5 is 0.1 nats of R."""
 
@@ -34,7 +27,9 @@ def closed_form(subject: Subject, subset: str) -> None:
     mean, covariance = images.mean(dim=0), images.T.cov(correction=0)
     vae = _linear_vae(subject, mean, covariance)
     exact = linear_vae_exact(vae, data_mean=mean, data_covariance=covariance, noise_variance=GAUSSIAN_SIGMA**2)
-    subject.columns[subset] |= {f"exact_{name}": getattr(exact, name).item() for name in _MEASURES}
+    subject.columns[subset] |= {
+        f"exact_{field.name}": getattr(exact, field.name).item() for field in dataclasses.fields(exact)
+    }
     best = optimum(
         data_mean=mean,
         data_covariance=covariance,

@@ -50,11 +50,7 @@ def _rate_parts(subject: Subject, subset: str) -> None:
 
 def _batch_rate_parts(subject: Subject, subset: str) -> None:
     posterior = subject.posterior(subset)
-    images = len(posterior.mean)
-    if images < _BATCH_SIZE:
-        raise ValueError(f"{images} images in the aggregate; allowed: {_BATCH_SIZE} or more, the batch of the estimate")
-    samples = max(_BATCH_SIZE, min(images, _BATCHES * _BATCH_SIZE))
-    order = subject.chosen(images, samples, f"batches {subset}")
+    order = subject.chosen(len(posterior.mean), _BATCHES * _BATCH_SIZE, f"batches {subset}")
     parts = batch_rate_parts(
         posterior,
         order=order,

@@ -59,6 +59,7 @@ class Subject:
         self.measures, self.hard_image = measuring.measures, measuring.hard_image
         self.device, self.memory_bytes = device, memory_bytes
         self.seconds = 0.0
+        self._posteriors: dict[str, Posterior] = {}
         self.columns: dict[str, dict[str, Any]] = {"train": {}, "test": {}}
         self.reasons: dict[str, list[str]] = {"train": [], "test": []}
         self.probes: list[dict[str, Any]] = []
@@ -132,10 +133,6 @@ class Subject:
             mean, log_var = torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts])
             self._posteriors[subset] = Posterior(mean, log_var)
         return self._posteriors[subset]
-
-    @functools.cached_property
-    def _posteriors(self) -> dict[str, Posterior]:
-        return {}
 
     def reconstruct(self, pixels: Tensor) -> Tensor:
         """The decoder's mean for the posterior's mean of each image, `[image, pixel]` in [0, 1]."""
