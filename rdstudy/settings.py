@@ -72,7 +72,7 @@ MEASURES = (
     "reconstructions",
     "closed_form",
 )
-"""What can be measured after training beyond rate and distortion, each a file or a function of `rdstudy.measures`."""
+"""What can be measured after training beyond rate and distortion, see `rdstudy.training.measuring.pieces`."""
 
 
 @dataclass(frozen=True)

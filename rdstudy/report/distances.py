@@ -14,7 +14,6 @@ from rdstudy.splits import parse_rule
 _KEYS = ["dataset", "split", "study_seed"]
 _MARKS = ("median", "hard example")
 _DASHES = {"cv": [1, 0], "default": [1, 0], "cd": [6, 3], "checkerboard": [2, 2]}  # by kind of split
-_FEW = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito (2008)
 
 
 def distance_curves(planned: pd.DataFrame, neighbours: pd.DataFrame, *, points: int = 120) -> pd.DataFrame:
@@ -106,9 +105,9 @@ def _shown(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
 
 
 def _panel(splits: list[str], dashes: list[list[int]], *, most: float, titled: bool) -> theme.Layers:
-    few = len(splits) <= len(_FEW)
+    few = len(splits) <= len(theme.PALETTE)
     colours = (
-        alt.Scale(domain=splits, range=list(_FEW[: len(splits)]))
+        alt.Scale(domain=splits, range=list(theme.PALETTE[: len(splits)]))
         if few
         else alt.Scale(domain=splits, scheme=alt.SchemeParams("viridis", extent=[0.0, 0.9]))
     )

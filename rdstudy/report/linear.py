@@ -96,7 +96,5 @@ def _optimum(name: str, planned: pd.DataFrame, stored: pd.DataFrame, members: pd
         {"D − D of the optimum": "d", "R − R of the optimum": "r"},
     )
     note = "Training images. The optimum is probabilistic PCA with noise βσ²: how far training came, not an error."
-    return [
-        Figure(f"{name}-optimum", "How near training came to the best linear VAE", note, chart)
-        for chart in [measure_charts.curves_chart(pd.concat([excess, distance], ignore_index=True), title="nats")]
-    ]
+    chart = measure_charts.curves_chart(pd.concat([excess, distance], ignore_index=True), title="nats")
+    return [Figure(f"{name}-optimum", "How near training came to the best linear VAE", note, chart)]

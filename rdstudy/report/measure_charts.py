@@ -7,7 +7,6 @@ import pandas as pd
 
 from rdstudy.report import theme
 
-_PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")  # Okabe and Ito (2008)
 _ROW = ("beta", "beta_at", "series", "subset", "value", "low", "high", "sd", "runs", "believed", "error")
 _PAIR = ("beta", "series", "rate", "rate_sd", "distortion", "distortion_sd", "stop_step", "runs")
 
@@ -94,7 +93,7 @@ def _stroke(series: tuple[str, ...]) -> alt.Stroke:
 
 
 def _scale(series: tuple[str, ...]) -> alt.Scale:
-    return alt.Scale(domain=list(series), range=[_PALETTE[at % len(_PALETTE)] for at in range(len(series))])
+    return alt.Scale(domain=list(series), range=[theme.PALETTE[at % len(theme.PALETTE)] for at in range(len(series))])
 
 
 def _tooltip() -> list[alt.Tooltip]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 # Okabe and Ito (2008): told apart by colour-blind readers.
 TEST, TRAIN, UNUSED, INK, FAINT = "#D55E00", "#0072B2", "#D5D8DC", "#1B1F24", "#8A929B"
+PALETTE = (TEST, TRAIN, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SUBSETS = ("test", "train")
 
 PAGE_PIXELS = 1120

@@ -1,6 +1,5 @@
 """Images that a reader looks at: reconstructions of a few test images, and their neighbours in the training subset."""
 
-import contextlib
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,11 @@ from rdstudy.training.subsets import Sample, Subsets, gather, sample_of
 
 def note_reconstructions(subject: Subject, subset: str) -> None:
     """A few test images, the hard one first, as this member and the optimal decoder reconstruct them."""
-    if subset == "train":
-        return
     index = reconstructed_images(subject.subsets, subject.measures, subject.member.study_seed, subject.hard_image)
     pixels = subject.images(index)
     made = subject.reconstruct(pixels)
     found = copied_fraction(made, images=pixels, train=subject.train_images, memory_bytes=subject.memory_bytes)
-    optimal = _optimal_pixels(subject, pixels)
+    optimal = _optimal_pixels(subject, pixels, subset)
     channels, height, width = subject.subsets.image_shape
     train_index = subject.subsets.whole["train"].index
     subject.reconstructions = [
@@ -44,16 +41,18 @@ def note_reconstructions(subject: Subject, subset: str) -> None:
     ]
 
 
-def _optimal_pixels(subject: Subject, pixels: Tensor) -> Tensor | None:
-    """The optimal decoder's answers to the posteriors' means; None where they have no density anywhere."""
-    with contextlib.suppress(ValueError):
+def _optimal_pixels(subject: Subject, pixels: Tensor, subset: str) -> Tensor | None:
+    """The optimal decoder's answers to the posteriors' means; None with a reason where it has none."""
+    try:
         return optimal_reconstructions(
             subject.encode(pixels).mean,
             subject.posterior("train"),
             subject.train_images,
             memory_bytes=subject.memory_bytes,
         )
-    return None
+    except ValueError as error:
+        subject.reasons[subset].append(f"reconstructions of the optimal decoder: {' '.join(str(error).split())}")
+        return None
 
 
 def _bytes(image: Tensor) -> bytes:

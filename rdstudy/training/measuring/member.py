@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rdstudy.packs import GIB
 from rdstudy.study import Measures, Member, Resources
-from rdstudy.training.measuring.pieces import PIECES, annealing
+from rdstudy.training.measuring.pieces import ON_TEST_ONLY, PIECES, annealing
 from rdstudy.training.measuring.subject import MeasureRows, Measuring, Subject
 from rdstudy.training.process import training_settings
 from rdstudy.training.subsets import Subsets
@@ -44,7 +44,7 @@ def measure_trained(
     for name, measure in taken.items():
         started = time.perf_counter()
         with training_settings():
-            subject.attempt(name, measure)
+            subject.attempt(name, measure, ("test",) if name in ON_TEST_ONLY else ("train", "test"))
         subject.seconds += time.perf_counter() - started
         yield
     subject.finish(rows)

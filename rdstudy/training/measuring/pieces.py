@@ -62,8 +62,6 @@ def _batch_rate_parts(subject: Subject, subset: str) -> None:
 
 
 def _cross_rate(subject: Subject, subset: str) -> None:
-    if subset == "train":
-        return
     test, train = subject.posterior("test"), subject.posterior("train")
     chosen = subject.chosen(len(test.mean), subject.measures.latent_samples, "latent test")
     noise = subject.noise(len(chosen), "latent test")
@@ -106,8 +104,6 @@ def _importance(subject: Subject, pixels: Tensor, purpose: str) -> LogMarginal:
 
 
 def _posterior_refit(subject: Subject, subset: str) -> None:
-    if subset == "train":
-        return
     sample = subject.sample(subset, subject.measures.refit_images, "importance")
     pixels = subject.images(sample.index)
     images = ImageDistortion(
@@ -148,8 +144,6 @@ def _optimal_decoder(subject: Subject, subset: str) -> None:
 
 
 def _memorization(subject: Subject, subset: str) -> None:
-    if subset == "train":
-        return
     sample = subject.sample(subset, subject.measures.memorization_images, "memorization")
     pixels = subject.images(sample.index)
     found = copied_fraction(
@@ -162,10 +156,8 @@ def _memorization(subject: Subject, subset: str) -> None:
     subject.put(subset, copied_fraction=found.copied_fraction)
 
 
-def _probe(subject: Subject, subset: str) -> None:
+def _probe(subject: Subject, _: str) -> None:
     """Log p(x) of each of a few images of the whole data set, in the training subset or not."""
-    if subset == "train":
-        return
     source, size = subject.subsets.whole["train"].source, subject.measures.probe_images
     if size > len(source):
         raise ValueError(f"measures.probe_images is {size}; allowed: at most the {len(source)} images of the data set")
@@ -182,8 +174,6 @@ def _probe(subject: Subject, subset: str) -> None:
 
 def annealing(subject: Subject, subset: str) -> None:
     """Bounds from both sides on log p(x) of images simulated from the model, and what importance weighting says."""
-    if subset == "train":
-        return
     measures, member = subject.measures, subject.member
     images = measures.annealing_images
     generator = torch.Generator(subject.device).manual_seed(derive_seed(member.seed, "measure annealing"))
@@ -217,6 +207,9 @@ def annealing(subject: Subject, subset: str) -> None:
         annealed_importance=estimate_mean(importance.log_marginal),
     )
 
+
+ON_TEST_ONLY = frozenset({"cross_rate", "posterior_refit", "memorization", "probe", "reconstructions", "annealing"})
+"""Measures that mean nothing for training images, or are of no subset at all: they stand in the row of test."""
 
 PIECES: dict[str, Measure] = {
     "rate_parts": _rate_parts,

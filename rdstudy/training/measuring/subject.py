@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,9 +65,9 @@ class Subject:
         self.probes: list[dict[str, Any]] = []
         self.reconstructions: list[dict[str, Any]] = []
 
-    def attempt(self, name: str, measure: "Measure") -> None:
-        """Take a measure on both subsets; a reason in the row where it cannot be taken."""
-        for subset in ("train", "test"):
+    def attempt(self, name: str, measure: "Measure", subsets: Sequence[str]) -> None:
+        """Take a measure on some subsets; a reason in the row where it cannot be taken."""
+        for subset in subsets:
             try:
                 measure(self, subset)
             except ValueError as error:
