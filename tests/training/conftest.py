@@ -82,3 +82,17 @@ def train(subsets: Subsets) -> Callable[..., Finished]:
         return finished
 
     return run
+
+
+def finish(unit: Pack, images: Subsets, slot: Slot, stop_after: int | None = None) -> Finished | None:
+    """Train a unit to its end, or close it early after an event and return None."""
+    events = train_unit(
+        unit, images, device=torch.device("cpu"), checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
+    )
+    for number, event in enumerate(events):
+        if isinstance(event, Finished):
+            return event
+        if number == stop_after:
+            events.close()
+            return None
+    raise AssertionError("a unit ends with Finished")

@@ -8,13 +8,13 @@ import torch
 
 from rdstudy.packs import Pack
 from rdstudy.splits import Split
-from rdstudy.study import Evaluation, Member, Recipe, Resources
-from rdstudy.training import Finished, Subsets, make_subsets, train_unit
+from rdstudy.study import Evaluation, Member, Recipe
+from rdstudy.training import Finished, Subsets, make_subsets
 from rdstudy.training.course import Course
 from rdstudy.training.learner import Measured
 from rdstudy.training.sequential import SequentialLearner
 from rdstudy.training.stacked import StackedLearner
-from tests.training.conftest import IMAGES, MEMBER, TRAIN, Slot, toy_dataset
+from tests.training.conftest import IMAGES, MEMBER, TRAIN, Slot, finish, toy_dataset
 
 CPU = torch.device("cpu")
 VALIDATION = 7
@@ -30,25 +30,12 @@ def subsets_of(evaluation: Evaluation) -> Subsets:
     return make_subsets(toy_dataset(), split, evaluation, study_seed=0)
 
 
-def finish(*members: Member, slot: Slot | None = None, stop_after: int | None = None) -> Finished | None:
-    events = train_unit(
-        Pack(members),
-        subsets_of(members[0].evaluation),
-        device=CPU,
-        checkpoint=slot or Slot(),
-        resources=Resources(checkpoint_seconds=0.0),
-    )
-    for number, event in enumerate(events):
-        if isinstance(event, Finished):
-            return event
-        if number == stop_after:
-            events.close()
-            return None
-    raise AssertionError("a unit ends with Finished")
+def train(*members: Member, slot: Slot | None = None, stop_after: int | None = None) -> Finished | None:
+    return finish(Pack(members), subsets_of(members[0].evaluation), slot or Slot(), stop_after)
 
 
 def rows_by_subset(*members: Member) -> dict[str, dict]:
-    finished = finish(*members)
+    finished = train(*members)
     assert finished is not None
     return {row["subset"]: row for row in finished.members if row["member_id"] == members[0].member_id}
 
@@ -106,8 +93,8 @@ def test_a_member_whose_last_step_is_the_best_has_the_same_values_twice():
 @pytest.mark.parametrize("stop_after", [3, 9])
 def test_resumed_equals_uninterrupted(stop_after):
     slot = Slot()
-    assert finish(STOPPED, slot=slot, stop_after=stop_after) is None
-    resumed, whole = finish(STOPPED, slot=slot), finish(STOPPED)
+    assert train(STOPPED, slot=slot, stop_after=stop_after) is None
+    resumed, whole = train(STOPPED, slot=slot), train(STOPPED)
     assert resumed is not None
     assert whole is not None
     values = ("subset", "distortion", "rate", "stop_step", "stop_distortion", "stop_rate")
@@ -121,7 +108,7 @@ def test_a_pack_stops_its_members_one_by_one():
     members = tuple(
         dataclasses.replace(STOPPED, beta=beta, seed=seed) for beta, seed in ((0.01, 3), (3.0, 2), (0.3, 3))
     )
-    together = finish(*members)
+    together = train(*members)
     assert together is not None
     steps = {}
     for member in members:

@@ -11,11 +11,11 @@ import torch
 
 from rdstudy.packs import Pack, evaluation_numbers
 from rdstudy.splits import Split
-from rdstudy.study import Evaluation, Member, Recipe, Resources
-from rdstudy.training import Finished, Subsets, make_subsets, train_unit, units_of
+from rdstudy.study import Evaluation, Member, Recipe
+from rdstudy.training import Finished, Subsets, make_subsets, units_of
 from rdstudy.training.sequential import SequentialLearner
 from rdstudy.training.stacked import StackedLearner
-from tests.training.conftest import IMAGES, MEMBER, TRAIN, Slot, toy_dataset
+from tests.training.conftest import IMAGES, MEMBER, TRAIN, Slot, finish, toy_dataset
 
 CPU = torch.device("cpu")
 STEPS = 71  # crosses a chunk of noise and many epochs
@@ -162,17 +162,6 @@ def test_one_member_going_to_nan_is_noted_with_its_step_and_leaves_the_others_un
     for name, parameter in well.parameters.items():
         assert torch.equal(sick.parameters[name][others], parameter[others])
         assert not torch.isfinite(sick.parameters[name][3]).all()
-
-
-def finish(unit: Pack, images: Subsets, slot: Slot, stop_after: int | None = None) -> Finished | None:
-    events = train_unit(unit, images, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0))
-    for number, event in enumerate(events):
-        if isinstance(event, Finished):
-            return event
-        if number == stop_after:
-            events.close()
-            return None
-    raise AssertionError("a unit ends with Finished")
 
 
 def numbers(finished: Finished | None) -> list[tuple[str, float, float]]:
