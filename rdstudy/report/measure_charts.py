@@ -56,7 +56,7 @@ def _panel(
     width: int,
 ) -> theme.Panel:
     x = beta.x()
-    scale = alt.Scale(type="symlog", nice=False) if symlog else alt.Scale(zero=False)
+    scale = alt.Scale(type="symlog", nice=False) if symlog else alt.Scale(zero=False, padding=8)  # no dot on the edge
     y = alt.Y("value:Q", scale=scale, axis=alt.Axis(title=title, tickCount=6))
     base = theme.chart_of("points").encode(x=x, color=_colour(series), detail="subset:N")
     bars = base.mark_rule(clip=True, strokeWidth=1.3, opacity=0.6).encode(

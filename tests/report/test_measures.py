@@ -38,11 +38,19 @@ def test_curves_are_means_over_seeds_with_the_number_of_runs(rows):
 
 
 def test_a_column_without_values_gives_no_curve(rows):
-    assert not len(measures.curves(rows, measures.BATCH_PARTS))
+    assert not len(measures.batch_excess(rows))
     assert not len(measures.curves(rows, {"x": "no such column"}))
     assert set(measures.curves(rows, measures.FINER)["series"]) == set(measures.FINER)
     cross = measures.curves(rows, {"cross rate": "cross_rate"})
     assert set(cross["subset"]) == {"test"}
+
+
+def test_the_estimate_from_batches_is_compared_run_by_run(rows):
+    estimated = rows.assign(mutual_information_b512=rows["mutual_information"] + 0.5, mutual_information_b512_se=0.04)
+    table = measures.batch_excess(estimated)
+    np.testing.assert_allclose(table["value"], 0.5)
+    np.testing.assert_allclose(table["sd"], 0.0, atol=1e-12)
+    np.testing.assert_allclose(table["error"], 0.05)
 
 
 def test_log_counts_are_shared_where_subsets_are_equally_large(rows):
