@@ -3,7 +3,6 @@
 Starts nothing, imports no torch.
 """
 
-import collections
 import ctypes
 import dataclasses
 import functools
@@ -20,7 +19,6 @@ from rdstudy.study import Experiment, Member, Resources, Study
 
 ASSUMED_GPU_GIB = 16.0
 """Memory of a GPU where nobody says how much it has: that of the smallest ones that clouds rent out."""
-_MOST_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -157,28 +155,6 @@ def first_gpu_bytes() -> int | None:
         lambda: cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
     )
     return memory.value if all(call() == 0 for call in calls) else None
-
-
-def describe_packs(plan: Plan) -> list[str]:
-    """What the packs that remain ask of a device, in lines for people."""
-    resources = plan.study.resources
-    if plan.gpu is None or not plan.packs:
-        return [f"a trial takes {resources.cpus} CPU and {'no' if plan.gpu is None else 'a share of a'} GPU"]
-    alike = collections.Counter(_describe(pack, plan.placements[pack.pack_id], plan.gpu) for pack in plan.packs)
-    lines = [f"  {count} × {text}" for text, count in alike.items()]
-    if len(lines) > _MOST_LINES:
-        lines[_MOST_LINES:] = [f"  and {len(lines) - _MOST_LINES} more kinds of packs"]
-    memory = f"{plan.gpu.bytes / GIB:.3g} GiB ({plan.gpu.source})"
-    return [f"a trial takes {resources.cpus} CPU and a share of a GPU of {memory}", *lines]
-
-
-def _describe(pack: Pack, placement: Placement, gpu: GpuMemory) -> str:
-    parts = round(1 / placement.share)
-    share = "a whole GPU" if parts == 1 else f"1/{parts} of a GPU"
-    text = f"{len(pack.members)} members, about {max(0.1, placement.memory.peak / GIB):.1f} GiB, on {share}"
-    if fits(placement.memory, gpu.bytes * placement.share):
-        return text
-    return f"{text}: this may not fit, and a pack that does not is halved as it runs"
 
 
 def _pack_size(cell: tuple[Member, ...], *, resources: Resources) -> int:

@@ -10,24 +10,21 @@ import argparse
 import importlib.util
 import logging
 import shlex
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rdstudy.study import Study
 
 if TYPE_CHECKING:
-    from rdstudy.packs import Pack
     from rdstudy.plan import Plan
-    from rdstudy.progress import ProgressLine
     from rdstudy.results.store import Store
 
 _OK, _SOME_NOT_OK, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _MOST_CAUSES = 10
-_ROUNDS = 3  # of trials, before members without a row are reported as such
+
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         study = load_study(options.study).with_settings(options.set)
         if options.plan:
+            from rdstudy.describe import describe_plan
+
             print(describe_plan(_plan(study, _existing_store(options.out), options), options.out))
             return _OK
         return _run(study, options)
@@ -72,57 +71,6 @@ def load_study(path: str) -> Study:
         found = "defines no STUDY" if study is None else f"defines STUDY as a {type(study).__name__}"
         raise ValueError(f"study file {path} {found}; allowed: STUDY = Study(...)")
     return study
-
-
-def describe_plan(plan: "Plan", out: str) -> str:
-    """A table of what is wanted, done and remaining, per experiment and in all; then what the packs ask of a device."""
-    from rdstudy.plan import describe_packs
-
-    rows: list[tuple[str, ...]] = [("experiment", "cells", "members", "done", "not ok", "remaining")]
-    remaining, wanted = set(plan.remaining), set(plan.wanted)
-    for planned in plan.experiments:
-        members = [member for member in planned.members if member in wanted]
-        outcomes = [plan.outcomes.get(member.member_id) for member in members]
-        not_ok = sum(outcome in ("nonfinite", "failed") for outcome in outcomes)
-        counts = (planned.cells, len(members), outcomes.count("ok"), not_ok, sum(m in remaining for m in members))
-        rows.append((planned.experiment.name, *map(str, counts)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if at == 0 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    trained = [pack for pack in plan.packs if not pack.runs]
-    sizes = sorted({len(pack.members) for pack in trained})
-    packs = f"{len(trained)} packs of {_range(sizes)} members" if sizes else "no packs"
-    steps = sum(member.recipe.steps for pack in trained for member in pack.members)
-    return "\n".join(
-        [
-            f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
-            f"{len(plan.remaining)} remaining; results in {out}",
-            *lines,
-            f"remaining: {packs}, {steps:,} training steps",
-            *_describe_measuring(plan, len(plan.packs) - len(trained)),
-            *describe_packs(plan),
-        ]
-    )
-
-
-def _describe_measuring(plan: "Plan", measured: int) -> list[str]:
-    """What is to be measured of members that are stored, and what cannot be."""
-    lines = [f"to be measured, without training: {measured} members whose weights are kept"] if measured else []
-    if plan.unmeasurable:
-        lines.append(
-            f"not measured as the study asks: {plan.unmeasurable} members, whose weights were not kept "
-            "(resources.keep_weights); with another --out they are trained and measured"
-        )
-    return lines
-
-
-def _range(sizes: list[int]) -> str:
-    return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -168,6 +116,7 @@ def _existing_store(out: str) -> "Store | None":
 
 
 def _run(study: Study, options: argparse.Namespace) -> int:
+    from rdstudy.describe import describe_plan
     from rdstudy.plan import declaration
     from rdstudy.results.store import Store
 
@@ -181,7 +130,9 @@ def _run(study: Study, options: argparse.Namespace) -> int:
     print(describe_plan(plan, options.out), flush=True)
     interrupted = False
     if plan.packs:
-        interrupted = _train(plan, store, options)
+        from rdstudy.driver import train
+
+        interrupted = train(plan, store, local=options.local, address=options.address)
     else:
         print("nothing to do: all members are stored")
     if interrupted:
@@ -192,83 +143,6 @@ def _run(study: Study, options: argparse.Namespace) -> int:
 
         print(f"report: {build_report(options.out, study=study.name)}")
     return _outcome(_plan(study, store, options), store, options)
-
-
-def _train(plan: "Plan", store: "Store", options: argparse.Namespace) -> bool:
-    """Train what remains; True when the user interrupted it."""
-    from rdstudy.progress import ProgressLine
-
-    with _Interrupt() as interrupt:
-        if options.local:
-            line = ProgressLine(plan.packs, workers="1 process")
-            _train_here(plan, store, line, interrupt.asked)
-        else:
-            line = _train_on_ray(plan, store, options.address, interrupt.asked)
-        line.close()
-        return interrupt.asked()
-
-
-def _train_here(plan: "Plan", store: "Store", line: Any, should_stop: Callable[[], bool]) -> None:
-    from rdstudy.worker import find_device, run_pack
-
-    resources = plan.study.resources
-    device = find_device(resources.gpus)
-    for pack in plan.packs:
-        events = run_pack(
-            pack,
-            store,
-            device=device,
-            resources=resources,
-            measures=plan.study.measures,
-        )
-        for progress in events:
-            line.update(pack.pack_id, progress)
-            if should_stop():
-                events.close()
-                return
-
-
-def _train_on_ray(plan: "Plan", store: "Store", address: str | None, should_stop: Callable[[], bool]) -> "ProgressLine":
-    """Train packs as trials, again and again until every member has a row: no trial's end is taken on trust."""
-    from rdstudy import cluster
-    from rdstudy.progress import ProgressLine
-
-    resources = plan.study.resources
-    with cluster.connected(address, resources) as workers:
-        line = ProgressLine(plan.packs, workers=workers)
-        packs = plan.packs
-        for _ in range(_ROUNDS):
-            errors = cluster.run_packs(
-                packs,
-                store,
-                resources=resources,
-                measures=plan.study.measures,
-                on_progress=line.update,
-                should_stop=should_stop,
-            )
-            _store_dead(packs, store, errors)
-            stored = store.outcomes()
-            packs = tuple(pack for pack in packs if any(one.member_id not in stored for one in pack.members))
-            if not packs or should_stop():
-                break
-            logger.warning("%d packs ended without all their rows; started again", len(packs))
-    return line
-
-
-def _store_dead(packs: "Sequence[Pack]", store: "Store", errors: dict[str, str]) -> None:
-    """A row for every member whose trial died more often than it is started again."""
-    if not errors:
-        return
-    import torch
-
-    from rdstudy.packs import Pack
-    from rdstudy.worker import store_failed
-
-    stored = store.outcomes()
-    for pack in packs:
-        lost = tuple(member for member in pack.members if member.member_id not in stored)
-        if pack.pack_id in errors and lost:
-            store_failed(store, Pack(lost), errors[pack.pack_id], device=torch.device("cpu"))
 
 
 def _keep_examples(plan: "Plan", store: "Store") -> None:
@@ -310,28 +184,6 @@ def _command(options: argparse.Namespace) -> str:
     for assignment in options.set:
         words += ["--set", assignment]
     return shlex.join(words)
-
-
-class _Interrupt:
-    """The first Ctrl-C asks for an orderly end, the second ends at once."""
-
-    def __enter__(self) -> "_Interrupt":
-        self._asked = False
-        self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, *_: object) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        print("\nstopping: saving checkpoints; Ctrl-C again to stop at once", file=sys.stderr, flush=True)
-
-    def asked(self) -> bool:
-        """Whether Ctrl-C was pressed."""
-        return self._asked
 
 
 def _is_users_mistake(error: ValueError) -> bool:

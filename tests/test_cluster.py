@@ -46,7 +46,7 @@ def test_through_ray_and_in_this_process_the_tables_are_equal():
 
 def test_each_trial_asks_ray_for_the_share_of_its_own_pack():
     code = (
-        "from rdstudy.cluster import _request\n"
+        "from rdstudy.cluster.trials import _request\n"
         "shares = {'a': 0.25, 'b': 1.0}\n"
         "for pack in 'abc':\n"
         "    print(_request({'pack': pack}, cpus=3, shares=shares).required_resources)\n"
@@ -158,7 +158,7 @@ def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_pa
     code = (
         "import ray, sys\n"
         "from ray.cluster_utils import Cluster\n"
-        "from rdstudy.cluster import _check_nodes_see\n"
+        "from rdstudy.cluster.preflight import check_nodes_see as _check_nodes_see\n"
         "from rdstudy.results.store import Store\n"
         "cluster = Cluster(initialize_head=True, head_node_args={'num_cpus': 1})\n"
         "cluster.add_node(num_cpus=1)\n"

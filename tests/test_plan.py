@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.datasets import Dataset, DatasetInfo, registry
+from rdstudy.describe import describe_packs
 from rdstudy.packs import GIB, GPU_PACK_SIZE, fits
-from rdstudy.plan import ASSUMED_GPU_GIB, declaration, describe_packs, first_gpu_bytes, make_plan
+from rdstudy.plan import ASSUMED_GPU_GIB, declaration, first_gpu_bytes, make_plan
 from rdstudy.study import Evaluation, Experiment, Member, Recipe, Resources, Study
 
 GRID: dict[str, Any] = {"dataset": ["tetrominoes"], "split": ["cv(8192)"], "beta": [0.1, 1, 3], "seed": range(5)}

@@ -130,7 +130,7 @@ def test_members_that_could_not_be_measured_are_told_and_are_no_success(study, c
     assert run(study, "--no-report") == 0
     with_measures(study, keep_weights=True)
     capsys.readouterr()
-    monkeypatch.setattr("rdstudy.run._train", lambda *_: False)  # as if every trial had died
+    monkeypatch.setattr("rdstudy.driver.train", lambda *_, **__: False)  # as if every trial had died
     assert run(study, "--no-report") == 1
     assert "4 members were not measured; to measure them: python -m rdstudy.run" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""The only door to Ray: packs as Ray Tune trials. A thin adapter with no arithmetic of its own.
+"""A pack as a Ray Tune trial, and the run of all packs.
 
 A trial trains one pack through `rdstudy.worker` and reports four scalars. Rows and checkpoints go to the store, not
 through Ray: a trial that is started again, by Tune or by the same command tomorrow, goes on from there.
@@ -8,27 +8,16 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import os
-import re
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Read by Ray at import: no reporter, usage report, loggers or signal handlers beside ours.
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-
-import ray
 from ray import tune
-from ray._private import ray_constants, services
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rdstudy.packs import MOST_SHARES, Pack
+from rdstudy.cluster.preflight import check_nodes_see
+from rdstudy.packs import Pack
 from rdstudy.plan import place
 from rdstudy.progress import PackProgress
 from rdstudy.results.store import Store
@@ -39,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 _STEP_SECONDS = 1.0  # between two reports of a trial
 _RESTARTS = 2  # of a trial whose process died
-_OBJECT_STORE_BYTES = 128 * 2**20  # of a local Ray: nothing but the settings of the packs goes through it
 OnProgress = Callable[[str, PackProgress], None]
 """Called with a pack's id and how far it has come."""
 
@@ -126,7 +114,7 @@ def run_packs(
     Raises:
         ValueError: a node does not see the store.
     """
-    _check_nodes_see(store)
+    check_nodes_see(store)
     settings = {pack.pack_id: ([member.to_dict() for member in pack.members], pack.runs) for pack in packs}
     shares = {pack_id: placement.share for pack_id, placement in place(packs, resources).items()}
     trainable = tune.with_parameters(
@@ -161,97 +149,6 @@ def _request(config: dict[str, Any], *, cpus: int, shares: Mapping[str, float]) 
     """What the trial of one pack asks of Ray; a pack without a share asks for no GPU."""
     share = shares.get(config["pack"], 0.0)
     return tune.PlacementGroupFactory([{"CPU": float(cpus), **({"GPU": share} if share else {})}])
-
-
-@contextlib.contextmanager
-def connected(address: str | None, resources: Resources) -> Iterator[str]:
-    """Join the cluster at `address`, else one that was started here, else start a local Ray and stop it at the end.
-
-    Yields:
-        How many trials can run at once, in words.
-
-    Raises:
-        ValueError: no cluster at `address`, or none that has what a trial asks for.
-    """
-    address = address or _started_here()
-    options = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        _start_local(options)
-    else:
-        _check_listening(address)
-        try:
-            ray.init(address=address, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ValueError(f"Ray at {address!r} cannot be joined: {_one_line(error)}") from None
-    try:
-        yield _concurrency(resources)
-    finally:
-        ray.shutdown()
-
-
-def _check_listening(address: str) -> None:
-    """Find out in a moment what Ray takes minutes to find out.
-
-    Raises:
-        ValueError: nothing listens at `address`.
-    """
-    match = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
-    if match is None:
-        raise ValueError(f"--address is {address!r}; allowed: HOST:PORT, ray://HOST:PORT")
-    try:
-        socket.create_connection((match[1], int(match[2])), timeout=5).close()
-    except OSError as error:
-        raise ValueError(f"no Ray head listens at {address!r}: {error}") from None
-
-
-def _started_here() -> str | None:
-    """The cluster of `ray start` on this machine, or of RAY_ADDRESS; None where there is none.
-
-    Ray's own search would also join the private Ray of another run, which goes away when that run ends.
-    """
-    address: str | None = services.canonicalize_bootstrap_address(None)
-    if address is None or "RAY_ADDRESS" in os.environ:
-        return address
-    try:
-        _check_listening(address)
-    except ValueError as error:
-        logger.warning("%s; it was started here once, and is not joined", error)
-        return None
-    return address
-
-
-def _start_local(options: dict[str, Any]) -> None:
-    """Start a Ray that listens on the loopback device only.
-
-    On Linux, Ray replaces 127.0.0.1 by the machine's outer address and listens on all devices unless this constant,
-    which is off on other systems, says that no cluster is to be formed.
-    """
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            **options,
-        )
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = True
-
-
-def _concurrency(resources: Resources) -> str:
-    """How many trials the cluster runs at the same time."""
-    there = ray.cluster_resources()
-    trials = int(there.get("CPU", 0) // resources.cpus)
-    by_estimate = isinstance(resources.gpus, str)  # then the most that a GPU may be shared by
-    share = 1 / MOST_SHARES if by_estimate else float(resources.gpus)
-    if share:
-        trials = min(trials, round(there.get("GPU", 0) / share))
-    if trials < 1:
-        wanted = f"{resources.cpus} CPUs and {'a share of' if by_estimate else format(share, 'g')} GPUs"
-        has = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
-        raise ValueError(f"resources ask for {wanted} for each trial; allowed: what this Ray has, {has}")
-    return f"up to {trials} at a time" if by_estimate else f"{trials} at a time"
 
 
 class _Stop(tune.Stopper):  # type: ignore[misc]
@@ -292,35 +189,6 @@ class _Listener(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.errors[trial.config["pack"]] = f"its process ended {_RESTARTS + 1} times ({_last_line(trial.error_file)})"
-
-
-def _check_nodes_see(store: Store) -> None:
-    """Refuse a folder of one node where there are several, before any of them has worked for nothing."""
-    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
-    if len(nodes) == 1:
-        return
-    exists = ray.remote(num_cpus=0)(_exists)
-    seen = {
-        node: exists.options(scheduling_strategy=_on(node)).remote(f"{store.location}/store.json") for node in nodes
-    }
-    blind = [nodes[node] for node, answer in seen.items() if not ray.get(answer)]
-    if blind:
-        raise ValueError(
-            f"results folder {store.uri} is not seen by {', '.join(blind)}; "
-            "allowed with several nodes: a folder that all of them share, s3://, gs://"
-        )
-
-
-def _exists(uri: str) -> bool:
-    return Store.exists(uri)
-
-
-def _on(node: str) -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(node, soft=False)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _last_line(error_file: str | None) -> str:

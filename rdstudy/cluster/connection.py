@@ -1,0 +1,114 @@
+"""Joins the Ray cluster that runs, or starts a local Ray and stops it at the end."""
+
+import contextlib
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray._private import ray_constants, services
+
+from rdstudy.packs import MOST_SHARES
+from rdstudy.study import Resources
+
+logger = logging.getLogger(__name__)
+
+_OBJECT_STORE_BYTES = 128 * 2**20  # of a local Ray: nothing but the settings of the packs goes through it
+
+
+@contextlib.contextmanager
+def connected(address: str | None, resources: Resources) -> Iterator[str]:
+    """Join the cluster at `address`, else one that was started here, else start a local Ray and stop it at the end.
+
+    Yields:
+        How many trials can run at once, in words.
+
+    Raises:
+        ValueError: no cluster at `address`, or none that has what a trial asks for.
+    """
+    address = address or _started_here()
+    options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        _start_local(options)
+    else:
+        _check_listening(address)
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ValueError(f"Ray at {address!r} cannot be joined: {_one_line(error)}") from None
+    try:
+        yield _concurrency(resources)
+    finally:
+        ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Find out in a moment what Ray takes minutes to find out.
+
+    Raises:
+        ValueError: nothing listens at `address`.
+    """
+    match = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if match is None:
+        raise ValueError(f"--address is {address!r}; allowed: HOST:PORT, ray://HOST:PORT")
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=5).close()
+    except OSError as error:
+        raise ValueError(f"no Ray head listens at {address!r}: {error}") from None
+
+
+def _started_here() -> str | None:
+    """The cluster of `ray start` on this machine, or of RAY_ADDRESS; None where there is none.
+
+    Ray's own search would also join the private Ray of another run, which goes away when that run ends.
+    """
+    address: str | None = services.canonicalize_bootstrap_address(None)
+    if address is None or "RAY_ADDRESS" in os.environ:
+        return address
+    try:
+        _check_listening(address)
+    except ValueError as error:
+        logger.warning("%s; it was started here once, and is not joined", error)
+        return None
+    return address
+
+
+def _start_local(options: dict[str, Any]) -> None:
+    """Start a Ray that listens on the loopback device only.
+
+    On Linux, Ray replaces 127.0.0.1 by the machine's outer address and listens on all devices unless this constant,
+    which is off on other systems, says that no cluster is to be formed.
+    """
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            **options,
+        )
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = True
+
+
+def _concurrency(resources: Resources) -> str:
+    """How many trials the cluster runs at the same time."""
+    there = ray.cluster_resources()
+    trials = int(there.get("CPU", 0) // resources.cpus)
+    by_estimate = isinstance(resources.gpus, str)  # then the most that a GPU may be shared by
+    share = 1 / MOST_SHARES if by_estimate else float(resources.gpus)
+    if share:
+        trials = min(trials, round(there.get("GPU", 0) / share))
+    if trials < 1:
+        wanted = f"{resources.cpus} CPUs and {'a share of' if by_estimate else format(share, 'g')} GPUs"
+        has = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+        raise ValueError(f"resources ask for {wanted} for each trial; allowed: what this Ray has, {has}")
+    return f"up to {trials} at a time" if by_estimate else f"{trials} at a time"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

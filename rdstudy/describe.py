@@ -1,0 +1,79 @@
+"""A plan in words, for a terminal. Starts nothing, imports no torch."""
+
+import collections
+
+from rdstudy.packs import GIB, Pack, fits
+from rdstudy.plan import GpuMemory, Placement, Plan
+
+_MOST_LINES = 12
+
+
+def describe_plan(plan: Plan, out: str) -> str:
+    """A table of what is wanted, done and remaining, per experiment and in all; then what the packs ask of a device."""
+    rows: list[tuple[str, ...]] = [("experiment", "cells", "members", "done", "not ok", "remaining")]
+    remaining, wanted = set(plan.remaining), set(plan.wanted)
+    for planned in plan.experiments:
+        members = [member for member in planned.members if member in wanted]
+        outcomes = [plan.outcomes.get(member.member_id) for member in members]
+        not_ok = sum(outcome in ("nonfinite", "failed") for outcome in outcomes)
+        counts = (planned.cells, len(members), outcomes.count("ok"), not_ok, sum(m in remaining for m in members))
+        rows.append((planned.experiment.name, *map(str, counts)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    trained = [pack for pack in plan.packs if not pack.runs]
+    sizes = sorted({len(pack.members) for pack in trained})
+    packs = f"{len(trained)} packs of {_range(sizes)} members" if sizes else "no packs"
+    steps = sum(member.recipe.steps for pack in trained for member in pack.members)
+    return "\n".join(
+        [
+            f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
+            f"{len(plan.remaining)} remaining; results in {out}",
+            *lines,
+            f"remaining: {packs}, {steps:,} training steps",
+            *_describe_measuring(plan, len(plan.packs) - len(trained)),
+            *describe_packs(plan),
+        ]
+    )
+
+
+def _describe_measuring(plan: Plan, measured: int) -> list[str]:
+    """What is to be measured of members that are stored, and what cannot be."""
+    lines = [f"to be measured, without training: {measured} members whose weights are kept"] if measured else []
+    if plan.unmeasurable:
+        lines.append(
+            f"not measured as the study asks: {plan.unmeasurable} members, whose weights were not kept "
+            "(resources.keep_weights); with another --out they are trained and measured"
+        )
+    return lines
+
+
+def _range(sizes: list[int]) -> str:
+    return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+
+
+def describe_packs(plan: Plan) -> list[str]:
+    """What the packs that remain ask of a device, in lines for people."""
+    resources = plan.study.resources
+    if plan.gpu is None or not plan.packs:
+        return [f"a trial takes {resources.cpus} CPU and {'no' if plan.gpu is None else 'a share of a'} GPU"]
+    alike = collections.Counter(_describe_pack(pack, plan.placements[pack.pack_id], plan.gpu) for pack in plan.packs)
+    lines = [f"  {count} × {text}" for text, count in alike.items()]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"  and {len(lines) - _MOST_LINES} more kinds of packs"]
+    memory = f"{plan.gpu.bytes / GIB:.3g} GiB ({plan.gpu.source})"
+    return [f"a trial takes {resources.cpus} CPU and a share of a GPU of {memory}", *lines]
+
+
+def _describe_pack(pack: Pack, placement: Placement, gpu: GpuMemory) -> str:
+    parts = round(1 / placement.share)
+    share = "a whole GPU" if parts == 1 else f"1/{parts} of a GPU"
+    text = f"{len(pack.members)} members, about {max(0.1, placement.memory.peak / GIB):.1f} GiB, on {share}"
+    if fits(placement.memory, gpu.bytes * placement.share):
+        return text
+    return f"{text}: this may not fit, and a pack that does not is halved as it runs"
