@@ -113,8 +113,8 @@ def test_a_size_may_follow_from_the_members_of_a_cell():
     assert sorted((pack.members[0].split, len(pack.members)) for pack in packs) == [
         ("b", 2),
         ("b", 3),
-        ("c", 2),
-        ("c", 5),
+        ("c", 3),
+        ("c", 4),
     ]
 
 

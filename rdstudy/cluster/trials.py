@@ -18,7 +18,7 @@ from ray import tune
 
 from rdstudy.cluster.preflight import check_nodes_see
 from rdstudy.packs import Pack
-from rdstudy.plan import place
+from rdstudy.placement import place
 from rdstudy.progress import PackProgress
 from rdstudy.results.store import Store
 from rdstudy.study import Measures, Member, Resources
