@@ -113,11 +113,11 @@ def remaining_packs(packs: Iterable[Pack], remaining: Collection[Member]) -> tup
 
 def cells_of(members: Iterable[Member]) -> list[tuple[Member, ...]]:
     """Members by their cells, each once, in an order that is theirs alone."""
-    ordered = sorted(set(members), key=lambda member: (member.seed, member.beta, member.member_id))
     cells: dict[Member, list[Member]] = {}
-    for member in ordered:
+    for member in set(members):
         cells.setdefault(member.cell, []).append(member)
-    return [tuple(cell) for cell in cells.values()]
+    ordered = [tuple(sorted(cell, key=lambda member: (member.seed, member.beta))) for cell in cells.values()]
+    return sorted(ordered, key=lambda cell: cell[0].member_id)
 
 
 def cuts(members: int, size: int) -> list[int]:

@@ -4,7 +4,6 @@ Pure arithmetic on seconds and shares. A slot is a GPU, which packs may share, o
 """
 
 import heapq
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,18 +38,13 @@ def schedule(jobs: Iterable[Job], slots: int) -> Schedule:
     free, touched = [1.0] * slots, 0
     running: list[tuple[float, int, float]] = []  # end, slot, share
     clock = end = busy = 0.0
-    stuck = math.inf  # a share that no slot has room for
     for job in jobs:
-        need = job.share - 1e-9
-        at = next((at for at, room in enumerate(free) if room >= need), None) if need < stuck else None
-        while at is None:
-            stuck = min(stuck, need)
-            clock, ended, share = heapq.heappop(running)
-            free[ended] += share
-            at = ended if free[ended] >= need else None
+        while (at := next((at for at, room in enumerate(free) if room >= job.share - 1e-9), None)) is None:
+            clock = running[0][0]
+            while running and running[0][0] == clock:
+                _, ended, share = heapq.heappop(running)
+                free[ended] += share
         free[at] -= job.share
-        if free[at] >= stuck:
-            stuck = math.inf
         touched = max(touched, at + 1)
         heapq.heappush(running, (clock + job.seconds, at, job.share))
         end = max(end, clock + job.seconds)
