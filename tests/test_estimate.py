@@ -1,18 +1,19 @@
 """Laws of the estimate: closed forms, a speed that stored rows teach, and packs cut the same way every time."""
 
 import dataclasses
-import math
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy import estimate as model
 from rdstudy.describe import describe_estimate, describe_limits, describe_plan
-from rdstudy.estimate import ASSUMED, Estimate, Job, calibrate, estimate, measuring_steps, stops, training_seconds
+from rdstudy.estimate import ASSUMED, Estimate, calibrate, estimate, measuring_steps, stops, training_seconds
 from rdstudy.packs import parameter_count, step_operations
 from rdstudy.plan import make_plan
+from rdstudy.schedule import Job
 from rdstudy.study import Evaluation, Experiment, Measures, Member, Recipe, Resources, Study
 
 SHAPE = (3, 32, 32)
@@ -72,8 +73,8 @@ def test_measures_take_steps_in_proportion_to_their_draws():
     usual = measuring_steps(Measures())
     assert usual / 257_000 == pytest.approx(0.0081, rel=0.01)  # benchmarks/NOTES.md
     assert measuring_steps(NO_MEASURES) == 0
-    parts = [{"importance_images": 400}, {"refit_steps": 600}, {"latent_samples": 2_000}]
-    assert sum(measuring_steps(Measures(**part)) - usual for part in parts) == pytest.approx(usual)
+    parts: list[dict[str, Any]] = [{"importance_images": 400}, {"refit_steps": 600}, {"latent_samples": 2_000}]
+    assert sum([measuring_steps(Measures(**part)) - usual for part in parts]) == pytest.approx(usual)
 
 
 # --- all of them --------------------------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def test_devices_are_what_the_study_says_or_what_there_are(monkeypatch):
 def rows(factor: float, *, architecture="mlp", device="cpu: A", runs=7, members=1, steps=13, **changed) -> list[dict]:
     """Stored members that took `factor` times as long as modelled."""
     member = dataclasses.replace(MEMBER, architecture=architecture, recipe=Recipe(steps=steps), evaluation=UNMEASURED)
-    took = factor * seconds(member, members=members, gpu=device.startswith("cuda"), images=163_840) / members
+    took = factor * seconds(member, members=members, gpu=str(device).startswith("cuda"), images=163_840) / members
     row = {
         **{name: getattr(member, name) for name in ("dataset", "split", "architecture", "depth", "width")},
         **{"latent_dim": member.latent_dim, **dataclasses.asdict(member.recipe)},
@@ -188,3 +189,90 @@ def test_stored_rows_change_the_estimate_of_a_plan_and_not_its_packs():
     assert after.estimate.wall_hours == pytest.approx(2 * before.estimate.wall_hours)
     assert after.packs == before.packs
     assert after.estimate.source == "measured on 7 stored members (cpu: A)"
+
+
+# --- packs that end together --------------------------------------------------------------------------------------
+
+SPLITS = {**GRID, "split": ["cv(7)", "cv(11)", "cv(13)"], "beta": [0.1, 0.3, 1, 3, 5, 7, 9, 11], "seed": range(7)}
+EVENED = Resources(gpus=1, devices=5, gpu_memory_gib=80)
+
+
+def test_packs_are_cut_for_the_devices_that_there_are():
+    whole = make_plan(study(grid=SPLITS, resources=dataclasses.replace(EVENED, devices=None)), {}, devices=5)
+    cut = make_plan(study(grid=SPLITS, resources=EVENED), {})
+    assert {len(pack.members) for pack in whole.packs} == {56}
+    assert {len(pack.members) for pack in cut.packs} < set(range(8, 15))
+    assert cut.estimate.wall_hours < 0.75 * whole.estimate.wall_hours
+    assert whole.estimate.devices == 3  # of the five
+    assert cut.estimate.utilization > 0.9
+    said = make_plan(study(grid=SPLITS, resources=dataclasses.replace(EVENED, pack_size=56)), {})
+    assert said.packs == whole.packs
+
+
+def test_packs_that_are_cut_keep_their_share_of_a_gpu():
+    auto = dataclasses.replace(EVENED, gpus="auto", gpu_memory_gib=8.0)
+    whole = make_plan(study(grid=SPLITS, resources=dataclasses.replace(auto, devices=None)), {})
+    cut = make_plan(study(grid=SPLITS, resources=auto), {})
+    assert len(cut.packs) > len(whole.packs)
+    (share,) = {placement.share for placement in whole.placements.values()}
+    assert {placement.share for placement in cut.placements.values()} == {share}
+
+
+@hypothesis.settings(max_examples=20)
+@given(
+    st.data(), st.sampled_from([EVENED, dataclasses.replace(EVENED, gpus="auto"), Resources(), Resources(devices=5)])
+)
+def test_the_same_command_cuts_what_remains_at_the_same_places(data, resources):
+    grid = SPLITS if resources.gpus else GRID
+    declared = study(grid=grid, resources=resources)
+    packs = make_plan(declared, {}).packs
+    done = data.draw(st.sets(st.sampled_from(packs)))
+    stored = {member.member_id: "ok" for pack in done for member in pack.members}
+    again = make_plan(declared, stored, rows=rows(2.3, runs=1)).packs
+    assert again == tuple(pack for pack in packs if pack not in done)
+
+
+# --- in words -----------------------------------------------------------------------------------------------------
+
+
+def line(found: Estimate, gpus=1.0) -> str:
+    plan = make_plan(study(resources=Resources(gpus=gpus)), {})
+    (text,) = describe_estimate(dataclasses.replace(plan, estimate=found))
+    return text
+
+
+def test_an_estimate_is_one_line():
+    assert line(Estimate(412.4, 25.8, 412.4, 16, 1.0, 0.999, ASSUMED.source)) == (
+        "estimated: 412 device-hours, 25.8 h on 16 GPUs, about $412 at $1.00 a GPU-hour; "
+        "assumed speed (nothing measured yet)"
+    )
+    assert line(Estimate(7.31, 7.31, None, 1, None, 0.971, "measured on 7 stored members (cpu: A)"), gpus=0) == (
+        "estimated: 7.3 device-hours, 7.3 h on 1 CPU core, devices 97 % busy; measured on 7 stored members (cpu: A)"
+    )
+
+
+def test_a_plan_says_what_it_takes_unless_nothing_is_left():
+    declared = study(resources=Resources(price=0.05, devices=2))
+    text = describe_plan(make_plan(declared, {}), "results")
+    assert text.splitlines()[-1].startswith("estimated: ")
+    assert " on 2 CPU cores, about $" in text
+    assert " at $0.05 a core-hour" in text
+    stored = {member.member_id: "ok" for member in make_plan(declared, {}).wanted}
+    assert "estimated" not in describe_plan(make_plan(declared, stored), "results")
+
+
+def test_a_limit_says_where_it_stops_a_run_and_only_if_it_does():
+    goes_on = "nothing is lost, the same command goes on"
+    found = Estimate(250, 97.5, 250.0, 16, 1.0, 1.0, "x")
+    assert (
+        describe_limits(found, max_hours=98, max_cost=251)
+        == describe_limits(found, max_hours=None, max_cost=None)
+        == []
+    )
+    assert describe_limits(found, max_hours=48.75, max_cost=100) == [
+        f"--max-cost 100 stops this run at about 40 % of its work, about 39.0 h; {goes_on}",
+        f"--max-hours 48.75 stops this run at about 50 % of its work, about 2.0 d; {goes_on}",
+    ]
+    assert [stop.share for stop in stops(found, max_hours=None, max_cost=50)] == [0.2]
+    with pytest.raises(ValueError, match=r"^--max-cost is 50 without a price; allowed: "):
+        stops(dataclasses.replace(found, cost=None, price=None), max_hours=None, max_cost=50)

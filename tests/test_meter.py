@@ -22,11 +22,10 @@ def test_device_hours_are_a_sum_of_rectangles(asked):
     used = math.fsum(seconds * devices * share for seconds, devices, share in asked) / 3600
     assert meter.device_hours == pytest.approx(paid)
     assert meter.cost(1.7) == pytest.approx(1.7 * paid)
-    if meter.device_hours:
+    if meter.utilization is not None:
         assert meter.utilization == pytest.approx(used / paid, abs=1e-9)
         assert 0 <= meter.utilization <= 1
-    else:
-        assert meter.utilization is None
+    assert (meter.utilization is None) == (meter.device_hours == 0)
 
 
 def test_idle_devices_are_paid():

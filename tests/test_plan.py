@@ -167,8 +167,8 @@ def test_a_pack_is_as_large_as_fits_the_trials_share_of_the_memory():
     available = 3 * GIB
     for pack in plan.packs:
         assert fits(plan.placements[pack.pack_id].memory, available)
-    largest = max(len(pack.members) for pack in plan.packs)
-    more = Resources(gpus=1, gpu_memory_gib=3, pack_size=largest + 2)
+    fewer = len(plan.packs) - 1
+    more = Resources(gpus=1, gpu_memory_gib=3, pack_size=-(-60 // fewer))
     forced = make_plan(study(wide, resources=more), {})
     assert not fits(forced.placements[forced.packs[0].pack_id].memory, available)
 
