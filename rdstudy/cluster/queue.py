@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 
 from rdstudy.failures import Cause, Failure, Failures, Remedy
 from rdstudy.packs import Pack
-from rdstudy.plan import Placement
+from rdstudy.placement import Placement
 from rdstudy.study import Resources
 
 _OUT_OF_MEMORY = "out of memory on the whole of what a node has: "

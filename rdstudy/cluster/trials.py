@@ -15,7 +15,7 @@ from rdstudy.cluster.queue import PackQueue, request
 from rdstudy.cluster.trial import PackTrial, StopSignal, TrialSettings
 from rdstudy.failures import Failure, Failures, Remedy
 from rdstudy.packs import Pack
-from rdstudy.plan import place
+from rdstudy.placement import place
 from rdstudy.progress import PackProgress
 from rdstudy.provenance import versions
 from rdstudy.results.store import Store
