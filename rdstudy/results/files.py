@@ -28,7 +28,7 @@ RETRY_SECONDS = 120.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 _OBJECT_STORES = ("s3", "gcs")  # a file appears there when its last byte has come
 _LASTING = re.compile(  # faults of a bucket that waiting does not mend
-    r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|MALFORMED|"
+    r"ACCESS_DENIED|NO_SUCH_|INVALID_|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|MALFORMED|"
     r"PERMISSION_DENIED|UNAUTHENTICATED|NOT_FOUND|HTTP status 4(?!08|29)|not found"
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -198,15 +198,15 @@ class Files:
         return self._in_bucket and error.errno is None and not _LASTING.search(str(error))
 
     def _said(self, done: str, name: str, error: OSError) -> str:
-        reason = os.strerror(error.errno) if error.errno else one_line(error)
+        reason = os.strerror(error.errno) if error.errno else one_line(error).rpartition("AWS Error ")[2]
         return f"{self.path(name)} cannot be {done}: {reason}"
 
     def _error(self, done: str, name: str, error: OSError) -> OSError:
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) or "NO_SUCH_KEY" in str(error):
             told: OSError = _Missing(self._said(done, name, error))
         else:
             told = StorageError(f"{self._said(done, name, error)}; {self._advice(error)}")
-        told.errno = error.errno
+            told.errno = error.errno
         return told
 
     def _advice(self, error: OSError) -> str:
