@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
 BUCKET = "bucket"
 
@@ -17,19 +18,21 @@ BUCKET = "bucket"
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
     """A server with one empty bucket, as HOST:PORT; the environment has the credentials, for child processes too."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        server.start()
-        host, port = server.get_host_and_port()
-        endpoint = f"{host}:{port}"
+        thread.start()
+        endpoint = f"127.0.0.1:{server.server_port}"
         request = urllib.request.Request(f"http://{endpoint}/{BUCKET}", method="PUT")
         urllib.request.urlopen(request).close()
         yield endpoint
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def s3_uri(endpoint: str, folder: str) -> str:
@@ -47,8 +50,15 @@ class Network:
         self._listen(0)
         self.endpoint = f"127.0.0.1:{self._port}"
 
+    def __enter__(self) -> "Network":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+
     def cut(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for end in tuple(self._open):
             with contextlib.suppress(OSError):
@@ -66,16 +76,22 @@ class Network:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = listener.accept()
-                far = socket.create_connection(self._server)
-                for source, target in ((near, far), (far, near)):
-                    self._open.add(source)
-                    threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+                threading.Thread(target=self._connect, args=(near,), daemon=True).start()
 
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                target.sendall(piece)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
-        self._open.discard(source)
-        source.close()
+    def _connect(self, near: socket.socket) -> None:
+        """Carry bytes both ways until either end has closed."""
+        with near, socket.create_connection(self._server) as far:
+            self._open.update((near, far))
+            there = threading.Thread(target=_carry, args=(near, far), daemon=True)
+            there.start()
+            _carry(far, near)
+            there.join()
+            self._open.difference_update((near, far))
+
+
+def _carry(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            target.sendall(piece)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)

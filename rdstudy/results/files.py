@@ -173,8 +173,8 @@ class Files:
     def _patiently(self, done: str, name: str, action: Callable[[], Result]) -> Result:
         """Try until it works, until a fault that waiting does not mend, or until the time for passing ones is over.
 
-        The client of S3 tries three times by itself, over some seconds: enough for a request that is throttled, not
-        for a network that is gone.
+        The client of S3 tries several times by itself, for some six seconds: enough for a request that is throttled,
+        not for a network that is gone. That of Google tries for a quarter of an hour.
         """
         end, pause = time.monotonic() + self._retry_seconds, _FIRST_PAUSE_SECONDS
         while True:

@@ -288,8 +288,10 @@ class Store:
 
         Args:
             name: of the data set.
-            files: file name -> where it is on this node.
+            files: file name -> where it is on this node; none where it is no data set of one's own.
         """
+        if not files:
+            return
         there = {entry.base_name: entry.size for entry in self._files.inside(f"datasets/{name}")}
         for base_name, file in files.items():
             if there.get(base_name) != file.stat().st_size:
