@@ -4,6 +4,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -80,7 +81,7 @@ class Listener(tune.Callback):  # type: ignore[misc]
         """A trial came to no end."""
         self._running.pop(trial.trial_id, None)
         host = (trial.last_result or {}).get("hostname") or trial.node_ip or "a node"
-        failure = describe_failure(trial.get_pickled_error(), pack_id=trial.config["pack"], host=str(host))
+        failure = describe_failure(_error_of(trial), pack_id=trial.config["pack"], host=str(host))
         self._on_failure(failure, self._queue.failed(trial.config, failure))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -88,6 +89,14 @@ class Listener(tune.Callback):  # type: ignore[misc]
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._looked = time.monotonic()
             self._on_usage(Usage(ray.cluster_resources().get(self._device, 0.0), sum(self._running.values())))
+
+
+def _error_of(trial: Any) -> BaseException | None:
+    """What a trial raised, or Ray in its place; Tune keeps it in a file."""
+    if trial.pickled_error_file is None or not Path(trial.pickled_error_file).exists():
+        return None
+    error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return error
 
 
 def describe_failure(error: BaseException | None, *, pack_id: str, host: str) -> Failure:
