@@ -84,7 +84,7 @@ def own_files(name: str) -> dict[str, Path]:
     return {path.name: path for path in (_images_path(name), _info_path(name))}
 
 
-def install_own(name: str, fetch: Callable[[str, Path], None]) -> None:
+def install_own(name: str, fetch: Callable[[str, Path], object]) -> None:
     """Put an own data set that this node lacks into its cache; nothing happens where it is there, or is no such name.
 
     One process of a node fetches, the others wait. What came is held against the hash in the name.
@@ -116,7 +116,7 @@ def install_own(name: str, fetch: Callable[[str, Path], None]) -> None:
         lock.release()
 
 
-def _fetch(name: str, paths: tuple[Path, Path], fetch: Callable[[str, Path], None]) -> None:
+def _fetch(name: str, paths: tuple[Path, Path], fetch: Callable[[str, Path], object]) -> None:
     """Fetch both files under temporary names and move them into place, the description, by which it is found, last."""
     temporary = [path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp") for path in paths]
     try:

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rdstudy.results.store import Damaged, Store
+from rdstudy.results.store import Store
+from rdstudy.results.tables import Damaged
 from rdstudy.study import Member
 
 _SETTINGS = ("recipe", "evaluation", "measures", "resources")

@@ -203,7 +203,7 @@ class Files:
 
     def _error(self, done: str, name: str, error: OSError) -> OSError:
         if isinstance(error, FileNotFoundError) or "NO_SUCH_KEY" in str(error):
-            told: OSError = _Missing(self._said(done, name, error))
+            told: OSError = _MissingError(self._said(done, name, error))
         else:
             told = StorageError(f"{self._said(done, name, error)}; {self._advice(error)}")
             told.errno = error.errno
@@ -219,7 +219,7 @@ class Files:
         return "nothing that was stored is lost"
 
 
-class _Missing(StorageError, FileNotFoundError):
+class _MissingError(StorageError, FileNotFoundError):
     """A file that is not there."""
 
 

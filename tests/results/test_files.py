@@ -88,7 +88,7 @@ def test_a_refusal_is_told_at_once():
     with answering([403]) as server:
         files, before = Files(s3_uri(server.endpoint, "x")), time.monotonic()
         with pytest.raises(
-            StorageError, match="x/a cannot be written: ACCESS_DENIED.*; allowed: a place where this user"
+            StorageError, match=r"x/a cannot be written: ACCESS_DENIED.*; allowed: a place where this user"
         ):
             files.write("a", b"a")
         with pytest.raises(StorageError, match="x/a cannot be read: ACCESS_DENIED"):

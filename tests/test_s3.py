@@ -1,0 +1,146 @@
+"""Whole runs on bad storage: a bucket, a driver that is killed, a network that is cut, a disk that is full."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rdstudy.results import schema
+from rdstudy.results.files import StorageError
+from rdstudy.results.store import Store
+from rdstudy.run import main
+from tests.s3 import Network, s3_server, s3_uri
+from tests.test_run import ROOT
+from tests.test_run import table as read_table
+
+pytestmark = pytest.mark.cluster
+
+QUICK = [
+    str(ROOT / "studies" / "quick.py"),
+    "--no-report",
+    *("--set", "recipe.steps=60"),
+    *("--set", "evaluation.trajectory_points=3"),
+    *("--set", "evaluation.final_images=101"),
+    *("--set", "evaluation.trajectory_images=31"),
+    *("--set", "evaluation.validation_images=53"),
+    *("--set", "measures.names=['probe']"),
+    *("--set", "resources.checkpoint_seconds=0.2"),
+]
+TABLES = ("members", "trajectories", "measures", "probes")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
+    """The tables of a run that nothing happens to."""
+    out = str(tmp_path_factory.mktemp("undisturbed") / "out")
+    assert main([*QUICK, "--local", "--out", out]) == 0
+    tables = {name: table(name, out) for name in TABLES}
+    assert len(tables["members"]) == 72
+    return tables
+
+
+def table(name: str, out: str) -> list:
+    """Rows without what the clock says."""
+    return [{key: row[key] for key in row if key != "measure_seconds"} for row in read_table(name, out)]
+
+
+def start(*options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "rdstudy.run", *QUICK, *options]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+def rows_of(out: str) -> int:
+    """Files of members that are stored so far."""
+    store = Store(out)
+    return len(store._files.names("members", ".parquet"))
+
+
+def assert_whole(out: str, tables: dict[str, list]) -> None:
+    """The tables of an undisturbed run, and nothing that work leaves behind."""
+    for name, expected in tables.items():
+        assert table(name, out) == expected, name
+    store = Store.open(out)
+    assert store.damaged() == []
+    assert store.checkpoint_units() == []
+    assert store._files.inside("tmp") == []
+    kept = {entry.base_name for entry in store._files.inside("")}
+    assert kept <= {*schema.TABLES, "checkpoints", "datasets", "logs", "store.json", "studies", "tmp", "weights"}
+
+
+def test_a_driver_that_is_killed_loses_nothing_in_a_bucket(s3, undisturbed):
+    out = s3_uri(s3, "killed/results")
+    process = start("--out", out)
+    wait_for(lambda: rows_of(out) >= 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert rows_of(out) < 24
+    process = start("--out", out)
+    printed, said = process.communicate(timeout=200)
+    assert process.returncode == 0, printed + said
+    assert_whole(out, undisturbed)
+
+
+def test_a_network_that_is_cut_for_ten_seconds_costs_ten_seconds(s3, undisturbed):
+    with Network(s3) as network:
+        out = s3_uri(network.endpoint, "cut/results")
+        process = start("--local", "--out", out)
+        wait_for(lambda: rows_of(s3_uri(s3, "cut/results")) >= 3, process)
+        network.cut()
+        stored = rows_of(s3_uri(s3, "cut/results"))
+        time.sleep(10)
+        assert rows_of(s3_uri(s3, "cut/results")) <= stored + 1
+        network.mend()
+        printed, said = process.communicate(timeout=200)
+    assert process.returncode == 0, printed + said
+    assert "tried again for 120 s" in said
+    assert "answers again" in said
+    assert_whole(s3_uri(s3, "cut/results"), undisturbed)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk to fill: only root may mount one ({mounted.stderr.strip()})")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_full_is_one_line_and_the_same_command_goes_on(small_disk, undisturbed):
+    out = str(small_disk / "out")
+    options = [*QUICK, "--local", "--out", out, "--set", "resources.keep_weights=False"]
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(900_000))
+    with pytest.raises(StorageError) as raised:
+        main(options)
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith(f"{out}/")
+    assert "cannot be written: No space left on device; nothing that was stored is lost: free some space" in line
+    stored = rows_of(out)
+    assert 0 < stored < 24
+    ballast.unlink()
+    assert main(options) == 0
+    assert_whole(out, undisturbed)
