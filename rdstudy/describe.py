@@ -2,10 +2,14 @@
 
 import collections
 
+from rdstudy.estimate import Estimate, stops
 from rdstudy.packs import GIB, Pack, fits
-from rdstudy.plan import GpuMemory, Placement, Plan
+from rdstudy.placement import GpuMemory, Placement
+from rdstudy.plan import Plan
+from rdstudy.progress import duration
 
 _MOST_LINES = 12
+_BUSY = 0.995  # devices busier than this are not worth a word
 
 
 def describe_plan(plan: Plan, out: str) -> str:
@@ -38,6 +42,7 @@ def describe_plan(plan: Plan, out: str) -> str:
             f"remaining: {packs}, {steps:,} training steps",
             *_describe_measuring(plan, len(plan.packs) - len(trained)),
             *describe_packs(plan),
+            *describe_estimate(plan),
         ]
     )
 
@@ -77,3 +82,42 @@ def _describe_pack(pack: Pack, placement: Placement, gpu: GpuMemory) -> str:
     if fits(placement.memory, gpu.bytes * placement.share):
         return text
     return f"{text}: this may not fit, and a pack that does not is halved as it runs"
+
+
+def describe_estimate(plan: Plan) -> list[str]:
+    """What remains will take and cost, in a line for people; none where nothing remains."""
+    found, resources = plan.estimate, plan.study.resources
+    if not plan.packs:
+        return []
+    one = "GPU" if resources.gpus else "CPU core"
+    devices = f"{found.devices} {one}{'s' if found.devices > 1 else ''}"
+    parts = [f"estimated: {_amount(found.device_hours)} device-hours, {duration(3600 * found.wall_hours)} on {devices}"]
+    if found.cost is not None:
+        unit = "GPU-hour" if resources.gpus else "core-hour"
+        parts.append(f"about ${_amount(found.cost)} at ${found.price:.2f} a {unit}")
+    if found.utilization < _BUSY:
+        parts.append(f"devices {100 * found.utilization:.0f} % busy")
+    return [f"{', '.join(parts)}; {found.source}"]
+
+
+def describe_limits(found: Estimate, *, max_hours: float | None, max_cost: float | None) -> list[str]:
+    """The limits that will stop a run before it has finished, in lines for people; none where it will finish.
+
+    Args:
+        found: what remains will take.
+        max_hours: of wall time.
+        max_cost: USD.
+
+    Raises:
+        ValueError: see `rdstudy.meter.check_limits`.
+    """
+    return [
+        f"{stop.limit} stops this run at about {100 * stop.share:.0f} % of its work, about "
+        f"{duration(3600 * stop.hours)}; nothing is lost, the same command goes on"
+        for stop in stops(found, max_hours=max_hours, max_cost=max_cost)
+    ]
+
+
+def _amount(value: float) -> str:
+    """A number of hours or dollars, with what digits it can claim."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"

@@ -1,82 +1,216 @@
-"""Trains what remains of a plan, here or as trials on Ray, until every member has a row or the user stops it."""
+"""Trains what remains of a plan, here or as trials on Ray, until every member has a row or something ends it before."""
 
-import logging
+import os
+import platform
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from rdstudy.failures import Cause, Failure, Failures, Remedy, UnitError
+from rdstudy.meter import Meter, limit_reached
 from rdstudy.packs import Pack
 from rdstudy.plan import Plan
-from rdstudy.progress import ProgressLine
+from rdstudy.progress import PackProgress, ProgressLine
 from rdstudy.results.store import Store
+from rdstudy.runlog import RunLog
+
+if TYPE_CHECKING:
+    import torch
+
+    from rdstudy.cluster import Usage
 
 _ROUNDS = 3  # of trials, before members without a row are reported as such
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a run stops although something remains; None for no limit."""
+
+    hours: float | None = None
+    cost: float | None = None  # USD
 
 
-def train(plan: Plan, store: Store, *, local: bool, address: str | None) -> bool:
-    """Train what remains; True when the user interrupted it."""
-    with _Interrupt() as interrupt:
-        if local:
-            line = ProgressLine(plan.packs, workers="1 process")
-            _train_here(plan, store, line, interrupt.asked)
-        else:
-            line = _train_on_ray(plan, store, address, interrupt.asked)
-        line.close()
-        return interrupt.asked()
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        interrupted: why the user, or a limit of theirs, ended it early.
+        failed: why it ended itself: too many equal failures in a row.
+        example: id of a member that shows that.
+        joined: whether the cluster that it ran on is still up.
+    """
+
+    interrupted: str | None = None
+    failed: str | None = None
+    example: str | None = None
+    joined: bool = False
 
 
-def _train_here(plan: Plan, store: Store, line: Any, should_stop: Callable[[], bool]) -> None:
-    from rdstudy.worker import find_device, run_pack
+def train(plan: Plan, store: Store, *, local: bool, address: str | None, limits: Limits, log: RunLog) -> Ended:
+    """Train what remains.
 
-    resources = plan.study.resources
-    device = find_device(resources.gpus)
-    for pack in plan.packs:
-        events = run_pack(
-            pack,
-            store,
-            device=device,
-            resources=resources,
-            measures=plan.study.measures,
+    Raises:
+        ValueError: a cluster that cannot be used as the study asks.
+        OSError: the store failed.
+        KeyboardInterrupt: Ctrl-C for the second time.
+    """
+    with Interrupt() as interrupt:
+        run = _Run(plan, store, limits, log, interrupt)
+        joined = False
+        try:
+            if local:
+                run.train_here()
+            else:
+                joined = run.train_on_ray(address)
+        finally:
+            run.close()
+        return run.ended(joined=joined)
+
+
+class _Run:
+    """One run: what is known of it, and when it is to stop."""
+
+    def __init__(self, plan: Plan, store: Store, limits: Limits, log: RunLog, interrupt: "Interrupt") -> None:
+        self._plan, self._store, self._limits, self._interrupt = plan, store, limits, interrupt
+        self._line = ProgressLine(plan.packs, log=log.add)
+        self._failures, self._meter = Failures(), Meter()
+        self._resources = plan.study.resources
+        self._started = self._looked = time.monotonic()
+        self._limit: str | None = None
+
+    def should_stop(self) -> bool:
+        """Whether nothing more is to be started, and what is at work is to save and end."""
+        self._limit = self._limit or limit_reached(
+            self._meter,
+            max_hours=self._limits.hours,
+            max_cost=self._limits.cost,
+            price=self._resources.price,
+            elapsed=time.monotonic() - self._started,
         )
-        for progress in events:
-            line.update(pack.pack_id, progress)
-            if should_stop():
-                events.close()
+        return bool(self._interrupt.asked() or self._limit or self._failures.stop)
+
+    def train_here(self) -> None:
+        """One pack after the other, in this process."""
+        from rdstudy.worker import find_device
+
+        device = find_device(self._resources.gpus)
+        for pack in self._plan.packs:
+            while not self._train_pack(pack, device):
+                pass
+            if self.should_stop():
                 return
 
+    def train_on_ray(self, address: str | None) -> bool:
+        """Packs as trials, again and again until every member has a row: no trial's end is taken on trust."""
+        from rdstudy import cluster
 
-def _train_on_ray(plan: Plan, store: Store, address: str | None, should_stop: Callable[[], bool]) -> ProgressLine:
-    """Train packs as trials, again and again until every member has a row: no trial's end is taken on trust."""
-    from rdstudy import cluster
+        with cluster.connected(address, self._resources) as connection:
+            if connection.joined:
+                cluster.check_nodes(self._store, gpus=bool(self._resources.gpus))
+            if connection.devices is None:
+                self._line.say("no node has what a trial asks for yet: waiting for the cluster to grow")
+            packs: Sequence[Pack] = self._plan.packs
+            for _ in range(_ROUNDS):
+                given_up = cluster.run_packs(
+                    packs,
+                    self._store,
+                    resources=self._resources,
+                    measures=self._plan.study.measures,
+                    callbacks=self._plan.study.callbacks() if self._plan.study.callbacks else (),
+                    failures=self._failures,
+                    on_progress=self._on_progress,
+                    on_failure=self._on_failure,
+                    on_usage=self._on_usage,
+                    should_stop=self.should_stop,
+                )
+                _store_given_up(packs, self._store, given_up)
+                stored = self._store.outcomes()
+                packs = tuple(pack for pack in packs if any(one.member_id not in stored for one in pack.members))
+                if not packs or self.should_stop():
+                    break
+                self._line.say(f"{len(packs)} packs ended without all their rows; started again")
+            return connection.joined
 
-    resources = plan.study.resources
-    with cluster.connected(address, resources) as workers:
-        line = ProgressLine(plan.packs, workers=workers)
-        packs = plan.packs
-        for _ in range(_ROUNDS):
-            errors = cluster.run_packs(
-                packs,
-                store,
-                resources=resources,
-                measures=plan.study.measures,
-                on_progress=line.update,
-                should_stop=should_stop,
-            )
-            _store_dead(packs, store, errors)
-            stored = store.outcomes()
-            packs = tuple(pack for pack in packs if any(one.member_id not in stored for one in pack.members))
-            if not packs or should_stop():
-                break
-            logger.warning("%d packs ended without all their rows; started again", len(packs))
-    return line
+    def close(self) -> None:
+        """Write the last line."""
+        self._line.close()
+        hours, busy = self._meter.device_hours, self._meter.utilization
+        if busy is not None:
+            self._line.say(f"used: {hours:.2g} {_kind(self._resources.gpus)}-hours, {busy:.0%} at work{self._cost()}")
+
+    def ended(self, *, joined: bool) -> Ended:
+        """How it ended."""
+        interrupted = "interrupted" if self._interrupt.asked() else self._limit
+        example = self._failures.example
+        members = {pack.pack_id: pack.members[0].member_id for pack in self._plan.packs}
+        return Ended(interrupted, self._failures.stop, members[example] if example else None, joined)
+
+    def _train_pack(self, pack: Pack, device: "torch.device") -> bool:
+        """Train a pack here until it ends, or one of its units raises for the first time: then False."""
+        from rdstudy.worker import run_pack
+
+        events = run_pack(
+            pack,
+            self._store,
+            device=device,
+            resources=self._resources,
+            measures=self._plan.study.measures,
+            tried=self._failures.tried.get(pack.pack_id, ()),
+        )
+        host = platform.node()
+        try:
+            for progress in events:
+                self._on_progress(pack.pack_id, host, progress)
+                self._add_usage(devices=1.0, busy=1.0)
+                if self.should_stop():
+                    events.close()
+                    break
+        except UnitError as error:
+            failure = Failure(pack.pack_id, Cause.RAISED, error.reason, host, error.unit)
+            self._on_failure(failure, self._failures.failed(failure))
+            return self.should_stop()
+        return True
+
+    def _on_progress(self, pack_id: str, host: str, progress: PackProgress) -> None:
+        before = self._line.update(pack_id, progress)
+        self._failures.progressed(pack_id, share=progress.share, host=host)
+        if progress.members_done - progress.members_not_ok > before.members_done - before.members_not_ok:
+            self._failures.stored(host)
+
+    def _on_failure(self, failure: Failure, remedy: Remedy) -> None:
+        self._line.say(
+            f"pack {failure.pack_id} on {failure.host}: {failure.cause.value} ({failure.reason}); {remedy.value}"
+        )
+
+    def _on_usage(self, usage: "Usage") -> None:
+        self._add_usage(devices=usage.devices, busy=min(usage.busy, usage.devices))
+        self._line.tick()
+
+    def _add_usage(self, *, devices: float, busy: float) -> None:
+        """Add the time since the last look to the meter."""
+        now = time.monotonic()
+        self._meter.add(seconds=now - self._looked, devices=devices, busy=busy)
+        self._looked = now
+        share = self._meter.utilization
+        at_work = "" if share is None else f", {share:.0%} at work"
+        self._line.devices = f"{devices:g} {_kind(self._resources.gpus)}s{at_work}{self._cost()}"
+
+    def _cost(self) -> str:
+        price = self._resources.price
+        return "" if price is None else f", ${self._meter.cost(price):.2f}"
 
 
-def _store_dead(packs: Sequence[Pack], store: Store, errors: dict[str, str]) -> None:
-    """A row for every member whose trial died more often than it is started again."""
-    if not errors:
+def _kind(gpus: float | str) -> str:
+    return "GPU" if gpus else "CPU core"
+
+
+def _store_given_up(packs: Sequence[Pack], store: Store, given_up: dict[str, str]) -> None:
+    """A row for every member of a pack that was given up."""
+    if not given_up:
         return
     import torch
 
@@ -85,26 +219,27 @@ def _store_dead(packs: Sequence[Pack], store: Store, errors: dict[str, str]) -> 
     stored = store.outcomes()
     for pack in packs:
         lost = tuple(member for member in pack.members if member.member_id not in stored)
-        if pack.pack_id in errors and lost:
-            store_failed(store, Pack(lost), errors[pack.pack_id], device=torch.device("cpu"))
+        if pack.pack_id in given_up and lost:
+            store_failed(store, Pack(lost), given_up[pack.pack_id], device=torch.device("cpu"))
 
 
-class _Interrupt:
-    """The first Ctrl-C asks for an orderly end, the second ends at once."""
+class Interrupt:
+    """The first Ctrl-C, or SIGTERM, asks for an orderly end; the second ends at once."""
 
-    def __enter__(self) -> "_Interrupt":
+    def __enter__(self) -> "Interrupt":
         self._asked = False
-        self._before = signal.signal(signal.SIGINT, self._ask)
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, *_: object) -> None:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        print("\nstopping: saving checkpoints; Ctrl-C again to stop at once", file=sys.stderr, flush=True)
+        os.write(sys.stderr.fileno(), b"\nstopping: saving checkpoints; Ctrl-C again to stop at once\n")
 
     def asked(self) -> bool:
         """Whether Ctrl-C was pressed."""

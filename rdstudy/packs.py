@@ -1,4 +1,4 @@
-"""Members to packs: a pure partition, what a training step of a member costs, and the memory that a pack takes.
+"""Members to packs: a pure partition, what a step of a member costs, and the memory that a pack takes.
 
 A pack holds members of one cell, whose tensors have equal shapes and which read the same images. It is the unit of
 work: one Ray trial. Memory is estimated in closed form, before anything is started; no torch is needed for it.
@@ -7,7 +7,7 @@ work: one Ray trial. Memory is estimated in closed form, before anything is star
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from rdstudy.study import Member
@@ -29,6 +29,7 @@ _FLOAT_BYTES, _INDEX_BYTES = 4, 8
 _OPTIMIZER_COPIES = 4  # weights, gradients, and Adam's two moments; one more with early stopping
 _CHUNK_STEPS = 64  # of noise and indices drawn at once, `rdstudy.training.streams.CHUNK_STEPS`
 _KERNEL_PIXELS = 16  # of a convolution, 4 × 4
+_USUAL_SHAPE = (3, 32, 32)  # of the paper's images
 
 
 @dataclass(frozen=True)
@@ -69,35 +70,89 @@ class PackMemory:
 class _Layer:
     parameters: int  # weights and biases
     outputs: int  # numbers, an image
+    products: int  # multiplications of a weight and a number, an image
 
 
 def make_packs(members: Iterable[Member], *, size: int | Callable[[tuple[Member, ...]], int]) -> tuple[Pack, ...]:
     """Divide members into packs of at most `size`, the most costly first so that no device waits at the end.
 
-    Every member is in exactly one pack. The order of `members` changes neither the packs nor their order.
+    Every member is in exactly one pack; the packs of a cell are as few as can be, and equal up to one member. The
+    order of `members` changes neither the packs nor their order.
 
     Args:
         members: of any cells.
         size: members of a pack, or a function that gives it for the members of a cell.
     """
-    ordered = sorted(set(members), key=lambda member: (member.seed, member.beta, member.member_id))
+    return _in_order(
+        Pack(cell[start:end])
+        for cell in cells_of(members)
+        for start, end in itertools.pairwise(cuts(len(cell), size if isinstance(size, int) else size(cell)))
+    )
+
+
+def remaining_packs(packs: Iterable[Pack], remaining: Collection[Member]) -> tuple[Pack, ...]:
+    """What remains of packs: those of which all remains as they are, and what is left of a cell's others, together.
+
+    A pack that was interrupted is found again, by its id, whatever has been stored of other packs.
+    """
+    left = frozenset(remaining)
+    whole, rest = [], []
+    largest: dict[Member, int] = {}
+    for pack in packs:
+        some = [member for member in pack.members if member in left]
+        if len(some) == len(pack.members):
+            whole.append(pack)
+        elif some:
+            rest += some
+            cell = some[0].cell
+            largest[cell] = max(largest.get(cell, 0), len(pack.members))
+    if not rest:
+        return tuple(whole)
+    return _in_order([*whole, *make_packs(rest, size=lambda members: largest[members[0].cell])])
+
+
+def cells_of(members: Iterable[Member]) -> list[tuple[Member, ...]]:
+    """Members by their cells, each once, in an order that is theirs alone."""
     cells: dict[Member, list[Member]] = {}
-    for member in ordered:
+    for member in set(members):
         cells.setdefault(member.cell, []).append(member)
-    packs = [pack for cell in cells.values() for pack in _cut(tuple(cell), size)]
+    ordered = [tuple(sorted(cell, key=lambda member: (member.seed, member.beta))) for cell in cells.values()]
+    return sorted(ordered, key=lambda cell: cell[0].member_id)
+
+
+def cuts(members: int, size: int) -> list[int]:
+    """Where so many members are cut into the fewest parts of at most `size`, equal up to one: 0, ..., members."""
+    parts = -(-members // size)
+    return [at * members // parts for at in range(parts + 1)]
+
+
+def _in_order(packs: Iterable[Pack]) -> tuple[Pack, ...]:
     return tuple(sorted(packs, key=lambda pack: (-pack_cost(pack), pack.members[0].seed, pack.pack_id)))
 
 
-def _cut(cell: tuple[Member, ...], size: int | Callable[[tuple[Member, ...]], int]) -> list[Pack]:
-    size = size if isinstance(size, int) else size(cell)
-    return [Pack(cell[start : start + size]) for start in range(0, len(cell), size)]
-
-
 def pack_cost(pack: Pack) -> float:
-    """Relative cost of a pack: hidden-layer weights × batch × steps, for the order of packs only."""
+    """Relative cost of a pack, as if on images of 3 × 32 × 32: operations, for the order of packs only."""
     member = pack.members[0]
-    layers = member.width**2 * (member.depth - 1) + member.width * 3_000
-    return len(pack.members) * layers * member.recipe.batch_size * member.recipe.steps
+    return len(pack.members) * step_operations(member, _USUAL_SHAPE) * member.recipe.steps
+
+
+def step_operations(member: Member, image_shape: tuple[int, int, int]) -> int:
+    """Floating-point operations of the matrix products and convolutions of a member's training step.
+
+    Forward, and backward for weights and for inputs, each 2 an image and product; the images need no gradient.
+    """
+    layers = _layers(member, image_shape)
+    return 2 * member.recipe.batch_size * (3 * sum(layer.products for layer in layers) - layers[0].products)
+
+
+def measure_operations(member: Member, image_shape: tuple[int, int, int]) -> int:
+    """Floating-point operations of the products behind one image's rate and distortion."""
+    return 2 * sum(layer.products for layer in _layers(member, image_shape))
+
+
+def output_count(member: Member, image_shape: tuple[int, int, int]) -> int:
+    """Numbers that a member's layers put out for one image."""
+    return sum(layer.outputs for layer in _layers(member, image_shape))
 
 
 def parameter_count(member: Member, image_shape: tuple[int, int, int]) -> int:
@@ -210,8 +265,10 @@ def _cnn_layers(member: Member, image_shape: tuple[int, int, int]) -> tuple[_Lay
     sides = [(rows >> at) * (columns >> at) for at in range(member.depth + 1)]
     flat = member.width * sides[-1]
     pairs = list(itertools.pairwise(zip(sizes, sides, strict=True)))
-    down = tuple(_convolution(outer, *inner) for (outer, _), inner in pairs)
-    up = tuple(_convolution(inner, *outer) for outer, (inner, _) in reversed(pairs))
+    down = tuple(_convolution(outer, inner, places=coarse, coarse=coarse) for (outer, _), (inner, coarse) in pairs)
+    up = tuple(
+        _convolution(inner, outer, places=fine, coarse=coarse) for (outer, fine), (inner, coarse) in reversed(pairs)
+    )
     return (*down, *_dense([flat, 2 * member.latent_dim]), *_dense([member.latent_dim, flat]), *up)
 
 
@@ -221,11 +278,14 @@ def _linear_layers(member: Member, image_shape: tuple[int, int, int]) -> tuple[_
 
 
 def _dense(sizes: list[int]) -> tuple[_Layer, ...]:
-    return tuple(_Layer((inputs + 1) * outputs, outputs) for inputs, outputs in itertools.pairwise(sizes))
+    pairs = itertools.pairwise(sizes)
+    return tuple(_Layer((inputs + 1) * outputs, outputs, inputs * outputs) for inputs, outputs in pairs)
 
 
-def _convolution(inputs: int, outputs: int, places: int) -> _Layer:
-    return _Layer((_KERNEL_PIXELS * inputs + 1) * outputs, outputs * places)
+def _convolution(inputs: int, outputs: int, *, places: int, coarse: int) -> _Layer:
+    """A layer that puts out numbers at so many places; the coarse side, in or out, has a quarter of the fine one's."""
+    weights = _KERNEL_PIXELS * inputs * outputs
+    return _Layer(weights + outputs, outputs * places, weights * coarse)
 
 
 _LAYERS = {"mlp": _mlp_layers, "cnn": _cnn_layers, "linear": _linear_layers}

@@ -3,22 +3,19 @@
 Starts nothing, imports no torch.
 """
 
-import ctypes
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 from rdstudy.datasets import dataset_info
-from rdstudy.packs import GIB, GPU_PACK_SIZE, Pack, PackMemory, fits, gpu_share, make_packs, pack_memory
-from rdstudy.splits import parse_rule, resolve_rule
-from rdstudy.study import Experiment, Member, Resources, Study
-
-ASSUMED_GPU_GIB = 16.0
-"""Memory of a GPU where nobody says how much it has: that of the smallest ones that clouds rent out."""
+from rdstudy.estimate import Estimate, Speed, estimate
+from rdstudy.packs import Pack, make_packs, remaining_packs
+from rdstudy.placement import GpuMemory, Placement, divide, gpu_memory, pack_job, place, speed_of, usual_devices
+from rdstudy.splits import resolve_rule
+from rdstudy.study import Experiment, Member, Study
 
 
 @dataclass(frozen=True)
@@ -35,22 +32,6 @@ class PlannedExperiment:
 
 
 @dataclass(frozen=True)
-class GpuMemory:
-    """Memory of one GPU, and how it is known."""
-
-    bytes: float
-    source: str  # in words
-
-
-@dataclass(frozen=True)
-class Placement:
-    """What a pack asks of a GPU."""
-
-    memory: PackMemory
-    share: float  # of one GPU
-
-
-@dataclass(frozen=True)
 class Plan:
     """What is wanted, what is stored, and what remains."""
 
@@ -62,6 +43,7 @@ class Plan:
     unmeasurable: int  # members stored without the measures asked for and without their weights
     gpu: GpuMemory | None  # of one GPU; None on a CPU
     placements: Mapping[str, Placement]  # pack id -> what it asks of a GPU; empty on a CPU
+    estimate: Estimate  # of what remains
 
     @property
     def remaining(self) -> tuple[Member, ...]:
@@ -80,6 +62,8 @@ def make_plan(
     only: Sequence[str] = (),
     member_id: str | None = None,
     unmeasured: Mapping[str, str | None] = MappingProxyType({}),
+    rows: Iterable[Mapping[str, Any]] = (),
+    devices: int | None = None,
 ) -> Plan:
     """Plan a study.
 
@@ -93,94 +77,59 @@ def make_plan(
         member_id: a single member, or None.
         unmeasured: members stored as ok that lack the study's measures -> the run whose weights of them are kept, or
             None: without weights there is nothing to measure, and nothing is trained again for it.
+        rows: of the `members` table, which correct the estimate, see `rdstudy.estimate.calibrate`.
+        devices: that the cluster has, for the estimate alone; `resources.devices` goes before it.
 
     Raises:
         ValueError: a level that the data sets do not allow, or an experiment or member that is not in the study.
     """
     experiments = tuple(_plan_experiment(study, experiment) for experiment in study.experiments)
+    wanted = _wanted(experiments, only, member_id)
+    remaining = [member for member in wanted if outcomes.get(member.member_id) not in ("ok", "nonfinite")]
+    divisions = divide(wanted, study.resources)  # of all that is wanted: what is stored moves no cut
+    packs = make_packs(wanted, size=lambda members: divisions[members[0].cell].size)
+    packs = remaining_packs(packs, remaining)
+    lacking = [member for member in wanted if member.member_id in unmeasured]
+    packs += tuple(Pack((member,), (run,)) for member in lacking if (run := unmeasured[member.member_id]))
+    unmeasurable = sum(unmeasured[member.member_id] is None for member in lacking)
+    gpu = gpu_memory(study.resources) if study.resources.gpus else None
+    placements = place(packs, study.resources, {cell: division.share for cell, division in divisions.items()})
+    packs, found = _estimated(packs, placements, study, speed_of(study, rows), devices)
+    return Plan(study, experiments, wanted, outcomes, packs, unmeasurable, gpu, placements, found)
+
+
+def _wanted(experiments: Sequence[PlannedExperiment], only: Sequence[str], member_id: str | None) -> tuple[Member, ...]:
+    """The distinct members that are asked for."""
     names = [planned.experiment.name for planned in experiments]
     for name in only:
         if name not in names:
             raise ValueError(f"--only is {name!r}; allowed: {', '.join(names)}")
     chosen = [planned for planned in experiments if not only or planned.experiment.name in only]
     wanted = tuple(dict.fromkeys(member for planned in chosen for member in planned.members))
-    if member_id is not None:
-        wanted = tuple(member for member in wanted if member.member_id == member_id)
-        if not wanted:
-            raise ValueError(f"--member is {member_id!r}; allowed: the id of one of the members asked for")
-    remaining = [member for member in wanted if outcomes.get(member.member_id) not in ("ok", "nonfinite")]
-    packs = make_packs(remaining, size=functools.partial(_pack_size, resources=study.resources))
-    lacking = [member for member in wanted if member.member_id in unmeasured]
-    packs += tuple(Pack((member,), (run,)) for member in lacking if (run := unmeasured[member.member_id]))
-    unmeasurable = sum(unmeasured[member.member_id] is None for member in lacking)
-    gpu = gpu_memory(study.resources) if study.resources.gpus else None
-    placements = place(packs, study.resources)
-    return Plan(study, experiments, wanted, outcomes, packs, unmeasurable, gpu, placements)
+    if member_id is None:
+        return wanted
+    wanted = tuple(member for member in wanted if member.member_id == member_id)
+    if not wanted:
+        raise ValueError(f"--member is {member_id!r}; allowed: the id of one of the members asked for")
+    return wanted
 
 
-def place(packs: Iterable[Pack], resources: Resources) -> dict[str, Placement]:
-    """Pack id -> the memory that a pack is estimated to take, and its share of a GPU; nothing on a CPU."""
-    if not resources.gpus:
-        return {}
-    gpu = gpu_memory(resources)
-    placements = {}
-    for pack in packs:
-        memory = _memory(pack.members, len(pack.members), resources)
-        share = gpu_share(memory, gpu.bytes) if isinstance(resources.gpus, str) else resources.gpus
-        placements[pack.pack_id] = Placement(memory, share)
-    return placements
-
-
-def gpu_memory(resources: Resources) -> GpuMemory:
-    """Memory of one GPU: what the study says, else what the first GPU of this machine has, else an assumption."""
-    if resources.gpu_memory_gib is not None:
-        return GpuMemory(resources.gpu_memory_gib * GIB, "as resources.gpu_memory_gib says")
-    found = first_gpu_bytes()
-    if found is not None:
-        return GpuMemory(found, "the first GPU of this machine")
-    return GpuMemory(ASSUMED_GPU_GIB * GIB, "assumed, no GPU here; resources.gpu_memory_gib says otherwise")
-
-
-@functools.cache
-def first_gpu_bytes() -> int | None:
-    """Memory of the first GPU that CUDA sees on this machine, as `torch.cuda` would tell, without importing torch."""
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    device, memory = ctypes.c_int(), ctypes.c_size_t()
-    calls: tuple[Callable[[], int], ...] = (
-        lambda: cuda.cuInit(0),
-        lambda: cuda.cuDeviceGet(ctypes.byref(device), 0),
-        lambda: cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
+def _estimated(
+    packs: Sequence[Pack], placements: Mapping[str, Placement], study: Study, speed: Speed, devices: int | None
+) -> tuple[tuple[Pack, ...], Estimate]:
+    """The packs, those that take longest first and those that are only measured last, and what all of them take."""
+    resources = study.resources
+    shares = [placements[pack.pack_id].share if resources.gpus else 1.0 for pack in packs]
+    jobs = [pack_job(pack, study, speed, share=share) for pack, share in zip(packs, shares, strict=True)]
+    order = sorted(range(len(packs)), key=lambda at: (bool(packs[at].runs), -jobs[at].seconds))
+    found = estimate(
+        [jobs[at] for at in order],
+        devices=resources.devices or devices or usual_devices(resources),
+        devices_per_slot=1 if resources.gpus else resources.cpus,
+        price=resources.price,
+        source=speed.source,
     )
-    return memory.value if all(call() == 0 for call in calls) else None
-
-
-def _pack_size(cell: tuple[Member, ...], *, resources: Resources) -> int:
-    """Members of a pack: what the study says; one on a CPU; as many as fit the trial's share of a GPU, one at least."""
-    if resources.pack_size is not None:
-        return resources.pack_size
-    if not resources.gpus:
-        return 1
-    share = 1.0 if isinstance(resources.gpus, str) else resources.gpus
-    available = share * gpu_memory(resources).bytes
-    sizes = range(min(len(cell), GPU_PACK_SIZE), 1, -1)
-    return next((size for size in sizes if fits(_memory(cell, size, resources), available)), 1)
-
-
-def _memory(members: tuple[Member, ...], size: int, resources: Resources) -> PackMemory:
-    """Of a pack of so many of the members of a cell, with as many seeds as it can have."""
-    member = members[0]
-    info, rule = dataset_info(member.dataset), parse_rule(member.split)
-    return pack_memory(
-        member,
-        members=size,
-        seeds=min(size, len({member.seed for member in members})),
-        image_shape=info.image_shape,
-        train_images=rule.train_images or info.images,  # of a checkerboard, half: not known without its factors
-        evaluation_bytes=resources.evaluation_memory_gib * GIB,
-    )
+    return tuple(packs[at] for at in order), found
 
 
 def declaration(plan: Plan, command: str) -> dict[str, Any]:

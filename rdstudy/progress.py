@@ -5,7 +5,7 @@ Knows packs by their ids and costs, and nothing of who trains them.
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -25,32 +25,51 @@ class PackProgress:
 
 
 class ProgressLine:
-    """Counts models, estimates the time left, and writes to a stream.
+    """Counts models, estimates the time left, and writes to a stream and to a log.
 
     Args:
         packs: all packs of this run.
-        workers: how many packs run at the same time, in words for the line: "2 processes".
         stream: where to write, standard error unless given.
+        log: told of one line a minute, and of everything that is said.
     """
 
-    def __init__(self, packs: Iterable[Pack], *, workers: str, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, packs: Iterable[Pack], *, stream: TextIO | None = None, log: Callable[[str], None] | None = None
+    ) -> None:
         packs = tuple(packs)
+        self.devices = ""
+        """What trains, in words for the line: "2 CPU cores, 96 % at work"."""
         self._states = {pack.pack_id: PackProgress(0, 0, 0.0) for pack in packs}
         self._costs = {pack.pack_id: pack_cost(pack) for pack in packs}
         self._total = sum(len(pack.members) for pack in packs)
-        self._workers = workers
         self._stream = stream or sys.stderr
+        self._log = log or (lambda _: None)
         self._live = self._stream.isatty()
-        self._started = time.monotonic()
-        self._written = self._started if not self._live else 0.0
+        self._started = self._logged = time.monotonic()
+        self._shown = 0.0
 
-    def update(self, pack_id: str, progress: PackProgress) -> None:
-        """Take note of how far a pack has come, and write if it is time."""
-        self._states[pack_id] = progress
+    def update(self, pack_id: str, progress: PackProgress) -> PackProgress:
+        """Take note of how far a pack has come, write if it is time, and return how far it had come before."""
+        before, self._states[pack_id] = self._states[pack_id], progress
+        self.tick()
+        return before
+
+    def tick(self) -> None:
+        """Write if it is time."""
         now = time.monotonic()
-        if now - self._written >= (_LIVE_SECONDS if self._live else _PLAIN_SECONDS):
-            self._written = now
-            self._write(self.line(now - self._started))
+        if self._live and now - self._shown >= _LIVE_SECONDS:
+            self._shown = now
+            self._stream.write(f"\r\x1b[2K{self.line(now - self._started)}")
+            self._stream.flush()
+        if now - self._logged >= _PLAIN_SECONDS:
+            self._logged = now
+            self._write_line()
+
+    def say(self, text: str) -> None:
+        """Write something else, on a line of its own."""
+        self._stream.write(f"\r\x1b[2K{text}\n" if self._live else f"{text}\n")
+        self._stream.flush()
+        self._log(text)
 
     def line(self, seconds: float) -> str:
         """What is known after so many seconds."""
@@ -59,18 +78,20 @@ class ProgressLine:
         share = sum(self._costs[pack] * state.share for pack, state in self._states.items()) / sum(self._costs.values())
         rate = f"{60 * done / seconds:.1f} models/min" if done else "no rate yet"
         left = f"{duration(seconds * (1 - share) / share)} left" if share > 0.01 else "time left unknown"
-        return (
-            f"{done}/{self._total} models, {rate}, {duration(seconds)} so far, {left}, {not_ok} not ok, {self._workers}"
-        )
+        parts = [f"{done}/{self._total} models", rate, f"{duration(seconds)} so far", left, f"{not_ok} not ok"]
+        return ", ".join([*parts, self.devices] if self.devices else parts)
 
     def close(self) -> None:
         """Write a last line."""
-        self._write(self.line(time.monotonic() - self._started))
-        if self._live:
-            self._stream.write("\n")
+        self._write_line(last=True)
 
-    def _write(self, line: str) -> None:
-        self._stream.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
+    def _write_line(self, *, last: bool = False) -> None:
+        line = self.line(time.monotonic() - self._started)
+        self._log(line)
+        if not self._live:
+            self._stream.write(f"{line}\n")
+        elif last:
+            self._stream.write(f"\r\x1b[2K{line}\n")
         self._stream.flush()
 
 

@@ -1,7 +1,9 @@
 """What every row must remember of how it came about. Imports none of the libraries whose versions it names."""
 
 import functools
+import hashlib
 import importlib.metadata
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -11,17 +13,32 @@ from typing import Any
 from rdstudy import __version__
 from rdstudy.study import NUMERICS_VERSION
 
-_PACKAGE = Path(__file__).resolve().parent
+CODE_VERSION_VARIABLE = "RDSTUDY_CODE_VERSION"
+"""Set in the processes of a cluster to the driver's `code_version`: the copy of the package there has no history."""
+
+PACKAGE = Path(__file__).resolve().parent
 
 
 @functools.cache
 def code_version() -> str:
     """The package's version and, in a git checkout, its commit, with a final + where files differ from it."""
-    if not (_PACKAGE.parent / ".git").exists():
+    if CODE_VERSION_VARIABLE in os.environ:
+        return os.environ[CODE_VERSION_VARIABLE]
+    if not (PACKAGE.parent / ".git").exists():
         return __version__
     commit = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--", str(_PACKAGE))
+    changed = _git("status", "--porcelain", "--", str(PACKAGE))
     return f"{__version__}-g{commit}{'+' if changed else ''}" if commit else __version__
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """What must be the same in all processes of a run: the package's files, as a hash, and what computes."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
+    libraries = {name: importlib.metadata.version(name).partition("+")[0] for name in ("torch", "numpy", "pyarrow")}
+    return {"rdstudy": digest.hexdigest()[:12], "python": platform.python_version(), **libraries}
 
 
 def provenance_columns(device: str) -> dict[str, Any]:
@@ -56,7 +73,7 @@ def _git(*arguments: str) -> str:
     """What git says of the checkout, or nothing where there is no git."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
-            ["git", "-C", str(_PACKAGE.parent), *arguments],  # noqa: S607 - the user's own git
+            ["git", "-C", str(PACKAGE.parent), *arguments],  # noqa: S607 - the user's own git
             capture_output=True,
             text=True,
             timeout=10,

@@ -7,6 +7,7 @@ are needed, so that `--help`, `--plan` and a mistake in a study file answer at o
 """
 
 import argparse
+import contextlib
 import importlib.util
 import logging
 import shlex
@@ -21,12 +22,10 @@ from rdstudy.study import Study
 if TYPE_CHECKING:
     from rdstudy.plan import Plan
     from rdstudy.results.store import Store
+    from rdstudy.runlog import RunLog
 
 _OK, _SOME_NOT_OK, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _MOST_CAUSES = 10
-
-
-logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         study = load_study(options.study).with_settings(options.set)
+        if options.follow:
+            return _follow(study, options)
         if options.plan:
             from rdstudy.describe import describe_plan
 
@@ -89,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plan", action="store_true", help="print what there is to do, and start nothing")
     parser.add_argument("--local", action="store_true", help="train in this process, without Ray")
     parser.add_argument("--address", metavar="ADDR", help="the Ray cluster to join")
+    parser.add_argument("--max-hours", metavar="H", type=float, help="stop in order after so many hours")
+    parser.add_argument("--max-cost", metavar="USD", type=float, help="stop in order once so much is spent")
+    parser.add_argument("--follow", action="store_true", help="print the log of the run that writes to --out")
     parser.add_argument("--no-report", action="store_true", help="do not build the page at the end")
     return parser
 
@@ -116,33 +120,73 @@ def _existing_store(out: str) -> "Store | None":
 
 
 def _run(study: Study, options: argparse.Namespace) -> int:
-    from rdstudy.describe import describe_plan
-    from rdstudy.plan import declaration
+    from rdstudy.meter import check_limits
     from rdstudy.results.store import Store
+    from rdstudy.runlog import RunLog
 
-    plan = _plan(study, None, options)  # a mistake in the study is found before a results folder is made
+    check_limits(max_hours=options.max_hours, max_cost=options.max_cost, price=study.resources.price)
+    _plan(study, None, options)  # a mistake in the study is found before a results folder is made
     store = Store.create(options.out)
+    log = RunLog(store, study.name)
+    status, why = _OK, "a fault of the program"
+    try:
+        status = _run_logged(study, store, options, log)
+        why = f"exit status {status}"
+    except KeyboardInterrupt:
+        print(f"stopped at once; what was stored is not lost. Go on with: {_command(options)}", flush=True)
+        status, why = _INTERRUPTED, "stopped at once"
+    except ValueError as error:
+        why = " ".join(str(error).split())
+        raise
+    finally:
+        log.close(why)
+    return status
+
+
+def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: "RunLog") -> int:
+    from rdstudy.describe import describe_plan
+    from rdstudy.driver import Ended, Limits, train
+    from rdstudy.plan import declaration
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+        log.add(text)
+
     for bad in store.set_aside_damaged():
-        print(f"{bad.path} was damaged ({bad.reason}): set aside as {bad.path}.damaged, its members are trained again")
+        say(f"{bad.path} was damaged ({bad.reason}): set aside as {bad.path}.damaged, its members are trained again")
     plan = _plan(study, store, options)
     store.declare(study.name, declaration(plan, _command(options)))
     _keep_examples(plan, store)
-    print(describe_plan(plan, options.out), flush=True)
-    interrupted = False
+    say(describe_plan(plan, options.out))
+    ended = Ended()
     if plan.packs:
-        from rdstudy.driver import train
-
-        interrupted = train(plan, store, local=options.local, address=options.address)
+        limits = Limits(options.max_hours, options.max_cost)
+        ended = train(plan, store, local=options.local, address=options.address, limits=limits, log=log)
     else:
-        print("nothing to do: all members are stored")
-    if interrupted:
-        print(f"interrupted; nothing that was stored is lost. Go on with: {_command(options)}")
+        say("nothing to do: all members are stored")
+    if ended.joined:
+        say("the cluster is still up; `ray down` with its file takes it down")
+    if ended.interrupted:
+        say(f"{ended.interrupted}; nothing that was stored is lost. Go on with: {_command(options)}")
         return _INTERRUPTED
+    if ended.failed:
+        say(f"stopped: {ended.failed}\n  see it here: {_command(options)} --local --member {ended.example}")
+        say(f"nothing that was stored is lost. Go on with: {_command(options)}")
+        return _SOME_NOT_OK
     if not options.no_report:
         from rdstudy.report.build import build_report
 
-        print(f"report: {build_report(options.out, study=study.name)}")
+        say(f"report: {build_report(options.out, study=study.name)}")
     return _outcome(_plan(study, store, options), store, options)
+
+
+def _follow(study: Study, options: argparse.Namespace) -> int:
+    from rdstudy.results.store import Store
+    from rdstudy.runlog import follow
+
+    with contextlib.suppress(KeyboardInterrupt):  # the run goes on
+        follow(Store.open(options.out), study.name)
+    return _OK
 
 
 def _keep_examples(plan: "Plan", store: "Store") -> None:

@@ -177,6 +177,10 @@ class Resources:
             trained alone is always measured 1,024 images at a time: 0.1 GiB for an MLP and 0.2 GiB for a CNN of the
             paper's sizes.
         keep_weights: whether the weights of every member are stored, so that more can be measured later.
+        devices: most devices at the same time, GPUs, or CPU cores where `gpus` is 0: packs on GPUs are made small
+            enough that the last of them end at about the same time. None for all that this machine or the cluster
+            has, and packs as large as fit.
+        price: USD for one device for one hour; None where nothing is paid, and no price is shown.
     """
 
     cpus: int = 1
@@ -186,6 +190,8 @@ class Resources:
     gpu_memory_gib: float | None = None
     evaluation_memory_gib: float = 2.0
     keep_weights: bool = False
+    devices: int | None = None
+    price: float | None = None
 
     def __post_init__(self) -> None:
         set_field(self, "cpus", whole("resources.cpus", self.cpus, least=1))
@@ -201,6 +207,10 @@ class Resources:
         set_field(self, "evaluation_memory_gib", bound)
         if not isinstance(self.keep_weights, bool):
             raise fail("resources.keep_weights", self.keep_weights, "True or False")
+        if self.devices is not None:
+            set_field(self, "devices", whole("resources.devices", self.devices, least=1))
+        if self.price is not None:
+            set_field(self, "price", number("resources.price", self.price, zero=True))
 
 
 def _gpus(value: object) -> float | str:

@@ -162,6 +162,8 @@ class Study:
         measures: what else is measured after training.
         resources: what a trial asks for.
         seed: the seed of the splits and of the fixed samples of images; never of a member.
+        callbacks: called once when packs are run on Ray; returns callbacks of Ray Tune, such as those of experiment
+            trackers. They see a pack as a trial: its settings, members done, members not ok, share of its steps.
     """
 
     name: str
@@ -173,9 +175,12 @@ class Study:
     measures: Measures = field(default_factory=Measures)
     resources: Resources = field(default_factory=Resources)
     seed: int = 0
+    callbacks: Callable[[], Sequence[Any]] | None = None
 
     def __post_init__(self) -> None:
         _check_name("study", self.name)
+        if self.callbacks is not None and not callable(self.callbacks):
+            raise fail(f"study {self.name!r}: callbacks", self.callbacks, "a function that returns a list, or None")
         given = self.experiments
         if not isinstance(given, list | tuple) or not all(isinstance(one, Experiment) for one in given):
             raise fail(f"study {self.name!r}: experiments", given, "a list of Experiment")

@@ -1,7 +1,8 @@
 """One pack from settings to stored rows: the same work in this process and inside a Ray trial.
 
-Knows the store and the training, not who calls it. An exception in a member's training becomes a `failed` row; members
-that are too many for the device's memory are trained again in two halves.
+Knows the store and the training, not who calls it. An exception in a member's training is raised once, for whoever
+calls to try again elsewhere, and then becomes a `failed` row; members that are too many for the whole of a device's
+memory are trained again in two halves.
 """
 
 import functools
@@ -9,7 +10,7 @@ import gc
 import io
 import logging
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +18,14 @@ from typing import Any
 import torch
 
 from rdstudy.datasets import dataset_info
+from rdstudy.failures import ShareTooSmallError, UnitError
 from rdstudy.packs import GIB, Pack
 from rdstudy.progress import PackProgress
 from rdstudy.provenance import cpu_name, provenance_columns
 from rdstudy.results.checkpoints import Checkpoints
 from rdstudy.results.store import Store, new_run_id
 from rdstudy.splits import make_split, parse_rule
-from rdstudy.study import Evaluation, Measures, Resources
+from rdstudy.study import Evaluation, Measures, Member, Resources
 from rdstudy.training import Finished, MeasureRows, Measuring, Progress, Subsets, make_subsets, train_unit, units_of
 from rdstudy.training.loop import peak_memory_bytes
 from rdstudy.training.measuring import measure_trained, neighbour_rows
@@ -71,17 +73,33 @@ def run_pack(
     device: torch.device,
     resources: Resources,
     measures: Measures | None = None,
+    tried: Collection[str] = (),
+    can_grow: bool = False,
 ) -> PackEvents:
     """Train the members of a pack that the store lacks, measure them, and store each unit as it finishes.
 
     A pack with runs is trained: its members are only measured, with the weights that those runs kept.
 
-    A unit of several members that runs out of memory is begun again as two halves, one after the other, and so on
-    down to single members: what they learn does not depend on their company.
+    A unit of several members that runs out of a whole device's memory is begun again as two halves, one after the
+    other, and so on down to single members: what they learn does not depend on their company.
     When the generator is closed early, a checkpoint of the unit in work is kept.
+
+    Args:
+        pack: members of one cell.
+        store: where rows go.
+        device: what trains.
+        resources: of the study.
+        measures: what is measured after training; None for nothing.
+        tried: units that have raised an exception before: another one is stored as the outcome of their members.
+        can_grow: whether the caller can give the pack a larger share of a device than it has.
+
+    Raises:
+        UnitError: a unit that was not tried before raised an exception.
+        ShareTooSmallError: out of memory, on a share that can grow.
+        OSError: the store failed.
     """
     if pack.runs:
-        yield from _measure_pack(pack, store, device=device, resources=resources, measures=measures)
+        yield from _measure_pack(pack, store, device=device, resources=resources, measures=measures, tried=tried)
         return
     lacking = _lacking(pack, store)
     units = deque(units_of(lacking, device) if lacking.members else ())
@@ -89,7 +107,17 @@ def run_pack(
     not_ok, share = 0, 0.0
     while units:
         unit = units.popleft()
-        with closing(_run_unit(unit, store, device=device, resources=resources, measures=measures)) as events:
+        with closing(
+            _run_unit(
+                unit,
+                store,
+                device=device,
+                resources=resources,
+                measures=measures,
+                tried=tried,
+                can_grow=can_grow,
+            )
+        ) as events:
             for event in events:
                 within = 0.0
                 if isinstance(event, Progress):
@@ -105,20 +133,42 @@ def run_pack(
 
 
 def _measure_pack(
-    pack: Pack, store: Store, *, device: torch.device, resources: Resources, measures: Measures | None
+    pack: Pack,
+    store: Store,
+    *,
+    device: torch.device,
+    resources: Resources,
+    measures: Measures | None,
+    tried: Collection[str],
 ) -> PackEvents:
     """Measure members that were trained, one after the other, and store each as it is done."""
-    subsets = load_subsets(pack)
-    measuring = _measuring(pack, store, subsets, measures, device=device, resources=resources)
-    assert measuring is not None, "a pack that is only measured comes from a study that measures"
+    not_ok = 0
     for at, (member, run) in enumerate(zip(pack.members, pack.runs, strict=True)):
-        weights = torch.load(io.BytesIO(store.read_weights(run, member.member_id)), weights_only=True)
-        rows = MeasureRows()
-        for _ in measure_trained(weights, member, subsets, measuring, device=device, resources=resources, rows=rows):
-            yield PackProgress(at, 0, at / len(pack.members))
-        provenance = provenance_columns(_describe(device))
-        store.write_measured(_measured_tables(rows, {member.member_id: run}, provenance))
-        yield PackProgress(at + 1, 0, (at + 1) / len(pack.members))
+        try:
+            for _ in _measure_member(member, run, store, device=device, resources=resources, measures=measures):
+                yield PackProgress(at, not_ok, at / len(pack.members))
+        except Exception as error:
+            if _is_storage(error):
+                raise
+            if member.member_id not in tried:
+                raise UnitError(member.member_id, _one_line(error)) from error
+            logger.exception("member %s could not be measured", member.member_id)
+            not_ok += 1
+        yield PackProgress(at + 1, not_ok, (at + 1) / len(pack.members))
+
+
+def _measure_member(
+    member: Member, run: str, store: Store, *, device: torch.device, resources: Resources, measures: Measures | None
+) -> Generator[None, None, None]:
+    unit = Pack((member,))
+    subsets = load_subsets(unit)
+    measuring = _measuring(unit, store, subsets, measures, device=device, resources=resources)
+    assert measuring is not None, "a pack that is only measured comes from a study that measures"
+    weights = torch.load(io.BytesIO(store.read_weights(run, member.member_id)), weights_only=True)
+    rows = MeasureRows()
+    for _ in measure_trained(weights, member, subsets, measuring, device=device, resources=resources, rows=rows):
+        yield
+    store.write_measured(_measured_tables(rows, {member.member_id: run}, provenance_columns(_describe(device))))
 
 
 def _lacking(pack: Pack, store: Store) -> Pack:
@@ -137,44 +187,58 @@ def _release(device: torch.device) -> None:
 
 
 def _run_unit(
-    unit: Pack, store: Store, *, device: torch.device, resources: Resources, measures: Measures | None
+    unit: Pack,
+    store: Store,
+    *,
+    device: torch.device,
+    resources: Resources,
+    measures: Measures | None,
+    tried: Collection[str],
+    can_grow: bool,
 ) -> _UnitEvents:
     """Train a unit and store its rows: its progress, then how it ended."""
-    slot = Checkpoints(store, unit.pack_id)
-    end: _Stored | _TooLarge = _Stored(0)
     try:
-        subsets = load_subsets(unit)
-        measuring = _measuring(unit, store, subsets, measures, device=device, resources=resources)
-        with closing(
-            train_unit(
-                unit,
-                subsets,
-                device=device,
-                checkpoint=slot,
-                resources=resources,
-                measuring=measuring,
-            )
-        ) as events:
-            for event in events:
-                if isinstance(event, Progress):
-                    yield event
-                else:
-                    store_finished(store, event, device=device)
-                    end = _Stored(len({row["member_id"] for row in event.members if row["outcome"] != "ok"}))
+        yield from _train_unit(unit, store, device=device, resources=resources, measures=measures)
     except Exception as error:  # whatever it is, it is this unit's outcome and not the end of the study
         if _is_storage(error):
             raise
+        reason = _one_line(error)
+        if is_out_of_memory(error) and can_grow:
+            raise ShareTooSmallError(reason) from error
+        if not is_out_of_memory(error) and unit.pack_id not in tried:
+            raise UnitError(unit.pack_id, reason) from error
+        Checkpoints(store, unit.pack_id).clear()
         if is_out_of_memory(error) and len(unit.members) > 1:
             sizes = " and ".join(str(len(half.members)) for half in unit.halves())
             logger.warning("unit of %d members ran out of memory: begun again as %s members", len(unit.members), sizes)
-            slot.clear()
-            end = _TooLarge()
-        else:
-            logger.exception("unit %s failed", unit.pack_id)
-            reason = f"{type(error).__name__}: {error}"
-            store_failed(store, unit, reason, device=device, peak_bytes=peak_memory_bytes(device))
-            end = _Stored(len(unit.members))
-    yield end
+            yield _TooLarge()
+            return
+        logger.exception("unit %s failed", unit.pack_id)
+        store_failed(store, unit, reason, device=device, peak_bytes=peak_memory_bytes(device))
+        yield _Stored(len(unit.members))
+
+
+def _train_unit(
+    unit: Pack, store: Store, *, device: torch.device, resources: Resources, measures: Measures | None
+) -> _UnitEvents:
+    subsets = load_subsets(unit)
+    measuring = _measuring(unit, store, subsets, measures, device=device, resources=resources)
+    slot = Checkpoints(store, unit.pack_id)
+    not_ok = 0
+    with closing(
+        train_unit(unit, subsets, device=device, checkpoint=slot, resources=resources, measuring=measuring)
+    ) as events:
+        for event in events:
+            if isinstance(event, Progress):
+                yield event
+            else:
+                store_finished(store, event, device=device)
+                not_ok = len({row["member_id"] for row in event.members if row["outcome"] != "ok"})
+    yield _Stored(not_ok)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _is_storage(error: Exception) -> bool:

@@ -46,10 +46,9 @@ def test_through_ray_and_in_this_process_the_tables_are_equal():
 
 def test_each_trial_asks_ray_for_the_share_of_its_own_pack():
     code = (
-        "from rdstudy.cluster.trials import _request\n"
-        "shares = {'a': 0.25, 'b': 1.0}\n"
-        "for pack in 'abc':\n"
-        "    print(_request({'pack': pack}, cpus=3, shares=shares).required_resources)\n"
+        "from rdstudy.cluster.queue import request\n"
+        "for share in (0.25, 1.0, 0.0):\n"
+        "    print(request({'cpus': 3, 'gpus': share}).required_resources)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["{'CPU': 3.0, 'GPU': 0.25}", "{'CPU': 3.0, 'GPU': 1.0}", "{'CPU': 3.0}"]
@@ -84,7 +83,8 @@ def test_a_killed_worker_process_costs_nothing():
     printed, said = process.communicate(timeout=300)
     assert killed
     assert process.returncode == 0, printed + said
-    assert "started again" in said
+    assert "its process ended" in said
+    assert "; again" in said
     for name in ("members", "trajectories"):
         assert table(name, "out") == table(name, "whole")
 
@@ -112,7 +112,7 @@ def test_more_than_there_is_to_ask_for_is_one_clear_line():
     for options, expected in (
         (
             ("--set", "resources.cpus=4096"),
-            "resources ask for 4096 CPUs and 0 GPUs for each trial; allowed: what this Ray",
+            "resources ask for 4096 CPUs and no GPU for each trial; allowed: what this Ray has",
         ),
         (
             ("--address", "127.0.0.1:1"),
@@ -158,14 +158,14 @@ def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_pa
     code = (
         "import ray, sys\n"
         "from ray.cluster_utils import Cluster\n"
-        "from rdstudy.cluster.preflight import check_nodes_see as _check_nodes_see\n"
+        "from rdstudy.cluster.nodes import check_nodes\n"
         "from rdstudy.results.store import Store\n"
         "cluster = Cluster(initialize_head=True, head_node_args={'num_cpus': 1})\n"
         "cluster.add_node(num_cpus=1)\n"
         "ray.init(address=cluster.address, log_to_driver=False)\n"
-        f"_check_nodes_see(Store.create({str(tmp_path / 'there')!r}))\n"
+        f"check_nodes(Store.create({str(tmp_path / 'there')!r}), gpus=False)\n"
         "try:\n"
-        f"    _check_nodes_see(Store({str(tmp_path / 'nowhere')!r}))\n"
+        f"    check_nodes(Store({str(tmp_path / 'nowhere')!r}), gpus=False)\n"
         "except ValueError as error:\n"
         "    print(error)\n"
         "ray.shutdown()\n"
@@ -173,7 +173,7 @@ def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_pa
     )
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "nowhere is not seen by" in done.stdout
+    assert "nowhere cannot be used from" in done.stdout
 
 
 def test_a_trial_that_ends_without_its_rows_is_started_again():

@@ -16,11 +16,15 @@ from rdstudy.packs import (
     fits,
     gpu_share,
     make_packs,
+    measure_operations,
     members_at_once,
+    output_count,
     pack_cost,
     pack_memory,
     parameter_count,
+    remaining_packs,
     step_numbers,
+    step_operations,
 )
 from rdstudy.study import Member, Recipe
 
@@ -88,6 +92,42 @@ def test_the_most_costly_come_first(asked, size):
     assert all(cost > 0 for cost in costs)
 
 
+@given(lists_of_members | one_cell, sizes)
+def test_the_packs_of_a_cell_are_equal_up_to_one_member(asked, size):
+    of_cell: dict[Member, list[int]] = {}
+    for pack in make_packs(asked, size=size):
+        of_cell.setdefault(pack.members[0].cell, []).append(len(pack.members))
+    assert all(max(found) - min(found) <= 1 for found in of_cell.values())
+
+
+@given(lists_of_members | one_cell, sizes, st.data())
+def test_what_remains_of_some_packs_is_the_others(asked, size, data):
+    packs = make_packs(asked, size=size)
+    kept = data.draw(st.lists(st.booleans(), min_size=len(packs), max_size=len(packs)))
+    others = tuple(pack for pack, keep in zip(packs, kept, strict=True) if keep)
+    assert remaining_packs(packs, [member for pack in others for member in pack.members]) == others
+
+
+@given(lists_of_members | one_cell, sizes, st.data())
+def test_what_remains_of_any_members_moves_no_whole_pack(asked, size, data):
+    packs = make_packs(asked, size=size)
+    left = [member for member in dict.fromkeys(asked) if data.draw(st.booleans())]
+    found = remaining_packs(packs, left)
+    assert sorted(m.member_id for pack in found for m in pack.members) == sorted(m.member_id for m in left)
+    assert {pack for pack in packs if set(pack.members) <= set(left)} <= set(found)
+    assert all(len({member.cell for member in pack.members}) == 1 for pack in found)
+    assert all(1 <= len(pack.members) <= size for pack in found)
+    costs = [pack_cost(pack) for pack in found]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_members_left_over_of_several_packs_are_trained_together():
+    asked = [Member("a", "b", beta, seed) for beta in (0.1, 1.0, 3.0) for seed in range(5)]
+    packs = make_packs(asked, size=5)
+    left = [pack.members[at] for pack in packs for at in (1, 3)][:5]
+    assert [set(pack.members) for pack in remaining_packs(packs, left)] == [set(left)]
+
+
 def test_no_members_make_no_packs():
     assert make_packs([], size=5) == ()
 
@@ -113,8 +153,8 @@ def test_a_size_may_follow_from_the_members_of_a_cell():
     assert sorted((pack.members[0].split, len(pack.members)) for pack in packs) == [
         ("b", 2),
         ("b", 3),
-        ("c", 2),
-        ("c", 5),
+        ("c", 3),
+        ("c", 4),
     ]
 
 
@@ -149,6 +189,9 @@ def test_the_memory_of_a_small_mlp_by_hand():
     assert found.shared == TRAIN * PIXELS + 3 * (5 * 5 * PIXELS + indices + noise)
     assert found.evaluation == 1024 * (7 * 4 * 6 * PIXELS + 5 * PIXELS)
     assert found.peak == found.parameters + found.shared + max(found.step, found.evaluation)
+    products = [PIXELS * 11, 11 * 4, 2 * 11, 11 * PIXELS]
+    assert measure_operations(SMALL, (3, 8, 8)) == 2 * sum(products)
+    assert step_operations(SMALL, (3, 8, 8)) == 2 * 5 * (3 * sum(products) - products[0])
 
 
 def test_the_layers_of_a_small_cnn_by_hand():
@@ -158,6 +201,11 @@ def test_the_layers_of_a_small_cnn_by_hand():
     assert parameter_count(cnn, (3, 8, 8)) == down + (flat + 1) * 4 + 3 * flat + up
     outputs = 5 * 16 + flat + 4 + flat + 5 * 16 + PIXELS
     assert step_numbers(cnn, (3, 8, 8)) == outputs + 2 * PIXELS + 2 * PIXELS
+    assert output_count(cnn, (3, 8, 8)) == outputs
+    first, second = 16 * 3 * 5 * 16, 16 * 5 * 5 * 4  # each of 4 × 4 and 2 × 2 places reads, or writes, a kernel
+    products = 2 * (first + second) + flat * 4 + 2 * flat
+    assert measure_operations(cnn, (3, 8, 8)) == 2 * products
+    assert step_operations(cnn, (3, 8, 8)) == 2 * 5 * (3 * products - first)
 
 
 def test_the_layers_of_a_small_linear_vae_by_hand():

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rdstudy.datasets import Dataset, DatasetInfo, registry
 from rdstudy.describe import describe_packs
 from rdstudy.packs import GIB, GPU_PACK_SIZE, fits
-from rdstudy.plan import ASSUMED_GPU_GIB, declaration, first_gpu_bytes, make_plan
+from rdstudy.placement import ASSUMED_GPU_GIB, first_gpu_bytes
+from rdstudy.plan import declaration, make_plan
 from rdstudy.study import Evaluation, Experiment, Member, Recipe, Resources, Study
 
 GRID: dict[str, Any] = {"dataset": ["tetrominoes"], "split": ["cv(8192)"], "beta": [0.1, 1, 3], "seed": range(5)}
@@ -146,8 +147,9 @@ def test_cells_leave_beta_and_seed_out():
 def test_packs_are_as_large_as_asked_for(resources, size):
     declared = study(experiment(seed=range(29), depth=[1, 3]), resources=resources)
     plan = make_plan(declared, {})
-    assert max(len(pack.members) for pack in plan.packs) == size
-    assert len(plan.packs) == 2 * -(-3 * 29 // size)
+    parts = -(-3 * 29 // size)
+    assert len(plan.packs) == 2 * parts
+    assert max(len(pack.members) for pack in plan.packs) == -(-3 * 29 // parts) <= size
     assert len(plan.remaining) == 2 * 3 * 29
 
 
@@ -165,8 +167,8 @@ def test_a_pack_is_as_large_as_fits_the_trials_share_of_the_memory():
     available = 3 * GIB
     for pack in plan.packs:
         assert fits(plan.placements[pack.pack_id].memory, available)
-    largest = max(len(pack.members) for pack in plan.packs)
-    more = Resources(gpus=1, gpu_memory_gib=3, pack_size=largest + 2)
+    fewer = len(plan.packs) - 1
+    more = Resources(gpus=1, gpu_memory_gib=3, pack_size=-(-60 // fewer))
     forced = make_plan(study(wide, resources=more), {})
     assert not fits(forced.placements[forced.packs[0].pack_id].memory, available)
 
@@ -202,7 +204,7 @@ def test_the_share_of_each_pack_follows_from_its_memory():
 def test_the_memory_of_a_gpu_is_stated_found_or_assumed_and_the_plan_says_which(
     monkeypatch, stated, found, gib, source
 ):
-    monkeypatch.setattr("rdstudy.plan.first_gpu_bytes", lambda: found)
+    monkeypatch.setattr("rdstudy.placement.first_gpu_bytes", lambda: found)
     plan = make_plan(study(resources=Resources(gpus=1, gpu_memory_gib=stated)), {})
     assert plan.gpu is not None
     assert (plan.gpu.bytes, plan.gpu.source) == (gib * GIB, source)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rdstudy.driver import Ended
 from rdstudy.packs import Pack
 from rdstudy.progress import PackProgress, ProgressLine, duration
 from rdstudy.results.store import Store
@@ -130,7 +131,7 @@ def test_members_that_could_not_be_measured_are_told_and_are_no_success(study, c
     assert run(study, "--no-report") == 0
     with_measures(study, keep_weights=True)
     capsys.readouterr()
-    monkeypatch.setattr("rdstudy.driver.train", lambda *_, **__: False)  # as if every trial had died
+    monkeypatch.setattr("rdstudy.driver.train", lambda *_, **__: Ended())  # as if every trial had died
     assert run(study, "--no-report") == 1
     assert "4 members were not measured; to measure them: python -m rdstudy.run" in capsys.readouterr().out
 
@@ -346,10 +347,14 @@ def test_help_imports_nothing_heavy(module):
 
 def test_progress_says_models_rate_time_left_and_what_is_not_ok(capsys):
     packs = [Pack(MEMBERS[:2]), Pack(MEMBERS[2:])]
-    line = ProgressLine(packs, workers="2 at a time")
-    assert line.line(1.0) == "0/4 models, no rate yet, 1 s so far, time left unknown, 0 not ok, 2 at a time"
-    line.update(packs[0].pack_id, PackProgress(2, 1, 1.0))
-    assert line.line(60.0) == "2/4 models, 2.0 models/min, 60 s so far, 60 s left, 1 not ok, 2 at a time"
+    log = []
+    line = ProgressLine(packs, log=log.append)
+    assert line.line(1.0) == "0/4 models, no rate yet, 1 s so far, time left unknown, 0 not ok"
+    line.devices = "2 GPUs, 97% at work"
+    assert line.update(packs[0].pack_id, PackProgress(2, 1, 1.0)) == PackProgress(0, 0, 0.0)
+    assert line.line(60.0) == "2/4 models, 2.0 models/min, 60 s so far, 60 s left, 1 not ok, 2 GPUs, 97% at work"
+    line.say("something else")
     line.close()
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capsys.readouterr().err.splitlines() == log
+    assert len(log) == 2
     assert [duration(s) for s in (0, 89, 120, 7200, 400_000)] == ["0 s", "89 s", "2 min", "2.0 h", "4.6 d"]

@@ -81,6 +81,8 @@ PART_FIELDS = {
     (Resources, "gpu_memory_gib"): ((0, *(value for value in BAD_NUMBER if value is not None)), ABOVE_0),
     (Resources, "evaluation_memory_gib"): ((0, 0.0, *BAD_NUMBER), ABOVE_0),
     (Resources, "keep_weights"): ((1, 0, "True", None), "True or False"),
+    (Resources, "devices"): (tuple(value for value in BAD_WHOLE if value is not None), WHOLE_1),
+    (Resources, "price"): (tuple(value for value in BAD_NUMBER if value is not None), FROM_0),
 }
 
 FACTOR_LEVELS = {
@@ -387,6 +389,8 @@ RESOURCES = Resources(
     gpu_memory_gib=13,
     evaluation_memory_gib=0.7,
     keep_weights=True,
+    devices=5,
+    price=1.3,
 )
 
 
@@ -518,6 +522,8 @@ ASSIGNMENTS = {
     "resources.gpu_memory_gib": ("24", 24.0),
     "resources.evaluation_memory_gib": ("0.5", 0.5),
     "resources.keep_weights": ("True", True),
+    "resources.devices": ("16", 16),
+    "resources.price": ("1.006", 1.006),
 }
 
 

@@ -1,6 +1,7 @@
 """A pack to stored rows: what is stored is what was trained, whoever trains it; failures are rows."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from rdstudy import worker
+from rdstudy.failures import ShareTooSmallError, UnitError
 from rdstudy.packs import Pack
 from rdstudy.results.store import Store
 from rdstudy.study import Evaluation, Member, Recipe, Resources
@@ -99,7 +101,12 @@ def test_an_exception_is_a_row_with_its_reason_and_leaves_the_others_alone(tmp_p
 
     monkeypatch.setattr(worker, "train_unit", breaks)
     store = Store.create(str(tmp_path / "out"))
-    *_, last = worker.run_pack(Pack(MEMBERS), store, device=CPU, resources=Resources(checkpoint_seconds=1e9))
+    resources, unit = Resources(checkpoint_seconds=1e9), Pack(MEMBERS[1:2]).pack_id
+    with pytest.raises(UnitError, match="RuntimeError: a bug in two lines") as raised:
+        list(worker.run_pack(Pack(MEMBERS), store, device=CPU, resources=resources))
+    assert raised.value.unit == unit
+    assert set(store.outcomes()) == {MEMBERS[0].member_id}
+    *_, last = worker.run_pack(Pack(MEMBERS), store, device=CPU, resources=resources, tried=[unit])
     assert (last.members_done, last.members_not_ok) == (4, 1)
     outcomes = store.outcomes()
     assert outcomes[MEMBERS[1].member_id] == "failed"
@@ -132,11 +139,10 @@ class SmallDevice:
             yield event
 
 
-def everything(store: Store, *packs: Pack) -> list[Any]:
+def everything(store: Store, *packs: Pack, tried: Sequence[str] = ()) -> list[Any]:
+    resources = Resources(checkpoint_seconds=1e9)
     return [
-        event
-        for pack in packs
-        for event in worker.run_pack(pack, store, device=CPU, resources=Resources(checkpoint_seconds=1e9))
+        event for pack in packs for event in worker.run_pack(pack, store, device=CPU, resources=resources, tried=tried)
     ]
 
 
@@ -191,9 +197,21 @@ def test_a_member_too_large_for_the_device_is_a_failed_row(tmp_path, monkeypatch
 def test_another_error_in_a_unit_is_not_halved(tmp_path, monkeypatch):
     device = SmallDevice(monkeypatch, most=0, error=RuntimeError("a bug"))
     store = Store.create(str(tmp_path / "out"))
-    everything(store, Pack(MEMBERS))
-    assert len(device.tried) == 1
+    with pytest.raises(UnitError):
+        everything(store, Pack(MEMBERS))
+    assert store.outcomes() == {}
+    everything(store, Pack(MEMBERS), tried=[Pack(MEMBERS).pack_id])
+    assert len(device.tried) == 2
     assert set(store.outcomes().values()) == {"failed"}
+
+
+def test_a_share_that_can_grow_is_not_halved_but_told(tmp_path, monkeypatch):
+    device = SmallDevice(monkeypatch, most=2)
+    store = Store.create(str(tmp_path / "out"))
+    with pytest.raises(ShareTooSmallError):
+        list(worker.run_pack(Pack(MEMBERS), store, device=CPU, resources=Resources(), can_grow=True))
+    assert device.tried == [MEMBERS]
+    assert store.outcomes() == {}
 
 
 @pytest.mark.parametrize("stored", [1, 2])

@@ -1,8 +1,11 @@
 """The only door to Ray: packs as Ray Tune trials. A thin adapter with no arithmetic of its own.
 
     connection.py  a cluster that runs, or a local Ray that is started and stopped
-    preflight.py   what is wrong with the nodes, before any of them has worked for nothing
-    trials.py      a pack as a trial, and the run of all of them
+    nodes.py       what is wrong with the nodes, before any of them has worked for nothing
+    trial.py       a pack as a trial
+    queue.py       which pack is started next, and again
+    listener.py    what trials do, and why they fail
+    trials.py      the run of all packs
 
 The environment is set here because Ray reads it when it is imported: no reporter, usage report, loggers or signal
 handlers beside ours.
@@ -14,8 +17,11 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")  # asked for at once, so that an autoscaler sees them all
 
-from rdstudy.cluster.connection import connected
-from rdstudy.cluster.trials import OnProgress, PackTrial, run_packs
+from rdstudy.cluster.connection import Connection, connected
+from rdstudy.cluster.listener import Usage
+from rdstudy.cluster.nodes import check_nodes
+from rdstudy.cluster.trials import run_packs
 
-__all__ = ["OnProgress", "PackTrial", "connected", "run_packs"]
+__all__ = ["Connection", "Usage", "check_nodes", "connected", "run_packs"]

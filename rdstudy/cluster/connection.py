@@ -6,12 +6,14 @@ import os
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray._private import ray_constants, services
 
 from rdstudy.packs import MOST_SHARES
+from rdstudy.provenance import CODE_VERSION_VARIABLE, PACKAGE, code_version
 from rdstudy.study import Resources
 
 logger = logging.getLogger(__name__)
@@ -19,12 +21,24 @@ logger = logging.getLogger(__name__)
 _OBJECT_STORE_BYTES = 128 * 2**20  # of a local Ray: nothing but the settings of the packs goes through it
 
 
+@dataclass(frozen=True)
+class Connection:
+    """The Ray that is joined.
+
+    Attributes:
+        joined: whether it was there before, and outlives this run.
+        devices: GPUs that are up, or CPU cores where no GPU is asked for; None where no trial could run on them yet.
+    """
+
+    joined: bool
+    devices: float | None
+
+
 @contextlib.contextmanager
-def connected(address: str | None, resources: Resources) -> Iterator[str]:
+def connected(address: str | None, resources: Resources) -> Iterator[Connection]:
     """Join the cluster at `address`, else one that was started here, else start a local Ray and stop it at the end.
 
-    Yields:
-        How many trials can run at once, in words.
+    A cluster that is joined gets this very package: it travels to the nodes as they start its processes.
 
     Raises:
         ValueError: no cluster at `address`, or none that has what a trial asks for.
@@ -36,13 +50,22 @@ def connected(address: str | None, resources: Resources) -> Iterator[str]:
     else:
         _check_listening(address)
         try:
-            ray.init(address=address, **options)
+            ray.init(address=address, runtime_env=_runtime_environment(), **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ValueError(f"Ray at {address!r} cannot be joined: {_one_line(error)}") from None
     try:
-        yield _concurrency(resources)
+        yield Connection(address is not None, _devices(resources, joined=address is not None))
     finally:
         ray.shutdown()
+
+
+def _runtime_environment() -> dict[str, Any]:
+    """The code of this run, and its version, which its copy on a node could not tell."""
+    return {
+        "py_modules": [str(PACKAGE)],
+        "excludes": ["**/__pycache__/"],
+        "env_vars": {CODE_VERSION_VARIABLE: code_version()},
+    }
 
 
 def _check_listening(address: str) -> None:
@@ -95,19 +118,23 @@ def _start_local(options: dict[str, Any]) -> None:
         ray_constants.ENABLE_RAY_CLUSTER = True
 
 
-def _concurrency(resources: Resources) -> str:
-    """How many trials the cluster runs at the same time."""
-    there = ray.cluster_resources()
-    trials = int(there.get("CPU", 0) // resources.cpus)
-    by_estimate = isinstance(resources.gpus, str)  # then the most that a GPU may be shared by
-    share = 1 / MOST_SHARES if by_estimate else float(resources.gpus)
-    if share:
-        trials = min(trials, round(there.get("GPU", 0) / share))
-    if trials < 1:
-        wanted = f"{resources.cpus} CPUs and {'a share of' if by_estimate else format(share, 'g')} GPUs"
-        has = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
-        raise ValueError(f"resources ask for {wanted} for each trial; allowed: what this Ray has, {has}")
-    return f"up to {trials} at a time" if by_estimate else f"{trials} at a time"
+def _devices(resources: Resources, *, joined: bool) -> float | None:
+    """The devices that trials share; None where there are not enough yet, and an autoscaler may bring them.
+
+    Raises:
+        ValueError: a trial asks for more than this Ray has, and nothing can bring it.
+    """
+    up = ray.cluster_resources()
+    share = 1 / MOST_SHARES if isinstance(resources.gpus, str) else resources.gpus
+    cpus, gpus = float(up.get("CPU", 0.0)), float(up.get("GPU", 0.0))
+    if cpus >= resources.cpus and gpus >= share:
+        return gpus if share else cpus
+    if joined:
+        return None
+    wanted = f"{resources.cpus} CPUs and {'no' if not share else 'all' if share == 1 else 'a share'} of a GPU"
+    raise ValueError(
+        f"resources ask for {wanted} for each trial; allowed: what this Ray has, {cpus:g} CPUs and {gpus:g} GPUs"
+    )
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,92 +1,25 @@
-"""A pack as a Ray Tune trial, and the run of all packs.
-
-A trial trains one pack through `rdstudy.worker` and reports four scalars. Rows and checkpoints go to the store, not
-through Ray: a trial that is started again, by Tune or by the same command tomorrow, goes on from there.
-"""
+"""The run of all packs as trials of one Tune experiment."""
 
 import contextlib
-import dataclasses
-import functools
 import logging
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import ray
 from ray import tune
 
-from rdstudy.cluster.preflight import check_nodes_see
+from rdstudy.cluster.listener import Listener, Usage
+from rdstudy.cluster.nodes import on_node
+from rdstudy.cluster.queue import PackQueue, request
+from rdstudy.cluster.trial import PackTrial, StopSignal, TrialSettings
+from rdstudy.failures import Failure, Failures, Remedy
 from rdstudy.packs import Pack
-from rdstudy.plan import place
+from rdstudy.placement import place
 from rdstudy.progress import PackProgress
+from rdstudy.provenance import versions
 from rdstudy.results.store import Store
-from rdstudy.study import Measures, Member, Resources
-from rdstudy.worker import PackEvents, find_device, run_pack
-
-logger = logging.getLogger(__name__)
-
-_STEP_SECONDS = 1.0  # between two reports of a trial
-_RESTARTS = 2  # of a trial whose process died
-OnProgress = Callable[[str, PackProgress], None]
-"""Called with a pack's id and how far it has come."""
-
-
-class PackTrial(tune.Trainable):  # type: ignore[misc]
-    """One pack as a Tune trial. Its process is used again for the next pack."""
-
-    def setup(
-        self,
-        config: dict[str, Any],
-        packs: Mapping[str, tuple[list[dict[str, Any]], tuple[str, ...]]],
-        shares: Mapping[str, float],
-        uri: str,
-        resources: Resources,
-        measures: Measures | None,
-    ) -> None:
-        """Start on the pack that `config` names."""
-        self._packs, self._shares, self._uri = packs, shares, uri
-        self._resources, self._measures = resources, measures
-        self._events: PackEvents | None = None
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start on another pack, in the same process."""
-        self.cleanup()
-        members, runs = self._packs[new_config["pack"]]
-        pack = Pack(tuple(Member.from_dict(settings) for settings in members), runs)
-        self._last = PackProgress(len(pack.members), 0, 1.0)  # unless something is left to do
-        self._events = run_pack(
-            pack,
-            Store.open(self._uri),
-            device=find_device(self._shares.get(new_config["pack"], 0.0)),
-            resources=self._resources,
-            measures=self._measures,
-        )
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Train for about a second, and report how far the pack is."""
-        started = time.monotonic()
-        for event in self._events or ():
-            self._last = event
-            if time.monotonic() - started > _STEP_SECONDS:
-                return self._report(done=False)
-        return self._report(done=True)
-
-    def cleanup(self) -> None:
-        """Stop where the pack is; a checkpoint is kept."""
-        if self._events is not None:
-            self._events.close()
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: what a trial needs to go on is in the store, where the next run finds it too."""
-
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Nothing, as above."""
-
-    def _report(self, *, done: bool) -> dict[str, Any]:
-        return {**dataclasses.asdict(self._last), "done": done}
+from rdstudy.study import Measures, Resources
 
 
 def run_packs(
@@ -95,37 +28,58 @@ def run_packs(
     *,
     resources: Resources,
     measures: Measures | None = None,
-    on_progress: OnProgress,
+    callbacks: Sequence[Any] = (),
+    failures: Failures,
+    on_progress: Callable[[str, str, PackProgress], None],
+    on_failure: Callable[[Failure, Remedy], None],
+    on_usage: Callable[[Usage], None],
     should_stop: Callable[[], bool],
 ) -> dict[str, str]:
     """Train packs as Tune trials on the Ray that `connected` joined or started.
+
+    All packs that could run at once are asked for at once, as placement groups that wait: an autoscaler sees what the
+    plan needs, and forgets it when this process ends, however it ends.
 
     Args:
         packs: what remains.
         store: where rows go; every node must reach it.
         resources: what a trial asks for.
         measures: what is measured after training; None for nothing.
-        on_progress: told of each pack's progress.
-        should_stop: asked now and then; once true, trials save a checkpoint and end.
+        callbacks: of Tune, for experiment trackers.
+        failures: what is known of failed tries.
+        on_progress: told of each pack's id, host and progress.
+        on_failure: told of a try that came to no end, and of its remedy.
+        on_usage: told every few seconds how much of the cluster is at work.
+        should_stop: asked now and then; once true, nothing is started, and trials save a checkpoint and end.
 
     Returns:
-        Pack id -> error, of the trials whose process died more often than it is started again.
-
-    Raises:
-        ValueError: a node does not see the store.
+        Pack id -> reason, of the packs that were given up.
     """
-    check_nodes_see(store)
-    settings = {pack.pack_id: ([member.to_dict() for member in pack.members], pack.runs) for pack in packs}
-    shares = {pack_id: placement.share for pack_id, placement in place(packs, resources).items()}
-    trainable = tune.with_parameters(
-        PackTrial, packs=settings, shares=shares, uri=store.location, resources=resources, measures=measures
+    here = on_node(ray.get_runtime_context().get_node_id())
+    stop = ray.remote(num_cpus=0, scheduling_strategy=here)(StopSignal).remote()
+    settings = TrialSettings(
+        packs={pack.pack_id: ([member.to_dict() for member in pack.members], pack.runs) for pack in packs},
+        uri=store.location,
+        resources=resources,
+        measures=measures,
+        versions=versions(),
+        stop=stop,
     )
-    listener = _Listener(on_progress)
+    queue = PackQueue(
+        packs,
+        placements=place(packs, resources),
+        resources=resources,
+        most_cpus=max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]),
+        failures=failures,
+    )
+    device = "GPU" if resources.gpus else "CPU"
+    listener = Listener(queue, on_progress=on_progress, on_failure=on_failure, on_usage=on_usage, device=device)
     with tempfile.TemporaryDirectory(prefix="rdstudy-") as folder:  # Tune's own records: nothing is read from them
         tuner = tune.Tuner(
-            tune.with_resources(trainable, functools.partial(_request, cpus=resources.cpus, shares=shares)),
-            param_space={"pack": tune.grid_search(list(settings))},
+            tune.with_resources(tune.with_parameters(PackTrial, settings=settings), request),
             tune_config=tune.TuneConfig(
+                search_alg=queue,
+                num_samples=-1,  # until the queue says that it is finished
                 reuse_actors=True,
                 trial_name_creator=_trial_id,
                 trial_dirname_creator=_trial_id,
@@ -133,68 +87,38 @@ def run_packs(
             run_config=tune.RunConfig(
                 name="packs",
                 storage_path=folder,
-                stop=_Stop(should_stop),
-                failure_config=tune.FailureConfig(max_failures=_RESTARTS),
+                stop=_Stop(queue, listener, stop, should_stop),
+                failure_config=tune.FailureConfig(max_failures=0),  # the queue decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[listener],
+                callbacks=[listener, *callbacks],
                 verbose=0,
             ),
         )
         with _quiet():
             tuner.fit()
-    return listener.errors
-
-
-def _request(config: dict[str, Any], *, cpus: int, shares: Mapping[str, float]) -> tune.PlacementGroupFactory:
-    """What the trial of one pack asks of Ray; a pack without a share asks for no GPU."""
-    share = shares.get(config["pack"], 0.0)
-    return tune.PlacementGroupFactory([{"CPU": float(cpus), **({"GPU": share} if share else {})}])
+    return queue.given_up
 
 
 class _Stop(tune.Stopper):  # type: ignore[misc]
-    """Ends all trials once the user asks for it."""
+    """Once it is asked for: hands out nothing more, lets trials save, and ends when none is at work."""
 
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        self._should_stop = should_stop
+    def __init__(self, queue: PackQueue, listener: Listener, signal: Any, should_stop: Callable[[], bool]) -> None:
+        self._queue, self._listener, self._signal, self._should_stop = queue, listener, signal, should_stop
+        self._asked = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of this process: Tune keeps a copy in its records, which nobody reads."""
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._should_stop()
-
-
-class _Listener(tune.Callback):  # type: ignore[misc]
-    """Hands on progress, and keeps what trials died of."""
-
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
-        self.errors: dict[str, str] = {}
-
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Any],
-        trial: Any,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
-        self._on_progress(
-            trial.config["pack"], PackProgress(*(result[field.name] for field in dataclasses.fields(PackProgress)))
-        )
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        reason = _last_line(trial.error_file)
-        logger.warning("pack %s: its process ended (%s); started again", trial.config["pack"], reason)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.errors[trial.config["pack"]] = f"its process ended {_RESTARTS + 1} times ({_last_line(trial.error_file)})"
-
-
-def _last_line(error_file: str | None) -> str:
-    """What a trial died of, in one line."""
-    lines = Path(error_file).read_text().split("\n") if error_file and Path(error_file).exists() else []
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "no reason known")
+        if not self._asked and self._should_stop():
+            self._asked = True
+            self._queue.close()
+            ray.get(self._signal.give.remote())
+        return self._asked and not self._listener.running
 
 
 def _trial_id(trial: Any) -> str:

@@ -6,39 +6,35 @@
     <root>/neighbours/<split>.parquet     of a split: the same whoever computes them
     <root>/checkpoints/<unit>/<n>.bin     see `rdstudy.results.checkpoints`
     <root>/weights/<member>-<run>.bin     weights of a member, where they were to be kept
+    <root>/logs/<study>-<started>.log     what a run said while it worked
+    <root>/datasets/<name>/<file>         images of one's own, for nodes that were not given them
+    <root>/tmp/<name>                     files that are being written, in a folder; buckets need none
 
 A training of one or more members is a run; all its files carry its `run_id`, and its `members` file is moved into
 place last: what has no `members` row was never finished and is not read. When two runs trained the same member, one
 of them is read and the other ignored, so that no row is doubled. What is measured of a member later is stored under a
-name of its own and carries the run of its training. `pyarrow.fs` is the only door to the files.
+name of its own and carries the run of its training. `rdstudy.results.files` is the only door to the files.
 """
 
+import copy
+import errno
 import json
-import os
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from rdstudy.results import schema
+from rdstudy.results.files import Files, StorageError, one_line
+from rdstudy.results.tables import Damaged, best_runs, distinct, from_parquet, to_parquet
 
 _FORMAT = {"format": "rdstudy results", "version": 1}
-_RANK = ("ok", "nonfinite", "failed")  # of two runs of one member, the better outcome is read
-
-
-@dataclass(frozen=True)
-class Damaged:
-    """A file that cannot be read, and what is wrong with it."""
-
-    path: str
-    reason: str
+_READERS = 32  # files that are read at the same time: from a bucket each waits some 30 ms for its first byte
 
 
 class Store:
@@ -47,8 +43,8 @@ class Store:
     def __init__(self, uri: str) -> None:
         """Use `create` or `open`: this does not look at what is there."""
         self.uri = uri
-        self._fs, self._root = _resolve(uri)
-        self.location = uri if "://" in uri else self._root
+        self._files = Files(uri)
+        self.location = uri if "://" in uri else self._files.place
         """The same place for a process with another working directory."""
 
     @classmethod
@@ -58,16 +54,17 @@ class Store:
         Raises:
             ValueError: it cannot be written, or something else lies there.
         """
-        store = cls(uri)
         try:
-            if not store._is_store():
-                store._refuse_other_folder()
-                store._write("store.json", json.dumps(_FORMAT).encode())
+            store = cls(uri)
+            at_once = store.hurried()
+            if not at_once._is_store():
+                at_once._refuse_other_folder()
+                at_once._files.write("store.json", json.dumps(_FORMAT).encode())
             probe = f"tmp/{uuid.uuid4().hex}"
-            store._write(probe, b"")
-            store._delete(probe)
+            at_once._files.write(probe, b"")
+            at_once._files.delete(probe)
         except OSError as error:
-            raise ValueError(f"results folder {uri} cannot be written: {_one_line(error)}") from None
+            raise ValueError(f"results folder {uri} cannot be written: {one_line(error)}") from None
         return store
 
     @classmethod
@@ -77,11 +74,11 @@ class Store:
         Raises:
             ValueError: there is none.
         """
-        store = cls(uri)
         try:
+            store = cls(uri)
             found = store._is_store()
         except OSError as error:
-            raise ValueError(f"results folder {uri} cannot be read: {_one_line(error)}") from None
+            raise ValueError(f"results folder {uri} cannot be read: {one_line(error)}") from None
         if not found:
             raise ValueError(f"{uri} is no results folder: it has no store.json; allowed: the --out of a run")
         return store
@@ -89,11 +86,16 @@ class Store:
     @classmethod
     def exists(cls, uri: str) -> bool:
         """Whether there is anything at `uri`; `open` says whether that is a results folder."""
-        store = cls(uri)
         try:
-            return bool(store._fs.get_file_info(store._root).type != pafs.FileType.NotFound)
+            return cls(uri).hurried()._files.kind("") != "nothing"
         except OSError as error:
-            raise ValueError(f"results folder {uri} cannot be read: {_one_line(error)}") from None
+            raise ValueError(f"results folder {uri} cannot be read: {one_line(error)}") from None
+
+    def hurried(self) -> "Store":
+        """The same store for what may be lost: it raises at once where the storage does not answer."""
+        store = copy.copy(self)
+        store._files = self._files.hurried()
+        return store
 
     # --- rows ---------------------------------------------------------------------------------------------------
 
@@ -108,15 +110,15 @@ class Store:
             ValueError: a column or table that is not in the schema.
         """
         for name in sorted(tables, key=lambda name: name == "members"):
-            self._write_table(f"{name}/{run_id}.parquet", _to_table(name, tables[name]))
+            self._write_table(f"{name}/{run_id}.parquet", name, tables[name])
 
     def write_examples(self, dataset: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store the example images of a data set, in place of those that were there."""
-        self._write_table(f"examples/{dataset}.parquet", _to_table("examples", rows))
+        self._write_table(f"examples/{dataset}.parquet", "examples", rows)
 
     def has_examples(self, dataset: str) -> bool:
         """Whether `write_examples` was called for this data set."""
-        return self._exists(f"examples/{dataset}.parquet")
+        return self._files.kind(f"examples/{dataset}.parquet") == "file"
 
     def write_measured(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Store what was measured of members after their runs: the `measures` table, which says that it is done, last.
@@ -126,18 +128,15 @@ class Store:
         """
         name = new_run_id()
         for table in sorted(tables, key=lambda table: table == "measures"):
-            self._write_table(f"{table}/{name}.parquet", _to_table(table, tables[table]))
+            self._write_table(f"{table}/{name}.parquet", table, tables[table])
 
     def write_neighbours(self, dataset: str, split: str, study_seed: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store the neighbours of a split."""
-        self._write_table(_neighbours_name(dataset, split, study_seed), _to_table("neighbours", rows))
+        self._write_table(_neighbours_name(dataset, split, study_seed), "neighbours", rows)
 
     def hard_image(self, dataset: str, split: str, study_seed: int) -> int | None:
         """The hard example of a split, an index into its data set; None where its neighbours are not stored."""
-        name = _neighbours_name(dataset, split, study_seed)
-        if not self._exists(name):
-            return None
-        table = _read_file(self._fs, self._path(name), schema.TABLES["neighbours"])
+        table = self._read_table(_neighbours_name(dataset, split, study_seed), "neighbours")
         if isinstance(table, Damaged):
             return None
         hard = table.filter(table["hard"])["image"].to_pylist()
@@ -150,19 +149,19 @@ class Store:
         """
         if name in ("examples", "neighbours"):
             return self._read_all(name)[0]
-        members = _best_runs(self._read_all("members")[0])
+        members = best_runs(self._read_all("members")[0])
         if name == "members":
             return members.sort_by([("member_id", "ascending"), ("subset", "ascending")])
         runs = members.group_by(["member_id", "run_id"]).aggregate([])
         table = self._read_all(name)[0].join(runs, ["member_id", "run_id"], join_type="left semi")
-        return _distinct(table, schema.OF_MEMBERS[name])
+        return distinct(table, schema.OF_MEMBERS[name])
 
     def unmeasured(self, measures_id: str) -> dict[str, str | None]:
         """Members stored as ok that lack the measures of these settings -> the run that kept their weights, or None."""
         measures = self._read_all("measures")[0]
         measures = measures.filter(pc.equal(measures["measures_id"], measures_id)).select(["member_id", "run_id"])
         done = {(row["member_id"], row["run_id"]) for row in measures.to_pylist()}
-        kept = {_stem(path) for path in self._files("weights", ".bin")}
+        kept = {_stem(path) for path in self._files.names("weights", ".bin")}
         members = self.read("members").select(["member_id", "run_id", "outcome"]).to_pylist()
         return {
             row["member_id"]: row["run_id"] if f"{row['member_id']}-{row['run_id']}" in kept else None
@@ -180,21 +179,28 @@ class Store:
         return [bad for name in schema.TABLES for bad in self._read_all(name)[1]]
 
     def set_aside_damaged(self) -> list[Damaged]:
-        """Rename every file that cannot be read to `<name>.damaged`, so that its members are trained again."""
+        """Rename every file that cannot be read to `<name>.damaged`, so that its members are trained again.
+
+        All files of its run go with it, those that say that the run is done first: a run is read whole or not at all.
+        """
         found = self.damaged()
+        of_runs = [name for table in ("members", *schema.OF_MEMBERS) for name in self._files.names(table, ".parquet")]
         for bad in found:
-            self._fs.move(bad.path, bad.path + ".damaged")
+            name = bad.path.removeprefix(self._files.path(""))[1:]
+            of_run = [other for other in of_runs if _stem(other) == _stem(name) and other != name]
+            for one in [*of_run, name]:
+                self._files.move(one, one + ".damaged")
         return found
 
     # --- declarations -------------------------------------------------------------------------------------------
 
     def declare(self, study: str, declaration: Mapping[str, Any]) -> None:
         """Keep the declaration of a study, in place of an earlier one."""
-        self._write(f"studies/{study}.json", json.dumps(declaration, indent=1, allow_nan=False).encode())
+        self._files.write(f"studies/{study}.json", json.dumps(declaration, indent=1, allow_nan=False).encode())
 
     def studies(self) -> list[str]:
         """Names of the studies declared here."""
-        return sorted(_stem(path) for path in self._files("studies", ".json"))
+        return sorted(_stem(path) for path in self._files.names("studies", ".json"))
 
     def declaration(self, study: str) -> dict[str, Any]:
         """What `declare` kept.
@@ -207,101 +213,133 @@ class Store:
                 f"study {study!r} is not in {self.uri}; allowed: {', '.join(self.studies()) or 'none yet'}"
             )
         try:
-            declaration: dict[str, Any] = json.loads(self._read(f"studies/{study}.json"))
+            declaration: dict[str, Any] = json.loads(self._files.read(f"studies/{study}.json"))
         except ValueError as error:
-            raise ValueError(f"{self.uri}/studies/{study}.json is damaged ({error}); run the study again") from None
+            path = self._files.path(f"studies/{study}.json")
+            raise ValueError(f"{path} is damaged ({error}); run the study again") from None
         return declaration
 
     # --- checkpoints: bytes only, see rdstudy.results.checkpoints -----------------------------------------------
 
     def checkpoint_names(self, unit: str) -> list[int]:
         """Numbers of the checkpoints of a unit, oldest first."""
-        return sorted(int(_stem(path)) for path in self._files(f"checkpoints/{unit}", ".bin"))
+        return sorted(int(_stem(path)) for path in self._files.names(f"checkpoints/{unit}", ".bin"))
 
     def read_checkpoint(self, unit: str, number: int) -> bytes:
         """The bytes of one checkpoint."""
-        return self._read(f"checkpoints/{unit}/{number}.bin")
+        return self._files.read(f"checkpoints/{unit}/{number}.bin")
 
     def write_checkpoint(self, unit: str, number: int, content: bytes) -> None:
         """Keep the bytes of one checkpoint."""
-        self._write(f"checkpoints/{unit}/{number}.bin", content)
+        self._files.write(f"checkpoints/{unit}/{number}.bin", content)
 
     def delete_checkpoint(self, unit: str, number: int) -> None:
         """Forget one checkpoint."""
-        self._delete(f"checkpoints/{unit}/{number}.bin")
+        self._files.delete(f"checkpoints/{unit}/{number}.bin")
 
     def delete_checkpoints(self, unit: str) -> None:
         """Forget a unit's checkpoints; nothing happens where it has none."""
-        if self._exists(f"checkpoints/{unit}"):
-            self._fs.delete_dir(self._path(f"checkpoints/{unit}"))
+        self._files.delete_folder(f"checkpoints/{unit}")
+
+    def checkpoint_units(self) -> list[str]:
+        """The units that have checkpoints."""
+        return sorted(entry.base_name for entry in self._files.inside("checkpoints"))
 
     # --- weights: bytes only ------------------------------------------------------------------------------------
 
     def write_weights(self, run_id: str, member_id: str, content: bytes) -> None:
         """Keep the weights that a member had at the end of a run."""
-        self._write(f"weights/{member_id}-{run_id}.bin", content)
+        self._files.write(f"weights/{member_id}-{run_id}.bin", content)
 
     def read_weights(self, run_id: str, member_id: str) -> bytes:
         """The bytes that `write_weights` kept."""
-        return self._read(f"weights/{member_id}-{run_id}.bin")
+        return self._files.read(f"weights/{member_id}-{run_id}.bin")
+
+    # --- logs: what a run said ----------------------------------------------------------------------------------
+
+    def write_log(self, study: str, started: str, text: str) -> str:
+        """Keep what a run of a study has said so far, in place of what it had said before.
+
+        Args:
+            study: its name.
+            started: when the run began, such that later is greater; what is no letter or digit is left out of it.
+            text: all lines.
+
+        Returns:
+            The name of the log.
+        """
+        name = f"{study}-{re.sub('[^A-Za-z0-9]', '', started)}"
+        self._files.write(f"logs/{name}.log", text.encode())
+        return name
+
+    def logs(self, study: str) -> list[str]:
+        """Names of the logs of a study, oldest first."""
+        names = [_stem(path) for path in self._files.names("logs", ".log")]
+        return [name for name in names if name.rpartition("-")[0] == study]
+
+    def read_log(self, name: str) -> str:
+        """The lines of a log of `logs`."""
+        return self._files.read(f"logs/{name}.log").decode()
+
+    # --- data sets: files of images of one's own, see rdstudy.datasets.own --------------------------------------
+
+    def write_dataset(self, name: str, files: Mapping[str, Path]) -> None:
+        """Keep the files of a data set whose name says its contents; those that are there stay as they are.
+
+        Args:
+            name: of the data set.
+            files: file name -> where it is on this node; none where it is no data set of one's own.
+        """
+        if not files:
+            return
+        there = {entry.base_name: entry.size for entry in self._files.inside(f"datasets/{name}")}
+        for base_name, file in files.items():
+            if there.get(base_name) != file.stat().st_size:
+                self._files.upload(file, f"datasets/{name}/{base_name}")
+
+    def dataset_files(self, name: str) -> list[str]:
+        """Names of the files of a data set that are kept here."""
+        return sorted(entry.base_name for entry in self._files.inside(f"datasets/{name}"))
+
+    def fetch_dataset_file(self, name: str, base_name: str, file: Path) -> None:
+        """Write a copy of a file of `dataset_files` to a path on this node."""
+        self._files.download(f"datasets/{name}/{base_name}", file)
 
     # --- files --------------------------------------------------------------------------------------------------
 
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
-
-    def _exists(self, name: str) -> bool:
-        return bool(self._fs.get_file_info(self._path(name)).type != pafs.FileType.NotFound)
-
     def _is_store(self) -> bool:
-        return self._exists("store.json")
+        return self._files.kind("store.json") == "file"
 
     def _refuse_other_folder(self) -> None:
-        info = self._fs.get_file_info(self._root)
-        if info.type == pafs.FileType.File:
+        if self._files.kind("") == "file":
             raise ValueError(f"results folder {self.uri} is a file; allowed: a folder")
-        selector = pafs.FileSelector(self._root, allow_not_found=True)
-        inside = [entry.base_name for entry in self._fs.get_file_info(selector)]
-        if set(inside) - {"tmp"}:
+        inside = {entry.base_name for entry in self._files.inside("")}
+        if inside - {"tmp"}:
             raise ValueError(
                 f"{self.uri} is not empty and no results folder; allowed: a new folder or the --out of a run"
             )
 
-    def _files(self, folder: str, ending: str) -> list[str]:
-        selector = pafs.FileSelector(self._path(folder), allow_not_found=True)
-        found = [info.path for info in self._fs.get_file_info(selector) if info.type == pafs.FileType.File]
-        return sorted(path for path in found if path.endswith(ending))
+    def _write_table(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._files.write(name, to_parquet(table, rows))
 
-    def _read(self, name: str) -> bytes:
-        with self._fs.open_input_stream(self._path(name)) as stream:
-            content: bytes = stream.read()
-        return content
+    def _read_table(self, name: str, table: str) -> pa.Table | Damaged:
+        """The rows of a file; none where it is gone, since somebody else may have set it aside."""
+        try:
+            return from_parquet(table, self._files.read(name), path=self._files.path(name))
+        except FileNotFoundError:
+            return schema.TABLES[table].empty_table()
+        except StorageError as error:
+            if error.errno != errno.EIO:
+                raise
+            return Damaged(self._files.path(name), one_line(error))
 
-    def _write(self, name: str, content: bytes) -> None:
-        """Write under a unique temporary name, then move into place."""
-        temporary = self._path(f"tmp/{uuid.uuid4().hex}")
-        self._fs.create_dir(self._path("tmp"))
-        with self._fs.open_output_stream(temporary) as stream:
-            stream.write(content)
-        self._fs.create_dir(self._path(name).rpartition("/")[0])
-        self._fs.move(temporary, self._path(name))
-
-    def _write_table(self, name: str, table: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        self._write(name, sink.getvalue().to_pybytes())
-
-    def _delete(self, name: str) -> None:
-        if self._exists(name):
-            self._fs.delete_file(self._path(name))
-
-    def _read_all(self, name: str) -> tuple[pa.Table, list[Damaged]]:
-        expected = schema.TABLES[name]
-        with ThreadPoolExecutor(8) as pool:
-            parts = list(pool.map(lambda path: _read_file(self._fs, path, expected), self._files(name, ".parquet")))
+    def _read_all(self, table: str) -> tuple[pa.Table, list[Damaged]]:
+        with ThreadPoolExecutor(_READERS) as pool:
+            names = self._files.names(table, ".parquet")
+            parts = list(pool.map(lambda name: self._read_table(name, table), names))
         tables = [part for part in parts if isinstance(part, pa.Table)]
-        table = pa.concat_tables(tables) if tables else expected.empty_table()
-        return table, [part for part in parts if isinstance(part, Damaged)]
+        rows = pa.concat_tables(tables) if tables else schema.TABLES[table].empty_table()
+        return rows, [part for part in parts if isinstance(part, Damaged)]
 
 
 def new_run_id() -> str:
@@ -309,65 +347,9 @@ def new_run_id() -> str:
     return uuid.uuid4().hex
 
 
-def _resolve(uri: str) -> tuple[pafs.FileSystem, str]:
-    try:
-        fs, root = pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), _local_path(uri))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"results folder {uri!r} cannot be opened: {_one_line(error)}") from None
-    return fs, root.rstrip("/")
-
-
-def _local_path(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
-
-
-def _to_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    expected, rows = schema.TABLES[name], list(rows)
-    unknown = {column for row in rows for column in row} - set(expected.names)
-    if unknown:
-        raise ValueError(f"table {name!r} has no column {sorted(unknown)}; allowed: {', '.join(expected.names)}")
-    return pa.Table.from_pylist(rows, schema=expected)
-
-
-def _read_file(fs: pafs.FileSystem, path: str, expected: pa.Schema) -> pa.Table | Damaged:
-    """The rows of a file in the columns of today: a column that it lacks is null."""
-    try:
-        with fs.open_input_file(path) as source:
-            table = pq.read_table(source)
-    except (pa.ArrowException, OSError) as error:
-        return Damaged(path, _one_line(error))
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in expected
-    ]
-    return pa.table(columns, schema=expected)
-
-
-def _best_runs(members: pa.Table) -> pa.Table:
-    """Of the runs of one member keep the best outcome, the earliest of these, so that the choice never changes."""
-    runs = members.select(["member_id", "run_id", "outcome", "finished_at"])
-    rank = pc.index_in(runs["outcome"], pa.array(_RANK))
-    runs = runs.append_column("rank", rank).sort_by([(name, "ascending") for name in ("rank", "finished_at", "run_id")])
-    best = dict(zip(reversed(runs["member_id"].to_pylist()), reversed(runs["run_id"].to_pylist()), strict=True))
-    pairs = zip(members["member_id"].to_pylist(), members["run_id"].to_pylist(), strict=True)
-    return members.filter(pa.array([best[member] == run for member, run in pairs], pa.bool_()))
-
-
 def _neighbours_name(dataset: str, split: str, study_seed: int) -> str:
     return "neighbours/" + re.sub(r"[^A-Za-z0-9-]+", "-", f"{dataset}-{split}-{study_seed}") + ".parquet"
 
 
-def _distinct(table: pa.Table, key: Sequence[str]) -> pa.Table:
-    """Sorted by a key, and of rows that agree in it only the first: a measuring that was cut off is done again."""
-    table = table.append_column("row", pa.array(range(len(table)), pa.int64()))
-    order = [(column, "ascending") for column in [*key, "row"]]
-    first = table.group_by(list(key)).aggregate([("row", "min")])["row_min"]
-    return table.filter(pc.is_in(table["row"], value_set=first.combine_chunks())).sort_by(order).drop_columns(["row"])
-
-
 def _stem(path: str) -> str:
     return path.rpartition("/")[2].rpartition(".")[0]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

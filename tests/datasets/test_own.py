@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from rdstudy.datasets import dataset_info, own_dataset
 from rdstudy.datasets.cache import FOLDER_VARIABLE
-from rdstudy.datasets.own import own_files
+from rdstudy.datasets.own import install_own, own_files
 from rdstudy.plan import make_plan
 from rdstudy.study import Experiment, Study
 
@@ -47,17 +49,68 @@ def test_another_process_finds_it_by_its_name(run_python):
     assert run_python(code) == str(IMAGES.astype(int).sum())
 
 
-def test_another_node_needs_its_files_and_no_more(cache, monkeypatch, tmp_path):
+@pytest.fixture
+def sent(cache, monkeypatch, tmp_path):
+    """A data set of a node, its files, and where this process now has another node's cache."""
     name = own_dataset("faces", IMAGES, factors=FACTORS, factor_names=NAMES)
     files = own_files(name)
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "other"))
+    assert {file.parent for file in files.values()} == {cache}
+    other = tmp_path / "other"
+    monkeypatch.setenv(FOLDER_VARIABLE, str(other))
     with pytest.raises(ValueError, match=r"allowed: .*, or what own_dataset returned on this node"):
         dataset_info(name)
-    (tmp_path / "other").mkdir()
-    for file in files:
-        assert file.parent == cache
-        shutil.copy(file, tmp_path / "other")
+    assert own_files(name) == {}
+    return name, files, other
+
+
+def test_another_node_gets_its_files_and_needs_no_more(sent):
+    name, files, other = sent
+    install_own(name, lambda file, path: shutil.copy(files[file], path))
+    data = dataset_info(name).load()
+    assert np.array_equal(data.images, IMAGES)
+    assert data.factors is not None
+    assert np.array_equal(data.factors, FACTORS)
+    assert {path.name for path in other.iterdir()} - set(files) <= {f"own-{name}.fetch.lock", f"own-{name}.npy.lock"}
+    install_own(name, lambda *_: pytest.fail("it is there"))
+    install_own("tetrominoes", lambda *_: pytest.fail("it is nobody's own"))
+
+
+@pytest.mark.parametrize("damaged", [".npy", ".json"])
+@pytest.mark.parametrize("harm", [lambda content: content[:-1], lambda content: content.replace(b"1", b"2"), lambda _: b""])
+def test_a_damaged_copy_is_refused_and_leaves_nothing(sent, damaged, harm):
+    name, files, other = sent
+
+    def fetch(file, path):
+        content = files[file].read_bytes()
+        path.write_bytes(harm(content) if file.endswith(damaged) else content)
+
+    with pytest.raises(ValueError, match=r"the copy of data set 'faces-.*' that came here is damaged"):
+        install_own(name, fetch)
+    assert [path.name for path in other.iterdir()] in ([], [f"own-{name}.fetch.lock"])
+    install_own(name, lambda file, path: shutil.copy(files[file], path))
     assert np.array_equal(dataset_info(name).load().images, IMAGES)
+
+
+def test_of_many_who_want_it_one_fetches(sent):
+    name, files, _ = sent
+    fetched = []
+
+    def fetch(file, path):
+        fetched.append(file)
+        time.sleep(0.05)
+        shutil.copy(files[file], path)
+
+    with ThreadPoolExecutor(7) as pool:
+        list(pool.map(lambda _: install_own(name, fetch), range(7)))
+    assert sorted(fetched) == sorted(files)
+    assert np.array_equal(dataset_info(name).load().images, IMAGES)
+
+
+def test_a_cache_that_cannot_be_written_is_named(sent, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file" / "below"))
+    with pytest.raises(ValueError, match="set RDSTUDY_CACHE to another"):
+        install_own(sent[0], lambda *_: None)
 
 
 def test_the_name_follows_the_contents():
@@ -81,7 +134,7 @@ def test_the_name_follows_the_contents():
 
 def test_images_that_are_lost_are_named_and_come_back(cache):
     name = own_dataset("faces", IMAGES)
-    own_files(name)[0].unlink()
+    own_files(name)[f"own-{name}.npy"].unlink()
     with pytest.raises(ValueError, match=r"the images of data set 'faces-.*', 13, are not in .*; run the study file"):
         dataset_info(name).load()
     assert own_dataset("faces", IMAGES) == name
@@ -148,4 +201,4 @@ def test_a_half_written_description_is_never_there(cache, monkeypatch):
             own_dataset("faces", IMAGES)
     assert not list(cache.glob("*.json"))
     name = own_dataset("faces", IMAGES)
-    assert json.loads(own_files(name)[1].read_text())["images"] == 13
+    assert json.loads(own_files(name)[f"own-{name}.json"].read_text())["images"] == 13

@@ -1,20 +1,30 @@
-"""The contract of the store, on a local folder with a name that needs care."""
+"""The contract of the store, the same in a local folder and in a bucket."""
 
-import os
+import io
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from rdstudy.results import schema
 from rdstudy.results.checkpoints import Checkpoints
+from rdstudy.results.files import Files
 from rdstudy.results.store import Store, new_run_id
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.create(str(tmp_path / "résults, 100% of [them] #1"))
+def store(uri: str) -> Store:
+    return Store.create(uri)
+
+
+def truncate(store: Store, name: str, size: int) -> None:
+    """What a disk or a copy may do to a file."""
+    store._files.write(name, store._files.read(name)[:size])
+
+
+def folder(store: Store, name: str) -> list[str]:
+    return sorted(entry.base_name for entry in store._files.inside(name))
 
 
 def write(store: Store, member: str, *, distortion: float = 1.0, outcome: str = "ok", minute: int = 0) -> str:
@@ -63,14 +73,14 @@ def test_a_later_success_takes_the_place_of_a_failure(store):
 
 
 def test_rows_of_a_run_that_was_killed_before_its_members_were_stored_are_not_read(store, monkeypatch):
-    real = Store._write
+    real = Files.write
 
-    def killed(self: Store, name: str, content: bytes) -> None:
+    def killed(self: Files, name: str, content: bytes) -> None:
         if name.startswith("members/"):
             raise KeyboardInterrupt
         real(self, name, content)
 
-    monkeypatch.setattr(Store, "_write", killed)
+    monkeypatch.setattr(Files, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         write(store, "a", distortion=7.0)
     monkeypatch.undo()
@@ -81,22 +91,23 @@ def test_rows_of_a_run_that_was_killed_before_its_members_were_stored_are_not_re
 
 def test_a_kill_while_writing_leaves_no_half_file(store, monkeypatch):
     class Killed:
-        """A file system whose process dies before a file is moved into place."""
+        """A file system whose process dies before a file is moved into place, in a bucket before it is sent."""
 
         def __init__(self, fs):
             self._fs = fs
 
         def __getattr__(self, name):
-            if name == "move":
+            if name == ("move" if self._fs.type_name == "local" else "open_output_stream"):
                 raise KeyboardInterrupt
             return getattr(self._fs, name)
 
-    monkeypatch.setattr(store, "_fs", Killed(store._fs))
-    with pytest.raises(KeyboardInterrupt):
-        write(store, "a")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(store._files, "_fs", Killed(store._files._fs))
+        with pytest.raises(KeyboardInterrupt):
+            write(store, "a")
     assert store.damaged() == []
     assert store.outcomes() == {}
+    assert folder(store, "tmp") == []
 
 
 def test_an_unknown_column_or_table_is_refused_before_anything_is_written(store):
@@ -109,9 +120,10 @@ def test_an_unknown_column_or_table_is_refused_before_anything_is_written(store)
 
 def test_a_table_of_an_older_version_reads_with_nulls(store):
     write(store, "a")
-    path = next(Path(store._root).glob("members/*.parquet"))
-    old = pq.read_table(path).drop_columns(["distortion_floor", "host"])
-    pq.write_table(old, path)
+    (name,) = store._files.names("members", ".parquet")
+    old = pq.read_table(io.BytesIO(store._files.read(name))).drop_columns(["distortion_floor", "host"])
+    pq.write_table(old, sink := io.BytesIO())
+    store._files.write(name, sink.getvalue())
     write(store, "b")
     members = store.read("members").to_pylist()
     assert [row["member_id"] for row in members] == ["a", "a", "b", "b"]
@@ -120,19 +132,57 @@ def test_a_table_of_an_older_version_reads_with_nulls(store):
 
 
 @pytest.mark.parametrize("keep", [0, 3, 200])
-def test_a_truncated_file_is_named_set_aside_and_costs_no_other_row(store, keep):
+@pytest.mark.parametrize("table", ["members", "trajectories"])
+def test_a_truncated_file_is_named_set_aside_with_its_run_and_costs_no_other_row(store, table, keep):
     run_id = write(store, "a")
     write(store, "b")
-    path = Path(store._root) / "members" / f"{run_id}.parquet"
-    os.truncate(path, keep)
-    assert store.outcomes() == {"b": "ok"}
-    assert [bad.path for bad in store.damaged()] == [str(path)]
+    truncate(store, f"{table}/{run_id}.parquet", keep)
+    assert store.outcomes() == ({"b": "ok"} if table == "members" else {"a": "ok", "b": "ok"})
     (aside,) = store.set_aside_damaged()
+    assert aside.path == store._files.path(f"{table}/{run_id}.parquet")
     assert aside.reason
-    assert Path(f"{path}.damaged").stat().st_size == keep
+    assert store.outcomes() == {"b": "ok"}  # a run is read whole or not at all
+    assert len(store._files.read(f"{table}/{run_id}.parquet.damaged")) == keep
     assert store.damaged() == []
     write(store, "a")
     assert store.outcomes() == {"a": "ok", "b": "ok"}
+    assert store.read("trajectories").num_rows == 4
+
+
+def test_what_was_measured_later_and_is_damaged_is_measured_again(store):
+    run_id = write(store, "a")
+    measured(store, "a", run_id)
+    (name,) = store._files.names("probes", ".parquet")
+    truncate(store, name, 9)
+    assert store.unmeasured("m") == {}
+    store.set_aside_damaged()
+    assert store.unmeasured("m") == {"a": None}
+    assert store.outcomes() == {"a": "ok"}
+
+
+def test_two_who_set_aside_at_the_same_time_do_not_disturb_each_other(store, monkeypatch):
+    run_id = write(store, "a")
+    truncate(store, f"members/{run_id}.parquet", 3)
+    bad = store.damaged()
+    assert Store(store.uri).set_aside_damaged() == bad
+    monkeypatch.setattr(store, "damaged", lambda: bad)
+    assert store.set_aside_damaged() == bad
+    assert store.read("members").num_rows == 0
+
+
+def test_many_writers_at_once_lose_no_row(store):
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda member: write(Store.open(store.uri), f"{member:04}"), range(48)))
+    assert sorted(store.outcomes()) == [f"{member:04}" for member in range(48)]
+    assert store.read("trajectories").num_rows == 96
+    assert store.damaged() == []
+    assert folder(store, "tmp") == []
+
+
+def test_more_files_than_one_answer_of_a_bucket_lists(store):
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: store._files.write(f"weights/{number}.bin", b""), range(1_003)))
+    assert len(store._files.names("weights", ".bin")) == 1_003
 
 
 def test_a_folder_that_is_something_else_is_refused(tmp_path):
@@ -155,6 +205,31 @@ def test_a_folder_that_is_something_else_is_refused(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_place_with_something_else_in_it_is_refused(uri):
+    files = Files(uri)
+    files.write("photos/cat.png", b"cat")
+    assert Store.exists(uri)
+    with pytest.raises(ValueError, match="no results folder; allowed"):
+        Store.create(uri)
+    with pytest.raises(ValueError, match=r"no store\.json"):
+        Store.open(uri)
+    assert {entry.base_name for entry in files.inside("")} - {"tmp"} == {"photos"}
+    files.delete("photos/cat.png")
+    files.delete_folder("photos")  # a bucket keeps a mark of an empty folder
+    Store.create(uri)
+    assert Store.open(uri).studies() == []
+
+
+def test_a_place_where_nothing_is_is_told_from_a_store(uri):
+    assert not Store.exists(uri)
+    with pytest.raises(ValueError, match=r"no store\.json"):
+        Store.open(uri)
+    assert not Store.exists(uri)
+    store = Store.create(uri)
+    assert Store.exists(uri)
+    assert Store.create(uri).location == Store.open(store.location).location
+
+
 def test_declarations_are_kept_by_study(store):
     store.declare("quick", {"name": "quick", "β": 1})
     store.declare("quick", {"name": "quick", "β": 2})
@@ -167,7 +242,7 @@ def test_declarations_are_kept_by_study(store):
 
 def test_a_damaged_declaration_is_one_clear_line(store):
     store.declare("quick", {"name": "quick"})
-    (Path(store._root) / "studies" / "quick.json").write_text('{"name": ')
+    truncate(store, "studies/quick.json", 7)
     with pytest.raises(ValueError, match="is damaged"):
         store.declaration("quick")
 
@@ -179,14 +254,15 @@ def test_checkpoints_keep_two_and_fall_back_from_a_damaged_one(store):
         slot.save(body)
     assert store.checkpoint_names("unit") == [2, 3]
     assert slot.load() == b"three"
-    newest = Path(store._root) / "checkpoints" / "unit" / "3.bin"
-    newest.write_bytes(newest.read_bytes()[:-2])
+    truncate(store, "checkpoints/unit/3.bin", -2)
     assert slot.load() == b"two"
     slot.save(b"four")
     assert slot.load() == b"four"
+    assert store.checkpoint_units() == ["unit"]
     slot.clear()
     assert slot.load() is None
     slot.clear()
+    assert store.checkpoint_units() == []
     assert Checkpoints(store, "other").load() is None
 
 
@@ -241,3 +317,33 @@ def test_neighbours_are_kept_by_split_and_know_the_hard_example(store):
     assert store.hard_image("shapes", "cv(7)", 0) == 5
     assert store.hard_image("shapes", "cv(77)", 0) is None
     assert len(store.read("neighbours")) == 2
+
+
+# --- logs and data sets -----------------------------------------------------------------------------------------------
+
+
+def test_logs_are_kept_by_study_in_the_order_of_their_starts(store):
+    second = store.write_log("quick", "2026-11-23T12:48:01+00:00", "two")
+    first = store.write_log("quick", "2026-11-23T09:00:00+00:00", "one")
+    store.write_log("quick-2", "2026-11-23T10:00:00+00:00", "another study")
+    store.write_log("quick", "2026-11-23T12:48:01+00:00", "two, and β\n")
+    assert store.logs("quick") == [first, second]
+    assert store.read_log(second) == "two, and β\n"
+    assert store.logs("slow") == []
+
+
+def test_files_of_a_data_set_are_kept_once_and_come_back(store, tmp_path, monkeypatch):
+    assert store.dataset_files("faces-00") == []
+    files = {"images.npy": tmp_path / "a", "about.json": tmp_path / "b"}
+    content = bytes(range(256)) * 150_000  # more than one piece
+    files["images.npy"].write_bytes(content)
+    files["about.json"].write_bytes(b"{}")
+    store.write_dataset("faces-00", files)
+    assert store.dataset_files("faces-00") == ["about.json", "images.npy"]
+    store.fetch_dataset_file("faces-00", "images.npy", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+    truncate(store, "datasets/faces-00/about.json", 1)
+    sent = []
+    monkeypatch.setattr(Files, "upload", lambda _, file, name: sent.append((file, name)))
+    store.write_dataset("faces-00", files)
+    assert sent == [(tmp_path / "b", "datasets/faces-00/about.json")]

@@ -1,0 +1,122 @@
+"""What Tune tells of its trials, handed on: progress, causes of failures, and how much of the cluster is at work."""
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import OutOfMemoryError, RayTaskError
+
+from rdstudy.cluster.queue import PackQueue
+from rdstudy.failures import Cause, Failure, Remedy, ShareTooSmallError, UnitError, VersionsError
+from rdstudy.progress import PackProgress
+
+_LOOK_SECONDS = 2.0  # between two looks at the cluster
+_LONGEST_REASON = 300
+_NODE_GONE = re.compile(r"node (has died|is dead|was (terminated|drained))|unregistered|preempt", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """Of a moment: devices are GPUs, or CPU cores where no GPU is asked for."""
+
+    devices: float  # that are up
+    busy: float  # of these, with a trial at work
+
+
+class Listener(tune.Callback):  # type: ignore[misc]
+    """Hands on what happens to trials.
+
+    Args:
+        queue: told of failures.
+        on_progress: told of a pack's id, its host, and how far it has come.
+        on_failure: told of a failure and its remedy.
+        on_usage: told every few seconds how much of the cluster is at work.
+        device: "GPU" or "CPU".
+    """
+
+    def __init__(
+        self,
+        queue: PackQueue,
+        *,
+        on_progress: Callable[[str, str, PackProgress], None],
+        on_failure: Callable[[Failure, Remedy], None],
+        on_usage: Callable[[Usage], None],
+        device: str,
+    ) -> None:
+        self._queue, self._on_progress, self._on_failure, self._on_usage = queue, on_progress, on_failure, on_usage
+        self._device = device
+        self._running: dict[str, float] = {}  # trial id -> devices that it takes
+        self._looked = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of this process: Tune keeps a copy in its records, which nobody reads."""
+        return {}
+
+    @property
+    def running(self) -> int:
+        """Trials at work."""
+        return len(self._running)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial has its process."""
+        self._running[trial.trial_id] = trial.config["gpus" if self._device == "GPU" else "cpus"]
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial reported."""
+        progress = PackProgress(*(result[field.name] for field in dataclasses.fields(PackProgress)))
+        self._on_progress(trial.config["pack"], str(result.get("hostname")), progress)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial came to its end."""
+        self._running.pop(trial.trial_id, None)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial came to no end."""
+        self._running.pop(trial.trial_id, None)
+        host = (trial.last_result or {}).get("hostname") or trial.node_ip or "a node"
+        failure = describe_failure(trial.get_pickled_error(), pack_id=trial.config["pack"], host=str(host))
+        self._on_failure(failure, self._queue.failed(trial.config, failure))
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune went round once more."""
+        if time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._on_usage(Usage(ray.cluster_resources().get(self._device, 0.0), sum(self._running.values())))
+
+
+def describe_failure(error: BaseException | None, *, pack_id: str, host: str) -> Failure:
+    """Why a trial failed, from what Ray says."""
+    raised = getattr(error, "cause", None) or error
+    if isinstance(raised, UnitError):
+        return Failure(pack_id, Cause.RAISED, raised.reason, host, raised.unit)
+    return Failure(pack_id, _cause(error, raised), _one_line(raised), host)
+
+
+def _cause(error: BaseException | None, raised: BaseException | None) -> Cause:
+    kinds = (
+        (ShareTooSmallError, Cause.MEMORY),
+        (MemoryError, Cause.MEMORY),
+        (OutOfMemoryError, Cause.MEMORY),
+        (VersionsError, Cause.VERSIONS),
+        (OSError, Cause.STORAGE),
+    )
+    for kind, cause in kinds:
+        if isinstance(raised, kind):
+            return cause
+    if isinstance(error, RayTaskError):
+        return Cause.RAISED
+    if getattr(error, "preempted", False) or _NODE_GONE.search(str(error)):
+        return Cause.PREEMPTED
+    return Cause.MEMORY if "low on memory" in str(error) else Cause.DIED
+
+
+def _one_line(error: BaseException | None) -> str:
+    text = " ".join(str(error).split()) if error is not None else "no reason known"
+    name = type(error).__name__
+    return (text if isinstance(error, OSError | VersionsError) else f"{name}: {text}")[:_LONGEST_REASON]

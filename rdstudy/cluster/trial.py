@@ -1,0 +1,151 @@
+"""A pack as a Ray Tune trial: trains it through `rdstudy.worker` and reports four scalars.
+
+Rows and checkpoints go to the store, not through Ray: a trial that is started again, by this run or by the same command
+tomorrow, goes on from there.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+
+from rdstudy.failures import VersionsError
+from rdstudy.packs import Pack
+from rdstudy.progress import PackProgress
+from rdstudy.provenance import versions
+from rdstudy.results.store import Store
+from rdstudy.study import Measures, Member, Resources
+from rdstudy.worker import PackEvents, find_device, run_pack
+
+_STEP_SECONDS = 1.0  # between two reports of a trial
+_ANSWER_SECONDS = 5.0  # that a trial waits for the driver
+
+
+class StopSignal:
+    """An actor, asked by every trial once a second: whether it is to save and end. Goes away with the driver."""
+
+    def __init__(self) -> None:
+        self._given = False
+
+    def give(self) -> None:
+        """From now on, trials are to end."""
+        self._given = True
+
+    def given(self) -> bool:
+        """Whether trials are to end."""
+        return self._given
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What all trials of a run share.
+
+    Attributes:
+        packs: pack id -> the settings of its members, and their runs where they are only to be measured.
+        uri: of the store.
+        resources: of the study.
+        measures: what is measured after training; None for nothing.
+        versions: of the driver, which every trial must have too.
+        stop: a handle of `StopSignal`.
+    """
+
+    packs: Mapping[str, tuple[list[dict[str, Any]], tuple[str, ...]]]
+    uri: str
+    resources: Resources
+    measures: Measures | None
+    versions: Mapping[str, str]
+    stop: Any
+
+
+class PackTrial(tune.Trainable):  # type: ignore[misc]
+    """One pack as a Tune trial. Its process is used again for the next pack.
+
+    Its configuration: `pack` names one of the packs of `TrialSettings`; `gpus` is its share of a GPU; `tried` lists its
+    units that have raised an exception before. The rest is for people.
+    """
+
+    def setup(self, config: dict[str, Any], settings: TrialSettings) -> None:
+        """Make ready for the pack that `config` names."""
+        self._settings = settings
+        self._events: PackEvents | None = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Make ready for another pack, in the same process."""
+        self.cleanup()
+        members, runs = self._settings.packs[new_config["pack"]]
+        self._pack = Pack(tuple(Member.from_dict(settings) for settings in members), runs)
+        self._last = PackProgress(len(members), 0, 1.0)  # unless something is left to do
+        self._events = self._run(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for about a second, and report how far the pack is."""
+        if self._is_to_end():
+            self.cleanup()
+            return self._report(done=True)
+        started = time.monotonic()
+        for event in self._events or ():
+            self._last = event
+            if time.monotonic() - started > _STEP_SECONDS:
+                return self._report(done=False)
+        return self._report(done=True)
+
+    def cleanup(self) -> None:
+        """Stop where the pack is; a checkpoint is kept."""
+        if self._events is not None:
+            self._events.close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: what a trial needs to go on is in the store, where the next run finds it too."""
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing, as above."""
+
+    def _run(self, config: Mapping[str, Any]) -> PackEvents:
+        """Everything that can fail: here, and not when the process is made, its exception reaches the driver whole."""
+        settings = self._settings
+        check_versions(settings.versions)
+        events = run_pack(
+            self._pack,
+            Store.open(settings.uri),
+            device=find_device(config["gpus"]),
+            resources=settings.resources,
+            measures=settings.measures,
+            tried=config["tried"],
+            can_grow=0 < config["gpus"] < 1,
+        )
+        with contextlib.closing(events):
+            yield from events
+
+    def _is_to_end(self) -> bool:
+        try:
+            return bool(ray.get(self._settings.stop.given.remote(), timeout=_ANSWER_SECONDS))
+        except ray.exceptions.RayError:
+            return False  # a driver that is gone stops its trials by itself
+
+    def _report(self, *, done: bool) -> dict[str, Any]:
+        return {**dataclasses.asdict(self._last), "done": done}
+
+
+def check_versions(expected: Mapping[str, str]) -> None:
+    """Refuse to train with other code or libraries than the driver's.
+
+    Raises:
+        VersionsError: naming what differs.
+    """
+    differ = describe_difference(versions(), expected)
+    if differ:
+        raise VersionsError(differ)
+
+
+def describe_difference(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """`torch 2.9.0, here 2.13.0` for whatever differs; an empty string where nothing does."""
+    return ", ".join(
+        f"{name} {found.get(name)}, here {here}" for name, here in expected.items() if found.get(name) != here
+    )

@@ -1,0 +1,253 @@
+"""The files of one results folder, on this machine or in a bucket: the only door to `pyarrow.fs`.
+
+Names are paths below the folder, with `/`; what they mean is the business of `rdstudy.results.store`. A file is there
+whole or not at all: a PUT to a bucket is atomic, on a disk a temporary file is moved into place. A passing fault of
+the network is waited out; what fails in the end is a `StorageError`.
+"""
+
+import copy
+import errno
+import logging
+import os
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+RETRY_SECONDS = 120.0
+"""How long a bucket may be out of reach before it is an error: a restarted router or gateway takes a minute or so."""
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
+_OBJECT_STORES = ("s3", "gcs")  # a file appears there when its last byte has come
+_LASTING = re.compile(  # faults of a bucket that waiting does not mend
+    r"ACCESS_DENIED|NO_SUCH_|INVALID_|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|MALFORMED|"
+    r"PERMISSION_DENIED|UNAUTHENTICATED|NOT_FOUND|HTTP status 4(?!08|29)|not found"
+)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_CHUNK_BYTES = 16 * 2**20
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class StorageError(OSError):
+    """The results folder cannot be read or written: one line with the file, what is wrong, and what to do.
+
+    `errno` is set where the system named a number: ENOENT is a file that is not there.
+    """
+
+
+class Files:
+    """The files below one folder.
+
+    Args:
+        uri: a path, or a URI that `pyarrow.fs` knows: s3://, gs://, file://.
+        retry_seconds: how long passing faults of a bucket are waited out.
+
+    Raises:
+        ValueError: no such kind of place.
+    """
+
+    def __init__(self, uri: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        self.place = urlsplit(uri).scheme + "://" if "://" in uri else ""
+        self._retry_seconds = retry_seconds
+        self._in_bucket = self.place not in ("", "file://")  # until it is known
+        self._answers = True
+        self._fs, root = self._patiently("opened", "", lambda: _resolve(uri))
+        self._in_bucket = self._fs.type_name in _OBJECT_STORES
+        self._root = root.rstrip("/")
+        self.place += self._root
+        """The folder in words: without the credentials and options that a URI may carry."""
+
+    def hurried(self) -> "Files":
+        """The same files for somebody who would rather have an error than wait."""
+        files = copy.copy(self)
+        files._retry_seconds = 0
+        return files
+
+    def path(self, name: str) -> str:
+        """A file as messages name it."""
+        return f"{self.place}/{name}" if name else self.place
+
+    def kind(self, name: str) -> str:
+        """What is there: `file`, `folder` or `nothing`; an empty name is the folder itself."""
+        info = self._patiently("read", name, lambda: self._fs.get_file_info(self._inner(name)))
+        return {pafs.FileType.NotFound: "nothing", pafs.FileType.File: "file"}.get(info.type, "folder")
+
+    def inside(self, folder: str) -> list[pafs.FileInfo]:
+        """What lies in a folder, its folders too; nothing where there is no such folder."""
+        selector = pafs.FileSelector(self._inner(folder), allow_not_found=True)
+        found: list[pafs.FileInfo] = self._patiently("listed", folder, lambda: self._fs.get_file_info(selector))
+        return found
+
+    def names(self, folder: str, ending: str) -> list[str]:
+        """The files of a folder whose names end so, in order."""
+        files = [info.base_name for info in self.inside(folder) if info.type == pafs.FileType.File]
+        return sorted(f"{folder}/{name}" for name in files if name.endswith(ending))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file."""
+
+        def read() -> bytes:
+            with self._fs.open_input_stream(self._inner(name)) as stream:
+                content: bytes = stream.read()
+            return content
+
+        return self._patiently("read", name, read)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file there, in place of one of that name."""
+        self._put(name, lambda stream: stream.write(content))
+
+    def upload(self, file: Path, name: str) -> None:
+        """Put a copy of a local file there, piece by piece."""
+
+        def send(stream: pa.NativeFile) -> None:
+            with file.open("rb") as source:
+                while piece := source.read(_CHUNK_BYTES):
+                    stream.write(piece)
+
+        self._put(name, send)
+
+    def download(self, name: str, file: Path) -> None:
+        """Write a copy of a file to a local path, piece by piece."""
+
+        def fetch() -> None:
+            with self._fs.open_input_stream(self._inner(name)) as stream, file.open("wb") as target:
+                while piece := stream.read(_CHUNK_BYTES):
+                    target.write(piece)
+
+        self._patiently("read", name, fetch)
+
+    def move(self, name: str, to: str) -> None:
+        """Rename a file; nothing happens where somebody else did."""
+        with suppress(FileNotFoundError):
+            self._patiently("moved", name, lambda: self._fs.move(self._inner(name), self._inner(to)))
+
+    def delete(self, name: str) -> None:
+        """Delete a file; nothing happens where there is none."""
+        with suppress(FileNotFoundError):
+            self._patiently("deleted", name, lambda: self._fs.delete_file(self._inner(name)))
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder and all in it; nothing happens where there is none."""
+        with suppress(FileNotFoundError):
+            self._patiently("deleted", name, lambda: self._fs.delete_dir(self._inner(name)))
+
+    def _inner(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def _put(self, name: str, send: Callable[[pa.NativeFile], object]) -> None:
+        put = self._put_object if self._in_bucket else self._put_file
+        self._patiently("written", name, lambda: put(name, send))
+
+    def _put_object(self, name: str, send: Callable[[pa.NativeFile], object]) -> None:
+        stream = self._fs.open_output_stream(self._inner(name))
+        send(stream)
+        stream.close()  # no `with`: it would close, which is to publish, what an exception cut short
+
+    def _put_file(self, name: str, send: Callable[[pa.NativeFile], object]) -> None:
+        temporary = self._inner(f"tmp/{uuid.uuid4().hex}")
+        try:
+            self._fs.create_dir(self._inner("tmp"))
+            with self._fs.open_output_stream(temporary) as stream:
+                send(stream)
+            if self._fs.type_name == "local":
+                _flush(temporary)
+            self._fs.create_dir(self._inner(name).rpartition("/")[0])
+            self._fs.move(temporary, self._inner(name))
+        except BaseException:
+            with suppress(OSError):
+                self._fs.delete_file(temporary)
+            raise
+
+    def _patiently(self, done: str, name: str, action: Callable[[], Result]) -> Result:
+        """Try until it works, until a fault that waiting does not mend, or until the time for passing ones is over.
+
+        The client of S3 tries several times by itself, for some six seconds: enough for a request that is throttled,
+        not for a network that is gone. That of Google tries for a quarter of an hour.
+        """
+        end, pause = time.monotonic() + self._retry_seconds, _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                result = action()
+            except OSError as error:
+                if not self._is_passing(error) or time.monotonic() + pause > end:
+                    raise self._error(done, name, error) from error
+                if self._answers:
+                    logger.warning("%s; tried again for %.0f s", self._said(done, name, error), self._retry_seconds)
+                self._answers = False
+                time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # many processes do not come back at once
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                if not self._answers:
+                    logger.warning("%s answers again", self.place)
+                self._answers = True
+                return result
+
+    def _is_passing(self, error: OSError) -> bool:
+        return self._in_bucket and error.errno is None and not _LASTING.search(str(error))
+
+    def _said(self, done: str, name: str, error: OSError) -> str:
+        reason = os.strerror(error.errno) if error.errno else one_line(error).rpartition("AWS Error ")[2]
+        return f"{self.path(name)} cannot be {done}: {reason}"
+
+    def _error(self, done: str, name: str, error: OSError) -> OSError:
+        if isinstance(error, FileNotFoundError) or "NO_SUCH_KEY" in str(error):
+            told: OSError = _Missing(self._said(done, name, error))
+        else:
+            told = StorageError(f"{self._said(done, name, error)}; {self._advice(error)}")
+            told.errno = error.errno
+        return told
+
+    def _advice(self, error: OSError) -> str:
+        if error.errno in _FULL:
+            return "nothing that was stored is lost: free some space there, and the same command goes on"
+        if error.errno in _REFUSED or "ACCESS_DENIED" in str(error):
+            return "allowed: a place where this user may read and write"
+        if self._is_passing(error):
+            return "nothing that was stored is lost: when the storage answers again, the same command goes on"
+        return "nothing that was stored is lost"
+
+
+class _Missing(StorageError, FileNotFoundError):
+    """A file that is not there."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, without line breaks."""
+    return " ".join(str(error).split())
+
+
+def _resolve(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of a URI and the path in it; the endpoint of S3 is in the URI or in AWS_ENDPOINT_URL."""
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+    if uri.startswith("s3://") and "allow_delayed_open=" not in uri:
+        uri += ("&" if "?" in uri else "?") + "allow_delayed_open=true"  # a small file is one request, not three
+    try:
+        fs, root = pafs.FileSystem.from_uri(uri)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"results folder {uri!r} cannot be opened: {one_line(error)}") from None
+    return fs, root
+
+
+def _flush(path: str) -> None:
+    """Wait until a file is on the disk: a node that loses power leaves no empty file under its final name.
+
+    The folder is not flushed: a name that is lost with the power is a unit that is trained again.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

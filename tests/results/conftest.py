@@ -1,0 +1,25 @@
+"""Where the store is tested: in a local folder with a name that needs care, and in a bucket through the S3 protocol."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.s3 import s3_server, s3_uri
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """HOST:PORT of a server."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=["local", "s3"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place where nothing is yet."""
+    name = "résults, 100% of [them] #1"
+    if request.param == "local":
+        return str(tmp_path / name)
+    return s3_uri(request.getfixturevalue("s3"), f"{uuid.uuid4().hex}/{name}")
