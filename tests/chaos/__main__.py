@@ -73,12 +73,13 @@ class Chaos:
         }
 
     def rage(self, seconds: float) -> None:
-        """One fault after the other; every kind comes once before any comes again."""
+        """One fault after the other, for so long or until each kind has come; each comes once before any comes again."""
         self._until_somebody_trains()
         started = time.monotonic()
         for kind in self._order():
             self._until(time.monotonic() + self._randomness.uniform(*_BETWEEN_SECONDS))
-            if time.monotonic() - started > seconds or not self._until_somebody_trains():
+            enough = time.monotonic() - started > seconds and all(self.survived[each] for each in self.kinds)
+            if enough or not self._until_somebody_trains():
                 return
             if self.kinds[kind]():
                 self.survived[kind] += 1
