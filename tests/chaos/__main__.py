@@ -73,7 +73,7 @@ class Chaos:
         }
 
     def rage(self, seconds: float) -> None:
-        """One fault after the other, for so long or until each kind has come; each comes once before any comes again."""
+        """One fault after the other, for so long and until each kind has come: each once before any again."""
         self._until_somebody_trains()
         started = time.monotonic()
         for kind in self._order():
