@@ -61,13 +61,11 @@ def train(plan: Plan, store: Store, *, local: bool, address: str | None, limits:
     with Interrupt() as interrupt:
         run = _Run(plan, store, limits, log, interrupt)
         joined = False
-        try:
-            if local:
-                run.train_here()
-            else:
-                joined = run.train_on_ray(address)
-        finally:
-            run.close()
+        if local:
+            run.train_here()
+        else:
+            joined = run.train_on_ray(address)
+        run.close()
         return run.ended(joined=joined)
 
 
@@ -118,6 +116,7 @@ class _Run:
                 given_up = cluster.run_packs(
                     packs,
                     self._store,
+                    placements=self._plan.placements,
                     resources=self._resources,
                     measures=self._plan.study.measures,
                     callbacks=self._plan.study.callbacks() if self._plan.study.callbacks else (),

@@ -37,9 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.follow:
             return _follow(study, options)
         if options.plan:
-            from rdstudy.describe import describe_plan
-
-            print(describe_plan(_plan(study, _existing_store(options.out), options), options.out))
+            print(_describe(_plan(study, _existing_store(options.out), options), options))
             return _OK
         return _run(study, options)
     except ValueError as error:
@@ -99,17 +97,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(study: Study, store: "Store | None", options: argparse.Namespace) -> "Plan":
     """Hold a study against what is stored; against nothing where there is no store."""
+    from rdstudy.estimate import CALIBRATION_COLUMNS
     from rdstudy.plan import make_plan
 
+    members = store.read("members").select([*CALIBRATION_COLUMNS, "member_id"]).to_pylist() if store else []
     return make_plan(
         study,
-        store.outcomes() if store else {},
+        {row["member_id"]: row["outcome"] for row in members},
+        rows=members,
         only=options.only,
         member_id=options.member,
         unmeasured=store.unmeasured(study.measures.measures_id)
         if store and (study.measures.names or study.measures.annealing)
         else {},
     )
+
+
+def _describe(plan: "Plan", options: argparse.Namespace) -> str:
+    """What there is to do, what it will take, and what will stop it before its end."""
+    from rdstudy.describe import describe_limits, describe_plan
+
+    limits = describe_limits(plan.estimate, max_hours=options.max_hours, max_cost=options.max_cost)
+    return "\n".join([describe_plan(plan, options.out), *limits])
 
 
 def _existing_store(out: str) -> "Store | None":
@@ -121,6 +130,7 @@ def _existing_store(out: str) -> "Store | None":
 
 def _run(study: Study, options: argparse.Namespace) -> int:
     from rdstudy.meter import check_limits
+    from rdstudy.results.files import StorageError
     from rdstudy.results.store import Store
     from rdstudy.runlog import RunLog
 
@@ -135,6 +145,9 @@ def _run(study: Study, options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"stopped at once; what was stored is not lost. Go on with: {_command(options)}", flush=True)
         status, why = _INTERRUPTED, "stopped at once"
+    except StorageError as error:
+        print(f"error: {error}. Go on with: {_command(options)}", file=sys.stderr, flush=True)
+        status, why = _SOME_NOT_OK, str(error)
     except ValueError as error:
         why = " ".join(str(error).split())
         raise
@@ -144,7 +157,6 @@ def _run(study: Study, options: argparse.Namespace) -> int:
 
 
 def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: "RunLog") -> int:
-    from rdstudy.describe import describe_plan
     from rdstudy.driver import Ended, Limits, train
     from rdstudy.plan import declaration
 
@@ -157,7 +169,7 @@ def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: 
     plan = _plan(study, store, options)
     store.declare(study.name, declaration(plan, _command(options)))
     _keep_examples(plan, store)
-    say(describe_plan(plan, options.out))
+    say(_describe(plan, options))
     ended = Ended()
     if plan.packs:
         limits = Limits(options.max_hours, options.max_cost)

@@ -6,6 +6,7 @@ levels. Nothing here knows a data set, a device or a file: `rdstudy.plan` checks
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -57,7 +58,7 @@ class Member:
     recipe: Recipe = field(default_factory=Recipe)
     evaluation: Evaluation = field(default_factory=Evaluation)
 
-    @property
+    @functools.cached_property
     def member_id(self) -> str:
         """16 hex digits: a hash of all settings and of the version of the numerics, and of nothing else.
 
@@ -69,7 +70,7 @@ class Member:
         text = json.dumps(settings, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @property
+    @functools.cached_property
     def cell(self) -> "Member":
         """This member with β and seed blanked: equal for the members of one cell."""
         return dataclasses.replace(self, beta=0.0, seed=0)

@@ -347,7 +347,7 @@ def test_help_imports_nothing_heavy(module):
 
 def test_progress_says_models_rate_time_left_and_what_is_not_ok(capsys):
     packs = [Pack(MEMBERS[:2]), Pack(MEMBERS[2:])]
-    log = []
+    log: list[str] = []
     line = ProgressLine(packs, log=log.append)
     assert line.line(1.0) == "0/4 models, no rate yet, 1 s so far, time left unknown, 0 not ok"
     line.devices = "2 GPUs, 97% at work"

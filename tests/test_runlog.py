@@ -1,6 +1,7 @@
 """The log of a run in its store, and who follows it."""
 
 import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rdstudy.results.store import Store
@@ -20,7 +21,7 @@ def test_lines_carry_the_time_and_the_last_says_how_it_ended(tmp_path: Path):
 
 def test_a_follower_prints_each_line_once_until_the_end(tmp_path: Path):
     store = Store.create(str(tmp_path / "out"))
-    steps = iter(
+    steps: Iterator[Callable[[], object]] = iter(
         [
             lambda: store.write_log("mine", "20260101T000000Z", "a\n"),
             lambda: store.write_log("mine", "20260101T000000Z", "a\nb\n"),
@@ -29,8 +30,12 @@ def test_a_follower_prints_each_line_once_until_the_end(tmp_path: Path):
             lambda: store.write_log("mine", "20260102T000000Z", "of a newer run\nx  end of this run: exit status 0\n"),
         ]
     )
+
+    def take(_: float) -> None:
+        next(steps)()
+
     stream = io.StringIO()
-    follow(store, "mine", stream=stream, sleep=lambda _: next(steps)())
+    follow(store, "mine", stream=stream, sleep=take)
     assert stream.getvalue().splitlines() == ["a", "b", "of a newer run", "x  end of this run: exit status 0"]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray._private import ray_constants, services
 
+from rdstudy.cluster.growth import can_grow
 from rdstudy.packs import MOST_SHARES
 from rdstudy.provenance import CODE_VERSION_VARIABLE, PACKAGE, code_version
 from rdstudy.study import Resources
@@ -129,9 +130,9 @@ def _devices(resources: Resources, *, joined: bool) -> float | None:
     cpus, gpus = float(up.get("CPU", 0.0)), float(up.get("GPU", 0.0))
     if cpus >= resources.cpus and gpus >= share:
         return gpus if share else cpus
-    if joined:
+    if joined and can_grow({"CPU": resources.cpus, **({"GPU": share} if share else {})}):
         return None
-    wanted = f"{resources.cpus} CPUs and {'no' if not share else 'all' if share == 1 else 'a share'} of a GPU"
+    wanted = f"{resources.cpus} CPUs and {'no' if not share else 'a whole' if share == 1 else 'a share of a'} GPU"
     raise ValueError(
         f"resources ask for {wanted} for each trial; allowed: what this Ray has, {cpus:g} CPUs and {gpus:g} GPUs"
     )

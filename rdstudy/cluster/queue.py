@@ -44,7 +44,7 @@ class PackQueue(Searcher):  # type: ignore[misc]
         self.given_up: dict[str, str] = {}
         """Pack id -> why."""
         self._most_cpus, self._failures = most_cpus, failures
-        self._waiting = deque(_configuration(pack, placements, resources) for pack in packs)
+        self._waiting = deque(self._grown(_configuration(pack, placements, resources)) for pack in packs)
         self._given: set[str] = set()  # trials that are neither done nor failed
         self._closed = False
 
@@ -72,14 +72,17 @@ class PackQueue(Searcher):  # type: ignore[misc]
         remedy = self._failures.failed(failure)
         config = {**config, "tried": sorted(self._failures.tried.get(failure.pack_id, ()))}
         if remedy is Remedy.LARGER:
-            larger = _larger(config, self._most_cpus)
-            remedy = remedy if larger else Remedy.GIVE_UP
-            config = larger or config
+            remedy = remedy if config["can_grow"] else Remedy.GIVE_UP
+            config = self._grown(_larger(config, self._most_cpus))
         if remedy is Remedy.GIVE_UP:
             self.given_up[failure.pack_id] = _why(failure)
         else:
             self._waiting.appendleft(config)
         return remedy
+
+    def _grown(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Note whether there is a larger share."""
+        return {**config, "can_grow": _larger(config, self._most_cpus) != config}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: what remains is told by the store."""
@@ -104,6 +107,7 @@ def _configuration(pack: Pack, placements: Mapping[str, Placement], resources: R
         "pack": pack.pack_id,
         "cpus": resources.cpus,
         "gpus": placement.share if placement else 0.0,
+        "can_grow": False,
         "tried": [],
         "members": len(pack.members),
         "beta_min": min(betas),
@@ -112,15 +116,11 @@ def _configuration(pack: Pack, placements: Mapping[str, Placement], resources: R
     }
 
 
-def _larger(config: Mapping[str, Any], most_cpus: int) -> dict[str, Any] | None:
-    """Twice the share of a GPU, or twice the cores so that fewer trials share a node; None where there is no more."""
+def _larger(config: Mapping[str, Any], most_cpus: int) -> dict[str, Any]:
+    """Twice the share of a GPU, or twice the cores so that fewer trials share a node; the same where that is all."""
     if config["gpus"]:
-        if config["gpus"] >= 1:
-            return None
         return {**config, "gpus": 1 / max(1, math.floor(1 / (2 * config["gpus"]) + 1e-9))}
-    if config["cpus"] >= most_cpus:
-        return None
-    return {**config, "cpus": min(2 * config["cpus"], most_cpus)}
+    return {**config, "cpus": max(config["cpus"], min(2 * config["cpus"], most_cpus))}
 
 
 def _why(failure: Failure) -> str:

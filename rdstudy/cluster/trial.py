@@ -65,8 +65,9 @@ class TrialSettings:
 class PackTrial(tune.Trainable):  # type: ignore[misc]
     """One pack as a Tune trial. Its process is used again for the next pack.
 
-    Its configuration: `pack` names one of the packs of `TrialSettings`; `gpus` is its share of a GPU; `tried` lists its
-    units that have raised an exception before. The rest is for people.
+    Its configuration: `pack` names one of the packs of `TrialSettings`; `gpus` is its share of a GPU, and `can_grow`
+    says whether there is a larger one; `tried` lists its units that have raised an exception before. The rest is for
+    people.
     """
 
     def setup(self, config: dict[str, Any], settings: TrialSettings) -> None:
@@ -118,7 +119,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
             resources=settings.resources,
             measures=settings.measures,
             tried=config["tried"],
-            can_grow=0 < config["gpus"] < 1,
+            can_grow=config["can_grow"],
         )
         with contextlib.closing(events):
             yield from events

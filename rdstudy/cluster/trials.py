@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -15,7 +15,7 @@ from rdstudy.cluster.queue import PackQueue, request
 from rdstudy.cluster.trial import PackTrial, StopSignal, TrialSettings
 from rdstudy.failures import Failure, Failures, Remedy
 from rdstudy.packs import Pack
-from rdstudy.placement import place
+from rdstudy.placement import Placement
 from rdstudy.progress import PackProgress
 from rdstudy.provenance import versions
 from rdstudy.results.store import Store
@@ -26,6 +26,7 @@ def run_packs(
     packs: Sequence[Pack],
     store: Store,
     *,
+    placements: Mapping[str, Placement],
     resources: Resources,
     measures: Measures | None = None,
     callbacks: Sequence[Any] = (),
@@ -43,6 +44,7 @@ def run_packs(
     Args:
         packs: what remains.
         store: where rows go; every node must reach it.
+        placements: pack id -> its share of a GPU; empty on a CPU.
         resources: what a trial asks for.
         measures: what is measured after training; None for nothing.
         callbacks: of Tune, for experiment trackers.
@@ -67,7 +69,7 @@ def run_packs(
     )
     queue = PackQueue(
         packs,
-        placements=place(packs, resources),
+        placements=placements,
         resources=resources,
         most_cpus=max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]),
         failures=failures,

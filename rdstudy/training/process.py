@@ -36,7 +36,8 @@ def prepare_process() -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a GPU's memory was too small: CUDA's libraries say so with errors of other types too."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+    """Whether memory was too small: libraries, and PyTorch on a CPU, say so with errors of other types too."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in said or "allocate memory" in said)

@@ -76,7 +76,9 @@ def test_another_node_gets_its_files_and_needs_no_more(sent):
 
 
 @pytest.mark.parametrize("damaged", [".npy", ".json"])
-@pytest.mark.parametrize("harm", [lambda content: content[:-1], lambda content: content.replace(b"1", b"2"), lambda _: b""])
+@pytest.mark.parametrize(
+    "harm", [lambda content: content[:-1], lambda content: content.replace(b"1", b"2"), lambda _: b""]
+)
 def test_a_damaged_copy_is_refused_and_leaves_nothing(sent, damaged, harm):
     name, files, other = sent
 

@@ -87,7 +87,9 @@ def test_a_network_that_stays_cut_is_one_line_and_no_file_is_taken_for_damaged(n
 def test_a_refusal_is_told_at_once():
     with answering([403]) as server:
         files, before = Files(s3_uri(server.endpoint, "x")), time.monotonic()
-        with pytest.raises(StorageError, match="x/a cannot be written: ACCESS_DENIED.*; allowed: a place where this user"):
+        with pytest.raises(
+            StorageError, match="x/a cannot be written: ACCESS_DENIED.*; allowed: a place where this user"
+        ):
             files.write("a", b"a")
         with pytest.raises(StorageError, match="x/a cannot be read: ACCESS_DENIED"):
             files.read("a")

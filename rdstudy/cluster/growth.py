@@ -1,0 +1,45 @@
+"""Whether a cluster could grow to hold what no node of it holds now: only its autoscaler knows, so it is asked."""
+
+import time
+from collections.abc import Mapping
+
+import ray
+from ray.autoscaler.sdk import request_resources
+from ray.autoscaler.v2.utils import is_autoscaler_v2
+from ray.core.generated import autoscaler_pb2
+
+_ANSWER_SECONDS = 20.0  # the autoscaler looks every five seconds
+_LOOK_SECONDS = 0.5
+
+
+def can_grow(wanted: Mapping[str, float]) -> bool:
+    """Ask for a node with so much of each resource, see what the autoscaler makes of it, and take the request back.
+
+    False where there is no autoscaler, and with its first version, which the `local` provider needs: that one keeps
+    all its nodes up, so that what is there is all that there will be.
+    """
+    if not is_autoscaler_v2(fetch_from_server=True):
+        return False
+    before = _state().autoscaler_state_version
+    # Whole GPUs: a node is asked for, not a share of one.
+    request_resources(bundles=[{name: max(1, round(amount)) for name, amount in wanted.items()}])
+    try:
+        return _is_feasible(before)
+    finally:
+        request_resources(bundles=[])  # or the node would be kept up for ever
+
+
+def _is_feasible(before: int) -> bool:
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        state = _state()
+        if state.autoscaler_state_version > before + 1:  # the state after the next may have begun before the request
+            return not state.infeasible_cluster_resource_constraints
+        time.sleep(_LOOK_SECONDS)
+    return False
+
+
+def _state() -> "autoscaler_pb2.AutoscalingState":
+    client = ray._raylet.GcsClient(address=ray.get_runtime_context().gcs_address)
+    reply = autoscaler_pb2.GetClusterStatusReply.FromString(client.get_cluster_status(timeout_s=5))
+    return reply.autoscaling_state
