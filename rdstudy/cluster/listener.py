@@ -80,7 +80,8 @@ class Listener(tune.Callback):  # type: ignore[misc]
         """A trial came to no end."""
         self._running.pop(trial.trial_id, None)
         host = (trial.last_result or {}).get("hostname") or trial.node_ip or "a node"
-        failure = describe_failure(trial.get_pickled_error(), pack_id=trial.config["pack"], host=str(host))
+        error = trial.get_pickled_error() or trial.get_error()  # Tune pickles those of tasks and actors alone
+        failure = describe_failure(error, pack_id=trial.config["pack"], host=str(host))
         self._on_failure(failure, self._queue.failed(trial.config, failure))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
