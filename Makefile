@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report clean
+.PHONY: help setup study test test-all check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -54,6 +54,9 @@ benchmark-data: setup ## drawing the Tetrominoes
 
 benchmark-report: setup ## building the page of a study as large as the paper's
 	$(BIN)/python -m benchmarks.report
+
+benchmark-orchestration: setup ## what Ray, checkpoints and tables cost beside plain processes
+	$(BIN)/python -m benchmarks.orchestration
 
 clean: ## remove the environment and the caches, and no result
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -18,6 +18,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")  # asked for at once, so that an autoscaler sees them all
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Tune's records grow with the trials, and nobody reads them
 
 from rdstudy.cluster.connection import Connection, connected
 from rdstudy.cluster.listener import Usage

@@ -76,6 +76,7 @@ class Listener(tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial came to its end."""
         self._running.pop(trial.trial_id, None)
+        _forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial came to no end."""
@@ -83,6 +84,7 @@ class Listener(tune.Callback):  # type: ignore[misc]
         host = (trial.last_result or {}).get("hostname") or trial.node_ip or "a node"
         failure = describe_failure(_error_of(trial), pack_id=trial.config["pack"], host=str(host))
         self._on_failure(failure, self._queue.failed(trial.config, failure))
+        _forget(trial)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune went round once more."""
@@ -97,6 +99,14 @@ def _error_of(trial: Any) -> BaseException | None:
         return None
     error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     return error
+
+
+def _forget(trial: Any) -> None:
+    """Drop the statistics that Tune keeps of all reports of every trial until the run ends: half of what it keeps."""
+    metadata = trial.run_metadata
+    metadata.metric_analysis.clear()
+    metadata.metric_n_steps.clear()
+    metadata.invalidate_cache()
 
 
 def describe_failure(error: BaseException | None, *, pack_id: str, host: str) -> Failure:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rdstudy.cluster.trial import describe_difference
@@ -46,7 +46,8 @@ def check_nodes(store: Store, *, gpus: bool) -> None:
         for node in nodes
     ]
     names = [f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in nodes]
-    refuse(store.uri, [(name, _answer(name, each)) for name, each in zip(names, pending, strict=True)])
+    answers = [(name, _answer(name, each)) for name, each in zip(names, pending, strict=True)]
+    refuse(store.uri, [(name, answer) for name, answer in answers if answer is not None])
 
 
 def refuse(uri: str, reports: Sequence[tuple[str, NodeReport]]) -> None:
@@ -75,9 +76,12 @@ def on_node(node_id: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
 
-def _answer(name: str, pending: "ray.ObjectRef[NodeReport]") -> NodeReport:
+def _answer(name: str, pending: "ray.ObjectRef[NodeReport]") -> NodeReport | None:
+    """What a node says; None where it has gone away, which Ray learns some seconds later than it happens."""
     try:
         report: NodeReport = ray.get(pending, timeout=_ANSWER_SECONDS)
+    except (NodeDiedError, TaskUnschedulableError):
+        return None
     except (RayError, GetTimeoutError) as error:
         reason = " ".join(str(error).split())[:300] or "no answer"
         raise ValueError(f"node {name} runs no task ({reason}); allowed: nodes on which `rdstudy` starts") from None
