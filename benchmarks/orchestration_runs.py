@@ -29,7 +29,7 @@ STUDY = Study(
         )
     ],
     recipe=Recipe(steps={steps}, batch_size={batch}),
-    evaluation=Evaluation(trajectory_points=10, trajectory_images={images}, final_images={images}),
+    evaluation=Evaluation(trajectory_points=3, trajectory_images=100, final_images=1_000),
     measures=Measures(names=[]),
     resources=Resources(),
 )
