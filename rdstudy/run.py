@@ -182,7 +182,7 @@ def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: 
         say(f"{ended.interrupted}; nothing that was stored is lost. Go on with: {_command(options)}")
         return _INTERRUPTED
     if ended.failed:
-        say(f"stopped: {ended.failed}\n  see it here: {_command(options)} --local --member {ended.example}")
+        say(f"stopped: {ended.failed}\n  see it here: {_command(options, local=True)} --member {ended.example}")
         say(f"nothing that was stored is lost. Go on with: {_command(options)}")
         return _SOME_NOT_OK
     if not options.no_report:
@@ -224,14 +224,14 @@ def _outcome(plan: "Plan", store: "Store", options: argparse.Namespace) -> int:
         causes.setdefault(reasons.get(member_id) or "no row was stored", []).append(member_id)
     print(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
     for cause, ids in sorted(causes.items(), key=lambda item: -len(item[1]))[:_MOST_CAUSES]:
-        print(f"  {len(ids)} × {cause}\n      rerun one: {_command(options)} --local --member {ids[0]}")
+        print(f"  {len(ids)} × {cause}\n      rerun one: {_command(options, local=True)} --member {ids[0]}")
     if len(causes) > _MOST_CAUSES:
         print(f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page")
     return _SOME_NOT_OK
 
 
-def _command(options: argparse.Namespace) -> str:
-    """The command that goes on with this run."""
+def _command(options: argparse.Namespace, *, local: bool = False) -> str:
+    """The command that goes on with this run, or does so in one process."""
     words = ["python", "-m", "rdstudy.run", options.study]
     if options.out != "results":
         words += ["--out", options.out]
@@ -239,6 +239,10 @@ def _command(options: argparse.Namespace) -> str:
         words += ["--only", name]
     for assignment in options.set:
         words += ["--set", assignment]
+    if local:
+        words += ["--local"]
+    elif options.address:
+        words += ["--address", options.address]
     return shlex.join(words)
 
 

@@ -238,7 +238,7 @@ def _train_unit(
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def _is_storage(error: Exception) -> bool:

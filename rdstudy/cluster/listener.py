@@ -17,7 +17,10 @@ from rdstudy.progress import PackProgress
 
 _LOOK_SECONDS = 2.0  # between two looks at the cluster
 _LONGEST_REASON = 300
-_NODE_GONE = re.compile(r"node (has died|is dead|was (terminated|drained))|unregistered|preempt", re.IGNORECASE)
+_NODE_GONE = re.compile(
+    r"node (has died|is dead|was (terminated|drained))|node .*doesn't exist any more|unregistered|preempt",
+    re.IGNORECASE,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +97,12 @@ class Listener(tune.Callback):  # type: ignore[misc]
 
 
 def _error_of(trial: Any) -> BaseException | None:
-    """What a trial raised, or Ray in its place; Tune keeps it in a file."""
-    if trial.pickled_error_file is None or not Path(trial.pickled_error_file).exists():
-        return None
-    error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    return error
+    """What a trial raised, or Ray in its place; Tune keeps what is of neither a task nor an actor as text alone."""
+    if trial.pickled_error_file is not None and Path(trial.pickled_error_file).exists():
+        error: BaseException = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        return error
+    text = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
+    return RuntimeError(text) if text else None
 
 
 def _forget(trial: Any) -> None:

@@ -6,7 +6,7 @@ node may vanish as often as it likes, and no pack waits for all others to end.
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ray import tune
@@ -27,7 +27,7 @@ class PackQueue(Searcher):  # type: ignore[misc]
         packs: in the order in which they are started.
         placements: pack id -> share of a GPU; empty on a CPU.
         resources: of the study.
-        most_cpus: CPU cores of the largest node.
+        most_cpus: tells the CPU cores of the largest node that is up.
         failures: what is known of failed tries.
     """
 
@@ -37,14 +37,14 @@ class PackQueue(Searcher):  # type: ignore[misc]
         *,
         placements: Mapping[str, Placement],
         resources: Resources,
-        most_cpus: int,
+        most_cpus: Callable[[], int],
         failures: Failures,
     ) -> None:
         super().__init__()
         self.given_up: dict[str, str] = {}
         """Pack id -> why."""
         self._most_cpus, self._failures = most_cpus, failures
-        self._waiting = deque(self._grown(_configuration(pack, placements, resources)) for pack in packs)
+        self._waiting = deque(_configuration(pack, placements, resources) for pack in packs)
         self._given: set[str] = set()  # trials that are neither done nor failed
         self._closed = False
 
@@ -72,17 +72,14 @@ class PackQueue(Searcher):  # type: ignore[misc]
         remedy = self._failures.failed(failure)
         config = {**config, "tried": sorted(self._failures.tried.get(failure.pack_id, ()))}
         if remedy is Remedy.LARGER:
-            remedy = remedy if config["can_grow"] else Remedy.GIVE_UP
-            config = self._grown(_larger(config, self._most_cpus))
+            larger = _larger(config, self._most_cpus())
+            remedy = Remedy.GIVE_UP if larger == config else remedy
+            config = larger
         if remedy is Remedy.GIVE_UP:
             self.given_up[failure.pack_id] = _why(failure)
         else:
             self._waiting.appendleft(config)
         return remedy
-
-    def _grown(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Note whether there is a larger share."""
-        return {**config, "can_grow": _larger(config, self._most_cpus) != config}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: what remains is told by the store."""
@@ -107,7 +104,6 @@ def _configuration(pack: Pack, placements: Mapping[str, Placement], resources: R
         "pack": pack.pack_id,
         "cpus": resources.cpus,
         "gpus": placement.share if placement else 0.0,
-        "can_grow": False,
         "tried": [],
         "members": len(pack.members),
         "beta_min": min(betas),

@@ -65,9 +65,8 @@ class TrialSettings:
 class PackTrial(tune.Trainable):  # type: ignore[misc]
     """One pack as a Tune trial. Its process is used again for the next pack.
 
-    Its configuration: `pack` names one of the packs of `TrialSettings`; `gpus` is its share of a GPU, and `can_grow`
-    says whether there is a larger one; `tried` lists its units that have raised an exception before. The rest is for
-    people.
+    Its configuration: `pack` names one of the packs of `TrialSettings`; `gpus` is its share of a GPU; `tried` lists its
+    units that have raised an exception before. The rest is for people, and for Ray.
     """
 
     def setup(self, config: dict[str, Any], settings: TrialSettings) -> None:
@@ -119,7 +118,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
             resources=settings.resources,
             measures=settings.measures,
             tried=config["tried"],
-            can_grow=config["can_grow"],
+            can_grow=config["gpus"] < 1,  # of a CPU, the driver knows whether there is more
         )
         with contextlib.closing(events):
             yield from events

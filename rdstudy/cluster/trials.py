@@ -71,7 +71,7 @@ def run_packs(
         packs,
         placements=placements,
         resources=resources,
-        most_cpus=max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]),
+        most_cpus=_most_cpus,
         failures=failures,
     )
     device = "GPU" if resources.gpus else "CPU"
@@ -121,6 +121,10 @@ class _Stop(tune.Stopper):  # type: ignore[misc]
             self._queue.close()
             ray.get(self._signal.give.remote())
         return self._asked and not self._listener.running
+
+
+def _most_cpus() -> int:
+    return max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
 
 
 def _trial_id(trial: Any) -> str:
