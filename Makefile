@@ -17,7 +17,7 @@ setup: $(STAMP) ## make a virtual environment with the pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster]'
 	@touch $(STAMP)
 
 study: setup ## run studies/quick.py and print where its page is

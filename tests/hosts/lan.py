@@ -1,7 +1,7 @@
 """Hosts made of network namespaces on one machine, and the desk from which `ray up` is called.
 
-A host has its own address, processes, sshd, /root, /run, /dev/shm and /tmp/ray; all other files are this machine's, so that
-a folder of results is shared and the installed packages are there. Nothing outside the namespaces is changed.
+A host has its own address, processes, sshd, /root, /run, /dev/shm and /tmp/ray; all other files are this machine's, so
+that a folder of results is shared and the installed packages are there. Nothing outside the namespaces is changed.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("ip", "unshare", "sshd", "ssh-keygen", "rsync", "tmux", "make")
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 
-# Ray looks for its own address along the default route. Process 1 is bash, which reaps the children that `ray stop` waits
-# for; as the process that ends the host, it must not be replaced by sshd.
+# Process 1 is bash, and stays it: it reaps the children that `ray stop` waits for, which sshd does not.
 _FIRST_PROCESS = """
 set -e
 hostname {name}
@@ -60,7 +60,7 @@ def missing() -> str | None:
 class Lan:
     """Hosts `head`, `w1` and `w2` at 10.99.0.1 to 3, on a bridge in a network namespace of their own."""
 
-    addresses = {"head": "10.99.0.1", "w1": "10.99.0.2", "w2": "10.99.0.3"}
+    addresses: ClassVar = {"head": "10.99.0.1", "w1": "10.99.0.2", "w2": "10.99.0.3"}
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self._folder, self._cache = folder, cache
@@ -98,8 +98,7 @@ class Lan:
         script.write_text(_FIRST_PROCESS.format(name=name, home=home, kept=" ".join(inside)))
         with (self._folder / f"{name}.log").open("ab") as log:
             self._first[name] = subprocess.Popen(
-                ["ip", "netns", "exec", f"{self._bridge}-{name}", "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork"]
-                + ["--mount-proc", "--kill-child=SIGKILL", "bash", str(script)],
+                [*_inside(f"{self._bridge}-{name}"), "--uts", "--ipc", "bash", str(script)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -115,10 +114,10 @@ class Lan:
 
     def ssh(self, name: str, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command on a host."""
-        options = [f"-o{option}" for option in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null")]
+        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=2"]
+        login = ["ssh", "-i", str(self.key), *(f"-o{option}" for option in options), f"root@{self.addresses[name]}"]
         return subprocess.run(
-            ["ip", "netns", "exec", self._bridge, "ssh", "-i", str(self.key), *options, "-oLogLevel=ERROR"]
-            + ["-oConnectTimeout=2", f"root@{self.addresses[name]}", command],
+            ["ip", "netns", "exec", self._bridge, *login, command],
             capture_output=True,
             text=True,
             check=False,
@@ -131,9 +130,9 @@ class Lan:
 
     def at_desk(self, command: Sequence[str], *, seconds: float) -> str:
         """Run a command as a user does at a desk beside the hosts, at the root of the repository; what it prints."""
+        script = _DESK.format(desk=self.desk, root=ROOT)
         done = subprocess.run(
-            ["ip", "netns", "exec", self._bridge, "unshare", "--mount", "--pid", "--fork", "--mount-proc"]
-            + ["--kill-child=SIGKILL", "bash", "-c", _DESK.format(desk=self.desk, root=ROOT), "desk", *command],
+            [*_inside(self._bridge), "bash", "-c", script, "desk", *command],
             env={"PATH": f"{sys.prefix}/bin:{_PATH}", "HOME": str(self.desk / "home"), "TERM": "dumb"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -150,8 +149,10 @@ class Lan:
 
     def _make_bridge(self) -> None:
         _ip("netns", "add", self._bridge)
-        for words in ("link set lo up", "link add br0 type bridge", "addr add 10.99.0.254/24 dev br0", "link set br0 up"):
-            _ip("-n", self._bridge, *words.split())
+        _ip("-n", self._bridge, "link", "add", "br0", "type", "bridge")
+        _ip("-n", self._bridge, "addr", "add", "10.99.0.254/24", "dev", "br0")
+        for device in ("lo", "br0"):
+            _ip("-n", self._bridge, "link", "set", device, "up")
 
     def _make_cable(self, name: str) -> None:
         """A network namespace for the host, and a cable from there to the bridge."""
@@ -163,7 +164,7 @@ class Lan:
             "link set lo up",
             f"addr add {self.addresses[name]}/24 dev eth0",
             "link set eth0 up",
-            "route add default via 10.99.0.254",
+            "route add default via 10.99.0.254",  # along which Ray finds its own address
         ):
             _ip("-n", space, *words.split())
 
@@ -189,6 +190,12 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> N
     while not condition():
         assert time.monotonic() < end, f"after {seconds:g} s it is still not true that {what}"
         time.sleep(0.5)
+
+
+def _inside(space: str) -> list[str]:
+    """The start of a command with a network namespace, processes and mounts of its own, which all end with it."""
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=SIGKILL"]
+    return ["ip", "netns", "exec", space, *unshare]
 
 
 def _ip(*words: str) -> None:

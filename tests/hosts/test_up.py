@@ -1,4 +1,4 @@
-"""`ray up cluster.local.yaml`, then studies, the way they are run: a worker is lost, then the head, and no number changes.
+"""`ray up cluster.local.yaml`, then studies, as they are run: a worker is lost, then the head, and no number changes.
 
 Takes some four minutes. `make test-cluster` runs it; it is skipped without root and the programs that make hosts.
 """
@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.skipif(missing() 
 MEMBERS = 8
 OPTIONS = ("--no-report", "--set", "recipe.steps=3000", "--set", "resources.cpus=2", "--set", "resources.pack_size=2")
 TRAINS = "ray::.*train"  # Ray writes into the command line of a worker what it does
+RAYLET = "raylet/raylet"
 DRIVER = "^[^ ]*python -m rdstudy"  # not tmux, whose command line names the study for ever
 
 
@@ -34,7 +35,9 @@ def lan(tmp_path: Path, image_cache: Path):
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.py"
-    path.write_text(STUDY.replace('"seed": [0]', '"seed": [0, 1]').replace("checkpoint_seconds=0", "checkpoint_seconds=2"))
+    path.write_text(
+        STUDY.replace('"seed": [0]', '"seed": [0, 1]').replace("checkpoint_seconds=0", "checkpoint_seconds=2")
+    )
     return path
 
 
@@ -65,11 +68,8 @@ def test_a_study_on_a_cluster_outlives_a_worker_and_the_head(lan, cluster, study
 
     def submit(out: Path) -> None:
         """Start the study; the command returns at once, and nothing of it stays at the desk."""
-        lan.at_desk(
-            ["make", "submit", f"VENV={sys.prefix}", f"CLUSTER={cluster}", f"STUDY={study}", f"OUT={out}"]
-            + [f"OPTIONS={' '.join(OPTIONS)}"],
-            seconds=60,
-        )
+        settings = {"VENV": sys.prefix, "CLUSTER": cluster, "STUDY": study, "OUT": out, "OPTIONS": " ".join(OPTIONS)}
+        lan.at_desk(["make", "submit", *(f"{name}={value}" for name, value in settings.items())], seconds=60)
         wait_until(lambda: lan.runs("head", DRIVER), seconds=10, what="the study runs")
 
     def stored(out: Path) -> int:
@@ -80,16 +80,15 @@ def test_a_study_on_a_cluster_outlives_a_worker_and_the_head(lan, cluster, study
         assert stored(out) == MEMBERS
 
     up()
-    for worker in ("w1", "w2"):
-        wait_until(lambda name=worker: lan.runs(name, "raylet/raylet"), seconds=60, what=f"{worker} joined")
+    wait_until(lambda: lan.runs("w1", RAYLET) and lan.runs("w2", RAYLET), seconds=60, what="the workers joined")
 
     first, second = tmp_path / "first", tmp_path / "second"
     submit(first)
     wait_until(lambda: lan.runs("w1", TRAINS), seconds=60, what="w1 trains")
-    assert lan.ssh("w1", "pkill -KILL -f raylet/raylet").returncode == 0
+    assert lan.ssh("w1", f"pkill -KILL -f {RAYLET}").returncode == 0
     assert stored(first) < MEMBERS
     finish(first)
-    wait_until(lambda: lan.runs("w1", "raylet/raylet"), seconds=120, what="the autoscaler brought w1 back")
+    wait_until(lambda: lan.runs("w1", RAYLET), seconds=120, what="the autoscaler brought w1 back")
 
     submit(second)
     wait_until(lambda: lan.runs("w2", TRAINS), seconds=60, what="w2 trains")
@@ -102,7 +101,7 @@ def test_a_study_on_a_cluster_outlives_a_worker_and_the_head(lan, cluster, study
     finish(second)
 
     lan.at_desk(["ray", "down", "--yes", str(cluster)], seconds=60)
-    assert not lan.runs("head", "raylet/raylet")
+    assert not lan.runs("head", RAYLET)
 
     assert undisturbed.wait(timeout=120) == 0
     for name in ("members", "trajectories"):
