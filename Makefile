@@ -1,12 +1,14 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration clean
+.PHONY: help setup study test test-all test-cluster submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration clean
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= results
+CLUSTER ?= cluster.yaml
+STUDY ?= studies/quick.py
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -15,7 +17,7 @@ setup: $(STAMP) ## make a virtual environment with the pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster]'
 	@touch $(STAMP)
 
 study: setup ## run studies/quick.py and print where its page is
@@ -25,7 +27,14 @@ test: setup ## the tests that take a minute or two
 	$(BIN)/python -m pytest -m "not slow and not cluster and not browser"
 
 test-all: setup ## all tests: those that start Ray, open a browser or take long too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not hosts"
+
+test-cluster: setup ## `ray up` on three hosts made of network namespaces, with kills (root, iproute2, openssh-server, rsync, tmux)
+	$(BIN)/python -m pytest -m hosts tests/hosts
+
+submit: ## start STUDY on the head of CLUSTER, detached: OUT=s3://... [OPTIONS="--set ..."] [STOP=1: then end the cluster]
+	$(BIN)/ray rsync-up $(CLUSTER)
+	$(BIN)/ray exec --tmux $(if $(STOP),--stop) $(CLUSTER) "cd ~/rdstudy && .venv/bin/python -m rdstudy.run $(STUDY) --out $(OUT) $(OPTIONS)"
 
 check: setup ## lint, formatting, types and import contracts
 	$(BIN)/ruff check .
