@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,17 +28,6 @@ def start(*options: str, environment: dict[str, str] | None = None) -> subproces
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_for(pattern: str, process: subprocess.Popen[str], seconds: float = 90.0) -> None:
-    """Wait until a file is there, while a process lives."""
-    for _ in range(int(10 * seconds)):
-        if list(Path().glob(pattern)):
-            return
-        if process.poll() is not None:
-            raise AssertionError(f"ended with {process.returncode} before there was {pattern}: {process.communicate()}")
-        time.sleep(0.1)
-    raise AssertionError(f"no {pattern} after {seconds} s")
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from rdstudy.results.store import Store
-from tests.test_run import ROOT, STUDY, table
+from tests.cluster_runs import ENVIRONMENT, descendants, end, is_training, run, start
+from tests.test_run import STUDY, table
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("study")]
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture
@@ -22,14 +21,6 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "tiny.py"
     path.write_text(STUDY.replace('"seed": [0]', '"seed": [0, 1]'))
-
-
-def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "rdstudy.run", "tiny.py", "--no-report", *options]
-
-
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*options), env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def test_through_ray_and_in_this_process_the_tables_are_equal():
@@ -67,14 +58,12 @@ def test_a_killed_worker_process_costs_nothing():
     """SIGKILL of trial processes in the middle of their work: Tune starts them again, and the rows are the same."""
     steps = ("--set", "recipe.steps=3000")
     assert run("--out", "whole", "--local", *steps).returncode == 0
-    process = subprocess.Popen(
-        command("--out", "out", *steps), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = start("--out", "out", *steps)
     killed = 0
     for _ in range(600):
         time.sleep(0.1)
         if list(Path("out").glob("checkpoints/*/*")):
-            victims = [pid for pid in _descendants(process.pid) if _is_training(pid)]
+            victims = [pid for pid in descendants(process.pid) if is_training(pid)]
             for pid in victims[:1]:
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
@@ -89,23 +78,56 @@ def test_a_killed_worker_process_costs_nothing():
         assert table(name, "out") == table(name, "whole")
 
 
-def test_an_interrupt_stops_in_order_and_the_same_command_goes_on():
-    steps = ("--set", "recipe.steps=3000")
-    process = subprocess.Popen(
-        command("--out", "out", *steps), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for _ in range(600):
-        time.sleep(0.1)
-        if list(Path("out").glob("checkpoints/*/*")):
-            break
-    process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_in_order_and_the_same_command_goes_on(number):
+    steps = ("--set", "recipe.steps=3000", "--set", "resources.checkpoint_seconds=1e6")
+    process = start("--out", "out", *steps)
+    _wait_for_training(process)
+    process.send_signal(number)
     said, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
     assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=3000" in said
+    assert list(Path("out").glob("checkpoints/*/*"))  # saved because of the interrupt: no other was due
+    (log,) = Store.open("out").logs("tiny")
+    assert Store.open("out").read_log(log).endswith("end of this run: exit status 130\n")
+    if number is signal.SIGINT:
+        assert run("--out", "out", *steps).returncode == 0
+        assert run("--out", "whole", "--local", *steps).returncode == 0
+        assert table("members", "out") == table("members", "whole")
+
+
+def test_a_second_interrupt_stops_at_once_and_says_how_to_go_on():
+    process = start("--out", "out", "--set", "recipe.steps=30000")
+    _wait_for_training(process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert "Go on with: python -m rdstudy.run tiny.py --out out" in said
+
+
+def test_a_limit_of_time_stops_in_order():
+    done = run("--out", "out", "--set", "recipe.steps=300000", "--max-hours", "0.006")
+    assert done.returncode == 130, done.stderr
+    assert "--max-hours 0.006 stops this run at about" in done.stdout
+    assert "--max-hours 0.006 is reached" in done.stdout
     assert list(Path("out").glob("checkpoints/*/*"))
-    assert run("--out", "out", *steps).returncode == 0
-    assert run("--out", "whole", "--local", *steps).returncode == 0
-    assert table("members", "out") == table("members", "whole")
+
+
+def _wait_for_training(process: subprocess.Popen[str]) -> None:
+    try:
+        for _ in range(900):
+            if any(is_training(pid) for pid in descendants(process.pid)):
+                time.sleep(2)
+                return
+            assert process.poll() is None
+            time.sleep(0.1)
+        raise AssertionError("no trial came to train")
+    except AssertionError:
+        end(process)
+        raise
 
 
 def test_more_than_there_is_to_ask_for_is_one_clear_line():
@@ -125,32 +147,6 @@ def test_more_than_there_is_to_ask_for_is_one_clear_line():
         assert expected in done.stderr
         assert done.stderr.count("error:") == 1
     assert Store.open("out").outcomes() == {}
-
-
-def _descendants(pid: int) -> list[int]:
-    """Processes below `pid`: raylets start workers, so children of children count."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(fields[1])
-    found, frontier = [], [pid]
-    while frontier:
-        frontier = [child for child, parent in parents.items() if parent in frontier]
-        found += frontier
-    return found
-
-
-def _is_training(pid: int) -> bool:
-    """Whether a process is an actor of a trial that takes a step: Ray writes so into its command line."""
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return False
-    return line.startswith("ray::") and ".train" in line
 
 
 def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_path):
