@@ -29,8 +29,9 @@ QUICK = [
     *("--set", "evaluation.trajectory_images=31"),
     *("--set", "evaluation.validation_images=53"),
     *("--set", "measures.names=['probe']"),
-    *("--set", "resources.checkpoint_seconds=0.2"),
+    *("--set", "resources.checkpoint_seconds=1000"),
 ]
+CHECKPOINTS = ("--set", "resources.checkpoint_seconds=0.2")
 TABLES = ("members", "trajectories", "measures", "probes")
 
 
@@ -87,12 +88,12 @@ def assert_whole(out: str, tables: dict[str, list]) -> None:
 
 def test_a_driver_that_is_killed_loses_nothing_in_a_bucket(s3, undisturbed):
     out = s3_uri(s3, "killed/results")
-    process = start("--out", out)
+    process = start("--out", out, *CHECKPOINTS)
     wait_for(lambda: rows_of(out) >= 3, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert rows_of(out) < 24
-    process = start("--out", out)
+    process = start("--out", out, *CHECKPOINTS)
     printed, said = process.communicate(timeout=200)
     assert process.returncode == 0, printed + said
     assert_whole(out, undisturbed)
@@ -117,11 +118,11 @@ def test_a_network_that_is_cut_for_ten_seconds_costs_ten_seconds(s3, undisturbed
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """A disk of two megabytes: the rows of the study are one and a half."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"no disk to fill: only root may mount one ({mounted.stderr.strip()})")
@@ -133,7 +134,7 @@ def test_a_disk_that_is_full_is_one_line_and_the_same_command_goes_on(small_disk
     out = str(small_disk / "out")
     options = [*QUICK, "--local", "--out", out, "--set", "resources.keep_weights=False"]
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(900_000))
+    ballast.write_bytes(bytes(1_600_000))
     with pytest.raises(StorageError) as raised:
         main(options)
     (line,) = str(raised.value).splitlines()

@@ -68,7 +68,7 @@ class Checkpoints:
             self._failing = True
         else:
             if self._failing:
-                logger.warning("checkpoints of unit %s are %s again", self.unit, done)
+                logger.warning("checkpoints of unit %s are kept again", self.unit)
             self._failing = False
 
 

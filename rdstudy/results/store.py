@@ -14,6 +14,7 @@ A training of one or more members is a run; all its files carry its `run_id`, an
 place last: what has no `members` row was never finished and is not read. When two runs trained the same member, one
 of them is read and the other ignored, so that no row is doubled. What is measured of a member later is stored under a
 name of its own and carries the run of its training. `rdstudy.results.files` is the only door to the files.
+Longer than other modules, since all file names stand here and nowhere else.
 """
 
 import copy

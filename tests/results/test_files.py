@@ -173,7 +173,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_the_next_one_is_ke
     assert slot.load() == b"one"
     slot.save(b"four")
     assert slot.load() == b"four"
-    assert "are written again" in caplog.text
+    assert "are kept again" in caplog.text
     monkeypatch.setattr(Files, "delete_folder", full_storage)
     slot.clear()
     assert "cannot be deleted" in caplog.text
