@@ -168,7 +168,7 @@ def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: 
         say(f"{bad.path} was damaged ({bad.reason}): set aside as {bad.path}.damaged, its members are trained again")
     plan = _plan(study, store, options)
     store.declare(study.name, declaration(plan, _command(options)))
-    _keep_examples(plan, store)
+    _keep_images(plan, store)
     say(_describe(plan, options))
     ended = Ended()
     if plan.packs:
@@ -201,10 +201,13 @@ def _follow(study: Study, options: argparse.Namespace) -> int:
     return _OK
 
 
-def _keep_examples(plan: "Plan", store: "Store") -> None:
+def _keep_images(plan: "Plan", store: "Store") -> None:
+    """Keep pictures for the page, and images of one's own for other nodes."""
     from rdstudy.datasets.examples import example_rows
+    from rdstudy.datasets.own import own_files
 
     for dataset in sorted({member.dataset for member in plan.wanted}):
+        store.write_dataset(dataset, own_files(dataset))
         if not store.has_examples(dataset):
             store.write_examples(dataset, example_rows(dataset))
 

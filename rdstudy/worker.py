@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from rdstudy.datasets import dataset_info
+from rdstudy.datasets.own import install_own
 from rdstudy.failures import ShareTooSmallError, UnitError
 from rdstudy.packs import GIB, Pack
 from rdstudy.progress import PackProgress
@@ -98,6 +99,8 @@ def run_pack(
         ShareTooSmallError: out of memory, on a share that can grow.
         OSError: the store failed.
     """
+    dataset = pack.members[0].dataset
+    install_own(dataset, functools.partial(store.fetch_dataset_file, dataset))
     if pack.runs:
         yield from _measure_pack(pack, store, device=device, resources=resources, measures=measures, tried=tried)
         return

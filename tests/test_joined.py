@@ -115,3 +115,20 @@ def test_what_a_node_lacks_is_named():
         refuse("out", [("a", good), ("b", blind), ("c", blind)])
     with pytest.raises(ValueError, match=r"PyTorch sees no GPU on b, where Ray counts one"):
         refuse("out", [("a", good), ("b", NodeReport(versions(), "", gpu=False))])
+
+
+def test_images_of_ones_own_reach_a_node_that_lacks_them(address, tmp_path, monkeypatch):
+    """The nodes draw and keep images elsewhere than this run does, as other machines do."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RDSTUDY_CACHE", str(tmp_path / "cache of the driver"))
+    images = (
+        "import numpy\nIMAGES = numpy.random.default_rng(0).integers(0, 256, (211, 1, 32, 32), dtype=numpy.uint8)\n"
+    )
+    own = "from rdstudy.datasets import own_dataset\n" + images
+    text = own + STUDY.replace('["tetrominoes"]', '[own_dataset("mine", IMAGES)]').replace('"cv(97)"', '"default"')
+    (tmp_path / "tiny.py").write_text(text)
+    done = run("--out", "out", "--address", address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert run("--out", "local", "--local").returncode == 0
+    assert table("members", "out") == table("members", "local")
+    assert list((tmp_path / "out" / "datasets").iterdir())
