@@ -167,6 +167,7 @@ def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: 
     for bad in store.set_aside_damaged():
         say(f"{bad.path} was damaged ({bad.reason}): set aside as {bad.path}.damaged, its members are trained again")
     plan = _plan(study, store, options)
+    _forget_checkpoints(plan, store)
     store.declare(study.name, declaration(plan, _command(options)))
     _keep_images(plan, store)
     say(_describe(plan, options))
@@ -199,6 +200,16 @@ def _follow(study: Study, options: argparse.Namespace) -> int:
     with contextlib.suppress(KeyboardInterrupt):  # the run goes on
         follow(Store.open(options.out), study.name)
     return _OK
+
+
+def _forget_checkpoints(plan: "Plan", store: "Store") -> None:
+    """Delete checkpoints of members that are stored: of those that were killed between the two."""
+    from rdstudy.packs import Pack
+
+    remaining = {member.member_id for member in plan.remaining}
+    stored = {Pack((member,)).pack_id for member in plan.wanted if member.member_id not in remaining}
+    for unit in stored & set(store.checkpoint_units()):
+        store.delete_checkpoints(unit)
 
 
 def _keep_images(plan: "Plan", store: "Store") -> None:

@@ -13,7 +13,7 @@ from rdstudy.driver import Ended
 from rdstudy.packs import Pack
 from rdstudy.progress import PackProgress, ProgressLine, duration
 from rdstudy.results.store import Store
-from rdstudy.run import main
+from rdstudy.run import load_study, main
 from tests.test_worker import MEMBERS, rows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -343,6 +343,16 @@ def test_help_imports_nothing_heavy(module):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.stdout.strip().endswith("[]")
+
+
+def test_a_checkpoint_of_a_member_that_is_stored_goes_away_and_others_stay(study):
+    assert run(study, "--no-report") == 0
+    store = Store.open("out")
+    stored = Pack((next(iter(load_study(str(study)).experiments[0].members(load_study(str(study))))),)).pack_id
+    for unit in (stored, "of-another-study"):
+        store.write_checkpoint(unit, 1, b"left by a process that was killed")
+    assert run(study, "--no-report") == 0
+    assert set(store.checkpoint_units()) == {"of-another-study"}
 
 
 def test_progress_says_models_rate_time_left_and_what_is_not_ok(capsys):
