@@ -127,7 +127,7 @@ class Failures:
         if failure.cause is Cause.VERSIONS:
             self._stop(failure, failure.reason)
             return
-        reason = re.sub(r"\d+", "N", failure.reason)
+        reason = re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d+", "N", failure.reason)  # ids and addresses differ each time
         streak = self._streaks.get(failure.host)
         if streak is None or streak.reason != reason:
             streak = self._streaks[failure.host] = _Streak(failure.cause, reason, set(), 0)

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _OK
         return _run(study, options)
     except ValueError as error:
-        if not _is_users_mistake(error):
+        if not is_users_mistake(error):
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return _BAD_INPUT
@@ -260,7 +260,7 @@ def _command(options: argparse.Namespace, *, local: bool = False) -> str:
     return shlex.join(words)
 
 
-def _is_users_mistake(error: ValueError) -> bool:
+def is_users_mistake(error: ValueError) -> bool:
     """Whether a ValueError was raised by this package itself: those of libraries are a program's fault."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and Path(frames[-1].filename).resolve().is_relative_to(Path(__file__).resolve().parent)

@@ -50,7 +50,7 @@ def address(monkeypatch):
 @pytest.mark.usefixtures("study")
 def test_nodes_come_while_a_study_runs_and_go_when_it_is_done(address):
     with node_counts(address) as counts:
-        until(lambda: counts, seconds=30)
+        until(lambda: counts, seconds=90)
         assert set(counts) == {1}
         done = run(address, "--set", "recipe.steps=2000")
         assert done.returncode == 0, done.stdout + done.stderr

@@ -46,8 +46,12 @@ def test_a_few_equal_failures_on_a_host_end_the_run_and_name_one_pack():
     failures = Failures()
     for at in range(5):
         assert failures.stop is None
-        failures.failed(failure(Cause.RAISED, pack=f"p{at}", unit=f"u{at}", reason=f"CUDA error {at}"))
-    assert failures.stop == "5 failures in a row on h, nothing stored: CUDA error 4"
+        failures.failed(
+            failure(
+                Cause.RAISED, pack=f"p{at}", unit=f"u{at}", reason=f"CUDA error {at} of 0x7f{at}a in 01a28f96e6ff{at}"
+            )
+        )
+    assert failures.stop == "5 failures in a row on h, nothing stored: CUDA error 4 of 0x7f4a in 01a28f96e6ff4"
     assert failures.example == "p4"
 
 
