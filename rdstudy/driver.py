@@ -107,6 +107,7 @@ class _Run:
         from rdstudy import cluster
 
         with cluster.connected(address, self._resources) as connection:
+            self._interrupt.arm()  # Ray ends the process at SIGTERM
             if connection.joined:
                 cluster.check_nodes(self._store, gpus=bool(self._resources.gpus))
             if connection.devices is None:
@@ -227,8 +228,14 @@ class Interrupt:
 
     def __enter__(self) -> "Interrupt":
         self._asked = False
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.arm()
         return self
+
+    def arm(self) -> None:
+        """Listen to the signals; again, after a library has taken one of them for itself."""
+        for number in self._before:
+            signal.signal(number, self._ask)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():

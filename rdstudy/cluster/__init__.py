@@ -12,6 +12,7 @@ handlers beside ours.
 """
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -19,6 +20,8 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")  # asked for at once, so that an autoscaler sees them all
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Tune's records grow with the trials, and nobody reads them
+if (Path.home() / ".ray" / "auth_token").exists():  # then `ray start` asks for it: a client without it is turned away
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 from rdstudy.cluster.connection import Connection, connected
 from rdstudy.cluster.listener import Usage
