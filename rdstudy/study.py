@@ -58,22 +58,18 @@ class Member:
     recipe: Recipe = field(default_factory=Recipe)
     evaluation: Evaluation = field(default_factory=Evaluation)
 
-    @functools.cached_property
+    @property
     def member_id(self) -> str:
         """16 hex digits: a hash of all settings and of the version of the numerics, and of nothing else.
 
         A setting added in a later version is to be left out of the hash at the value that older members had.
         """
-        settings = {"numerics": NUMERICS_VERSION, **dataclasses.asdict(self)}
-        if not self.evaluation.validation_images:
-            del settings["evaluation"]["validation_images"]
-        text = json.dumps(settings, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _member_id(self, NUMERICS_VERSION)
 
-    @functools.cached_property
+    @property
     def cell(self) -> "Member":
         """This member with β and seed blanked: equal for the members of one cell."""
-        return dataclasses.replace(self, beta=0.0, seed=0)
+        return _cell(self)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain data; `from_dict` reads them back."""
@@ -84,6 +80,21 @@ class Member:
         """The member that `to_dict` wrote."""
         nested = {"recipe": Recipe(**settings["recipe"]), "evaluation": Evaluation(**settings["evaluation"])}
         return cls(**{**settings, **nested})
+
+
+@functools.lru_cache(maxsize=2**16)
+def _member_id(member: Member, numerics: int) -> str:
+    """Kept because a plan asks for it some five times a member."""
+    settings = {"numerics": numerics, **dataclasses.asdict(member)}
+    if not member.evaluation.validation_images:
+        del settings["evaluation"]["validation_images"]
+    text = json.dumps(settings, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=2**16)
+def _cell(member: Member) -> Member:
+    return dataclasses.replace(member, beta=0.0, seed=0)
 
 
 FACTORS: dict[str, Callable[[str, object], Any]] = {
