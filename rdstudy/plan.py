@@ -211,6 +211,7 @@ def declaration(plan: Plan, command: str) -> dict[str, Any]:
             }
             for planned in plan.experiments
         ],
+        "claims": [claim.to_dict() for claim in study.claims],
         "members": {member_id: member.to_dict() for member_id, member in members.items()},
     }
 

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rdstudy.checks import fail, number, one_of, set_field, text, whole
+from rdstudy.claims import Claim
 from rdstudy.settings import MEASURES, Evaluation, Measures, Recipe, Resources
 
 __all__ = ["MEASURES", "Evaluation", "Experiment", "Measures", "Member", "Recipe", "Resources", "Study"]
@@ -162,6 +163,7 @@ class Study:
         measures: what else is measured after training.
         resources: what a trial asks for.
         seed: the seed of the splits and of the fixed samples of images; never of a member.
+        claims: what it claims, to be held against its tables (`rdstudy.claims`).
     """
 
     name: str
@@ -173,6 +175,7 @@ class Study:
     measures: Measures = field(default_factory=Measures)
     resources: Resources = field(default_factory=Resources)
     seed: int = 0
+    claims: Sequence[Claim] = ()
 
     def __post_init__(self) -> None:
         _check_name("study", self.name)
@@ -183,12 +186,14 @@ class Study:
         for name, kind in _PARTS.items():
             if not isinstance(getattr(self, name), kind):
                 raise fail(f"study {self.name!r}: {name}", getattr(self, name), f"a {kind.__name__}")
-        names = [experiment.name for experiment in self.experiments]
-        if not names:
+        if not self.experiments:
             raise ValueError(f"study {self.name!r} has no experiments; allowed: one or more")
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"study {self.name!r} has two experiments named {name!r}; allowed: distinct names")
+        claims = self.claims
+        if not isinstance(claims, list | tuple) or not all(isinstance(one, Claim) for one in claims):
+            raise fail(f"study {self.name!r}: claims", claims, "a list of Claim")
+        set_field(self, "claims", tuple(claims))
+        for what, names in (("experiments", self.experiments), ("claims", self.claims)):
+            _check_distinct(f"study {self.name!r} has two {what}", [one.name for one in names])
         for factor in self.measures.annealing or ():
             if factor not in FACTORS:
                 raise fail("measures.annealing", factor, ", ".join(FACTORS))
@@ -223,6 +228,12 @@ class Study:
 def _check_name(what: str, name: object) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         raise fail(f"{what} name", name, "up to 64 letters, digits, - and _")
+
+
+def _check_distinct(what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} named {name!r}; allowed: distinct names")
 
 
 def _check_no_layers(where: str, grid: Mapping[str, tuple[Any, ...]]) -> None:

@@ -9,6 +9,7 @@ of them can hold, and the size of the validation subset.
     python -m rdstudy.run studies/paper.py --only dense-and-sparse      # one figure of it
 """
 
+from rdstudy.claims.paper import Grid, paper_claims
 from rdstudy.study import PAPER_BETAS, Evaluation, Experiment, Recipe, Resources, Study
 
 DENSE, SPARSE = "cv(81920)", "cv(16384)"
@@ -119,4 +120,15 @@ STUDY = Study(
     recipe=Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128, steps=257_000),
     evaluation=Evaluation(validation_images=2_000),
     resources=Resources(gpus="auto"),
+    claims=paper_claims(
+        Grid(
+            dense=DENSE,
+            sparse=SPARSE,
+            constant_volume=[f"cv({size})" for size in SIZES],
+            constant_density=[f"cd({size})" for size in SIZES],
+            others=OTHERS,
+            others_split=SMALLEST_OF_OTHERS,
+            exception="3dshapes",
+        )
+    ),
 )

@@ -12,6 +12,7 @@ from rdstudy.report.measure_figures import certificates_table, measure_figures, 
 from rdstudy.report.page import ExperimentSection, Figure, Notice, Page
 from rdstudy.report.pictures import Album, StripTable, reconstruction_table, strip_table
 from rdstudy.report.tables import Experiment, StudyTables
+from rdstudy.report.verdicts import findings_of
 
 _CURVE_ROWS = 40_000
 """Rows of learning curves on a page at most: some 4 MB of it."""
@@ -31,12 +32,14 @@ def page_of(study: StudyTables) -> Page:
     produced = coverage.provenance(study.members)
     failed = coverage.failures(planned, study.members)
     album = Album()
+    sections = tuple(_section(study, experiment, album) for experiment in study.experiments)
     return Page(
         title=study.title,
         description=study.description,
         status=_status(planned, rows),
         warnings=tuple(_warnings(study, produced)),
-        experiments=tuple(_section(study, experiment, album) for experiment in study.experiments),
+        findings=findings_of(study, sections),
+        experiments=sections,
         pictures=album.sources,
         examples=illustrations.example_images(study.examples),
         splits_figure=_splits_figure(study.seed),

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rdstudy.claims import Claim
 from rdstudy.results.store import Damaged, Store
 from rdstudy.study import Member
 
@@ -60,6 +61,7 @@ class StudyTables:
     seed: int
     settings: tuple[Settings, ...]
     experiments: tuple[Experiment, ...]
+    claims: tuple[Claim, ...]
     planned: pd.DataFrame
     members: pd.DataFrame
     trajectories: pd.DataFrame
@@ -96,6 +98,7 @@ def read_study(store: Store, study: str) -> StudyTables:
     try:
         planned = _planned(declaration["members"])
         experiments = tuple(_experiment(entry) for entry in declaration["experiments"])
+        claims = tuple(Claim.from_dict(entry) for entry in declaration.get("claims", ()))
         groups = tuple(_settings(name, declaration[name]) for name in _SETTINGS if name in declaration)
     except (KeyError, TypeError) as error:
         raise ValueError(f"the declaration of study {study!r} in {store.uri} cannot be read: {error!r}") from None
@@ -109,6 +112,7 @@ def read_study(store: Store, study: str) -> StudyTables:
         seed=int(declaration.get("seed", 0)),
         settings=groups,
         experiments=experiments,
+        claims=claims,
         planned=planned,
         members=_rows_of(store.read("members"), ids).to_pandas(),
         trajectories=_rows_of(store.read("trajectories").select(_TRAJECTORY_COLUMNS), ids).to_pandas(),
