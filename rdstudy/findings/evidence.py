@@ -126,8 +126,9 @@ def at_least(least: int, found: Sequence[Evidence]) -> Evidence:
     For it speaks the `least`-th smallest p, against it the p of the last one that may fail; Bonferroni over those
     that may be left out.
     """
-    many, order = len(found), sorted(found, key=lambda one: one.p_for)
-    decisive = order[least - 1]
+    many = len(found)
+    # of equal p, those of too few seeds first: more runs could change them
+    decisive = sorted(found, key=lambda one: (one.p_for, one.weakest is not None))[least - 1]
     p_for = min(1.0, (many - least + 1) * decisive.p_for)
     against = sorted(found, key=lambda one: one.p_against)[many - least]
     p_against = min(1.0, least * against.p_against)

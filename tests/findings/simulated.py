@@ -102,7 +102,7 @@ def paper_rows(planned: pd.DataFrame, rng: np.random.Generator, sd: float = 0.05
         rows = pd.DataFrame({"member_id": p["member_id"], "subset": subset, "outcome": "ok", "distortion_floor": FLOOR})
         noise = {"copied_fraction": 0.1 * sd, "mutual_information": 0.1 * sd}
         drawn = {k: v + noise.get(k, sd) * rng.standard_normal(len(p)) for k, v in values.items()}
-        counts = {"aggregate_images": images, "log_marginal_floor": FLOOR, "log_marginal_ess": 100.0}
+        counts: dict[str, Any] = {"aggregate_images": images, "log_marginal_floor": FLOOR, "log_marginal_ess": 100.0}
         tables.append(rows.assign(**drawn, **counts))
     table = pd.concat(tables, ignore_index=True)
     return table, table.drop(columns=["distortion", "rate", "stop_distortion", "outcome", "distortion_floor"])
