@@ -26,7 +26,7 @@ def evidence(contrast: Contrast, values: Values) -> Evidence:
     """Hold a contrast against the numbers of a study.
 
     Raises:
-        ValueError: an arm is more than one cell.
+        AmbiguousArmError: an arm is more than one cell.
     """
     if contrast.kind == "at_least":
         return at_least(contrast.settings["least"], [evidence(part, values) for part in contrast.parts])
@@ -216,7 +216,9 @@ def _plain(
     *,
     below: bool = False,
 ) -> Sample:
-    """A sample of one candidate: effects `[seed, part]`."""
+    """A sample of one candidate: effects `[seed, part]`; none where there is nothing to hold them against."""
+    if isinstance(thresholds, np.ndarray) and not thresholds.shape[1]:
+        effects = effects[:, :0]
     limits = np.broadcast_to(thresholds, effects.shape)
     return Sample(effects[:, None, :], limits[:, None, :], [labels], _unit(contrast), below=below, notes=notes)
 

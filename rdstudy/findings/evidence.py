@@ -128,7 +128,7 @@ def at_least(least: int, found: Sequence[Evidence]) -> Evidence:
     """
     many = len(found)
     # of equal p, those of too few seeds first: more runs could change them
-    decisive = sorted(found, key=lambda one: (one.p_for, one.weakest is not None))[least - 1]
+    decisive = sorted(found, key=lambda one: (one.p_for, one.seeds >= LEAST_SEEDS))[least - 1]
     p_for = min(1.0, (many - least + 1) * decisive.p_for)
     against = sorted(found, key=lambda one: one.p_against)[many - least]
     p_against = min(1.0, least * against.p_against)

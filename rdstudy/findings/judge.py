@@ -12,7 +12,7 @@ from typing import Literal
 from rdstudy.claims import Claim
 from rdstudy.findings.contrasts import evidence
 from rdstudy.findings.evidence import ERROR, LEAST_SEEDS, Effect, Evidence
-from rdstudy.findings.values import Values
+from rdstudy.findings.values import AmbiguousArmError, Values
 
 Verdict = Literal["supported", "contradicted", "undecided", "not enough runs"]
 
@@ -24,7 +24,7 @@ class Finding:
     Attributes:
         claim: the claim.
         verdict: supported where all its contrasts are, contradicted where one is.
-        effect: of the contrast that decides; None where there are not enough runs for any.
+        effect: of the contrast that decides; None where there are not enough runs, or no number to be believed.
         runs: models behind the whole claim.
         notes: what a reader must know.
     """
@@ -45,25 +45,24 @@ def _judge(claim: Claim, values: Values) -> Finding:
     values.used.clear()
     try:
         found = [evidence(contrast, values) for contrast in claim.contrasts]
-    except ValueError as error:  # the study's own models do not fit its claim: said on the page, which is still made
+    except AmbiguousArmError as error:  # a mistake in the study's file: said on the page, which is made all the same
         return Finding(claim, "not enough runs", None, 0, (str(error),))
     runs = len(values.used & set(values.rows["member_id"]))
     notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
     verdict = verdict_of(found)
-    if verdict == "contradicted":
-        decisive = min(found, key=lambda one: one.p_against)
-        return Finding(claim, verdict, decisive.refuted, runs, notes)
-    decisive = max((one for one in found if one.weakest), key=lambda one: one.p_for, default=found[0])
     if verdict == "not enough runs":
         fewest = min(one.seeds for one in found)
-        notes += (f"{fewest} complete seeds where {LEAST_SEEDS} are needed",) if fewest < LEAST_SEEDS else ()
-    return Finding(claim, verdict, decisive.weakest, runs, notes)
+        return Finding(claim, verdict, None, runs, (*notes, f"{fewest} complete seeds where {LEAST_SEEDS} are needed"))
+    if verdict == "contradicted":
+        return Finding(claim, verdict, min(found, key=lambda one: one.p_against).refuted, runs, notes)
+    told = [one for one in found if one.weakest is not None]
+    return Finding(claim, verdict, max(told, key=lambda one: one.p_for).weakest if told else None, runs, notes)
 
 
 def verdict_of(found: list[Evidence]) -> Verdict:
     """The verdict on a claim with these contrasts, of which all must hold."""
     if min(one.p_against for one in found) * len(found) <= ERROR:
         return "contradicted"
-    if any(one.weakest is None for one in found):
+    if any(one.seeds < LEAST_SEEDS for one in found):
         return "not enough runs"
     return "supported" if max(one.p_for for one in found) <= ERROR else "undecided"

@@ -33,6 +33,10 @@ _MEASURES = [
 ]
 
 
+class AmbiguousArmError(ValueError):
+    """An arm of a claim is more than one cell of its study."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """A value of an arm: `table` has one row a seed and one column a β, NaN where there is no number."""
@@ -70,9 +74,11 @@ class Values:
         """A value of the members of an arm; no rows where the study has none.
 
         Raises:
-            ValueError: the arm is more than one cell.
+            AmbiguousArmError: the arm is more than one cell.
         """
         chosen = self._members(arm)
+        if chosen.empty:
+            return Curve(pd.DataFrame(), (f"the study has no models with {_phrase(arm)}",))
         self.used.update(chosen["member_id"])
         if value in _GAPS:
             test, train = (_wide(chosen, self.rows, _GAPS[value], name) for name in ("test", "train"))
@@ -90,7 +96,9 @@ class Values:
         if chosen.duplicated(["beta", "seed"]).any():
             cells = chosen.drop(columns=["member_id", "beta", "seed"]).drop_duplicates()
             apart = [factor for factor in cells if cells[factor].nunique() > 1]
-            raise ValueError(f"{dict(arm)} is {len(cells)} cells, which differ in {', '.join(map(str, apart))}")
+            raise AmbiguousArmError(
+                f"{_phrase(arm)} is {len(cells)} cells, which differ in {', '.join(map(str, apart))}"
+            )
         return chosen
 
     def _believed(self, table: pd.DataFrame, chosen: pd.DataFrame, subsets: Sequence[str]) -> Curve:
@@ -102,6 +110,10 @@ class Values:
         named = ", ".join(f"{beta:g}" for beta in doubted)
         note = f"log p(x) is left out at β = {named}, where its effective sample size is below {LEAST_ESS:g}"
         return Curve(table.drop(columns=doubted), (note,))
+
+
+def _phrase(arm: Arm) -> str:
+    return ", ".join(f"{factor} {level}" for factor, level in arm.items())
 
 
 def _of_rows(numbers: pd.DataFrame) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def _effect(effect: Effect) -> str:
     half = (effect.high - effect.low) / 2
     decimals = min(max(0, 1 - math.floor(math.log10(half))), 6) if half > 0 else 4
     mean, low, high, threshold = (
-        f"{value + 0.0:,.{decimals}f}".replace("-", "−")
+        f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "−")
         for value in (effect.mean, effect.low, effect.high, effect.threshold)
     )
     side = "more" if effect.above else "less"

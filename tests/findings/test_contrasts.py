@@ -72,7 +72,12 @@ def tables(curves, *, seeds=3, splits=("cv(97)",), ess=50.0):
                         rows.append({**row, **own, **stop, **more, **last})
     both = pd.DataFrame(rows)
     measured = ["distortion", "distortion_floor", "stop_distortion", "rate", "outcome"]
-    return pd.DataFrame(planned), both, both.drop(columns=measured), pd.DataFrame(columns=["dataset", "split"])
+    return (
+        pd.DataFrame(planned),
+        both,
+        both.drop(columns=measured),
+        pd.DataFrame(columns=["dataset", "split", "image", "distance"]),
+    )
 
 
 def values(*given, **options):
@@ -201,7 +206,21 @@ def test_what_is_missing_is_not_made_up(lost):
         contrast = interior_minimum({"split": "cv(97)", "depth": 7})
     found = verdict(contrast, planned, members, measures, near)
     assert (found.verdict, found.effect) == ("not enough runs", None)
-    assert re.search("complete seeds where 3 are needed", " ".join(found.notes))
+    assert re.search("[012] complete seeds where 3 are needed", found.notes[-1])
+    assert ("no models with split cv(97), depth 7" in found.notes[0]) == (lost == "no such models")
+
+
+@pytest.mark.parametrize("contrast", ONE_OF_EACH, ids=lambda one: one.kind)
+@pytest.mark.parametrize("missing", [1, 3])
+def test_every_kind_is_short_of_runs_without_one_of_its_arms(contrast, missing):
+    planned, members, measures, near = tables(BOTH, splits=(*SPLITS, *LESS), seeds=5)
+    stays = ~planned["member_id"].str.contains(f"/{missing}/")
+    some = verdict(contrast, planned, members[~members["member_id"].str.contains(f"/{missing}/")], measures, near)
+    none = verdict(contrast, planned[stays], members, measures, near)
+    needs_no_seed = contrast.kind == "distances_alike"
+    uses = needs_no_seed or any(arm["depth"] == missing for arm in contrast.arms.values())
+    for found in (some, none):
+        assert (found.verdict == "not enough runs") == uses
 
 
 def test_an_arm_of_two_cells_is_said_and_not_judged():
@@ -220,7 +239,8 @@ def test_log_marginals_that_rest_on_few_draws_are_left_out_and_told():
     assert found.verdict == "supported"
     assert "left out at β = 0.01" in found.notes[0]
     measures["log_marginal_ess"] = 1.0
-    assert verdict(contrast, planned, members, measures, near).verdict == "not enough runs"
+    found = verdict(contrast, planned, members, measures, near)
+    assert (found.verdict, found.effect) == ("undecided", None)
 
 
 def test_distances_of_images_are_judged_without_seeds():
@@ -245,7 +265,10 @@ def test_distances_of_images_are_judged_without_seeds():
         (lambda: interior_minimum({}), "contrast 'interior_minimum': arm is {}; allowed: a dictionary"),
         (lambda: monotone(ARM, share=-1), "contrast: share is -1; allowed: a finite number, 0 or more"),
         (lambda: best_near(ARM, value="rate", beta=0), "beta is 0; allowed: a finite number above 0"),
-        (lambda: Betas(least="1"), "betas.least is '1'; allowed: a finite number, 0 or more"),
+        (
+            lambda: Betas(least="1"),  # type: ignore[arg-type]
+            "betas.least is '1'; allowed: a finite number, 0 or more",
+        ),
         (lambda: at_least(3, [interior_minimum(ARM)]), "at_least is 3; allowed: 1 to 1, the number of contrasts"),
         (lambda: widens(ARM, to=OTHER, splits=["cv(9)"]), "contrast: splits is ['cv(9)']; allowed: two or more splits"),
         (lambda: Contrast("looks nice"), "contrast is 'looks nice'; allowed: interior_minimum, "),

@@ -82,8 +82,8 @@ def test_too_few_seeds_are_not_enough_however_clear_they_are(seeds):
     assert verdict_of([plain(100.0 + np.arange(seeds))]) == "not enough runs"
 
 
-def test_no_candidates_are_not_enough_either():
-    assert verdict_of([decide(sample(np.zeros((5, 0, 2))))]) == "not enough runs"
+def test_nothing_to_compare_decides_nothing():
+    assert verdict_of([decide(sample(np.zeros((5, 0, 2))))]) == "undecided"
 
 
 def test_the_seed_that_chooses_a_candidate_does_not_judge_it():
