@@ -169,7 +169,7 @@ def _sizes(grid: Grid) -> Claim:
         "constant density, their distance depends much less on the number of images.",
         "Paper, 4.4, Figure 4",
         [widens(shallow, to=deep, splits=volume), widens_less(shallow, to=deep, splits=density, than=volume)],
-        "size-at-constant-volume-rate-distortion",
+        "size-at-constant-volume-sizes-rate-distortion",
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.report import charts, coverage, distances, illustrations, learning, linear, statistics, text
+from rdstudy.report import charts, coverage, distances, illustrations, learning, linear, sizes, statistics, text
 from rdstudy.report.cells import grid_phrase, level_name, telling_factors, with_cells
 from rdstudy.report.measure_figures import certificates_table, measure_figures, unmeasured_table
 from rdstudy.report.page import ExperimentSection, Figure, Notice, Page
@@ -140,8 +140,9 @@ def _section(study: StudyTables, experiment: Experiment, album: Album) -> Experi
 def _all_figures(
     study: StudyTables, name: str, planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame
 ) -> list[Figure]:
-    """What every study has, then what was measured, then the distances between the images."""
+    """Sizes side by side, what every study has, then what was measured, then the distances between the images."""
     return [
+        *sizes.figures(name, planned, statistics.rate_distortion(rows)),
         *_figures(study, name, rows, best),
         *measure_figures(study, name, planned),
         *linear.figures(name, planned, study.measures, study.members),
