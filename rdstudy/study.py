@@ -100,6 +100,30 @@ FACTORS: dict[str, Callable[[str, object], Any]] = {
 }
 """The axes of a grid, each with the check of one of its levels."""
 
+FIGURES = (
+    "sizes-rate-distortion",
+    "sizes-distortion",
+    "distortion",
+    "rate-distortion",
+    "learning",
+    "rate-parts",
+    "batch-estimates",
+    "finer-parts",
+    "cross-rate",
+    "active-units",
+    "log-marginal",
+    "gap-parts",
+    "early-stopping",
+    "early-stopping-distortion",
+    "copied",
+    "optimal-decoder",
+    "exact",
+    "optimum",
+    "neighbours",
+    "reconstructions",
+)
+"""What a page can show of an experiment."""
+
 REQUIRED_FACTORS = ("dataset", "split", "beta", "seed")
 
 
@@ -112,12 +136,14 @@ class Experiment:
         grid: factor -> levels. `dataset`, `split`, `beta` and `seed` must be there; a factor left out has its default.
         title: a few words for the report.
         description: what it asks, for the report.
+        figures: which of `FIGURES` answer it; all that there are where none is named.
     """
 
     name: str
     grid: Mapping[str, Sequence[Any]]
     title: str = ""
     description: str = ""
+    figures: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         where = f"experiment {self.name!r}"
@@ -131,6 +157,9 @@ class Experiment:
             if factor not in self.grid:
                 raise ValueError(f"{where}: factor {factor!r} is missing; required: {', '.join(REQUIRED_FACTORS)}")
         checked = {name: _levels(where, name, levels) for name, levels in self.grid.items()}
+        if isinstance(self.figures, str) or not isinstance(self.figures, Iterable):
+            raise fail(f"{where}: figures", self.figures, f"a list of {', '.join(FIGURES)}")
+        set_field(self, "figures", tuple(one_of(FIGURES)(f"{where}: figure", name) for name in self.figures))
         if "linear" in checked.get("architecture", ()):
             _check_no_layers(where, checked)
         set_field(self, "grid", MappingProxyType(checked))

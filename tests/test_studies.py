@@ -70,3 +70,10 @@ def test_the_paper_is_trained_as_the_paper_says(paper):
 def test_the_plan_of_the_paper_says_how_many(tmp_path, capsys):
     assert main([str(ROOT / "studies" / "paper.py"), "--plan", "--out", str(tmp_path / "none")]) == 0
     assert "6120 distinct members, 0 done, 6120 remaining" in capsys.readouterr().out
+
+
+def test_every_claim_of_the_paper_links_to_a_figure_that_its_experiment_shows(paper):
+    experiments = {planned.experiment.name: planned.experiment for planned in paper.experiments}
+    for claim in paper.study.claims:
+        name = max((name for name in experiments if claim.figure.startswith(f"{name}-")), key=len)
+        assert claim.figure.removeprefix(f"{name}-") in experiments[name].figures, claim.figure

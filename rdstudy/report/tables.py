@@ -28,6 +28,11 @@ class Experiment:
     title: str
     description: str
     member_ids: tuple[str, ...]
+    figures: tuple[str, ...] = ()  # of `rdstudy.study.FIGURES`; all where none is named
+
+    def shows(self, *names: str) -> bool:
+        """Whether any of these figures is asked for."""
+        return not self.figures or any(name in self.figures for name in names)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,9 @@ def _planned(members: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 def _experiment(entry: Mapping[str, Any]) -> Experiment:
     title = entry["title"] or entry["name"]
-    return Experiment(entry["name"], title, entry["description"], tuple(entry["member_ids"]))
+    return Experiment(
+        entry["name"], title, entry["description"], tuple(entry["member_ids"]), tuple(entry.get("figures", ()))
+    )
 
 
 def _settings(name: str, values: Mapping[str, Any]) -> Settings:

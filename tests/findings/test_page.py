@@ -2,6 +2,7 @@
 
 import html
 import re
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from rdstudy.claims import Claim, best_near, exceeds, interior_minimum, monotone
 from rdstudy.findings.evidence import Effect
 from rdstudy.report.build import build_report
 from rdstudy.report.verdicts import _effect
+from rdstudy.study import FIGURES, Experiment
 from tests.report.conftest import Simulation, declaration
 
 SHALLOW, DEEP = {"split": "cv(16384)", "depth": 1}, {"split": "cv(16384)", "depth": 3}
@@ -27,10 +29,11 @@ CLAIMS = (
 def page(tmp_path):
     """The page of a simulated study that claims these things."""
 
-    def make(claims, **settings):
+    def make(claims, figures=(), **settings):
         simulation = Simulation(measured=True, seeds=5, **settings)
         store = simulation.write(tmp_path / "results")
         declared = declaration(simulation.study())
+        declared["experiments"][0]["figures"] = list(figures)
         store.declare(simulation.name, {**declared, "claims": [claim.to_dict() for claim in claims]})
         return build_report(str(tmp_path / "results"), out=str(tmp_path / "page.html")).read_text("utf-8")
 
@@ -100,3 +103,27 @@ def test_a_number_has_the_digits_that_its_interval_allows(numbers, shown):
     mean, low, high, threshold = numbers
     effect = Effect(mean, low, high, threshold, above=True, label="rise", unit="nats", seeds=5)
     assert _effect(effect) == shown
+
+
+def shown(page, figures):
+    """Keys of the figures of a page whose experiment asks for these, and whether it has reconstructions."""
+    text = page((), splits=SPLITS, depths=[1], betas=[0.1, 1.0], figures=figures)
+    return [key.removeprefix("depth-") for key in re.findall(r'<figure id="figure-([^"]+)">', text)][:-1]
+
+
+SPLITS = ("cv(8192)", "cv(16384)", "cv(32768)")
+
+
+def test_an_experiment_shows_the_figures_that_it_asks_for(page):
+    everything = shown(page, ())
+    assert {"sizes-distortion", "distortion", "learning", "rate-parts", "early-stopping", "copied"} <= set(everything)
+    assert set(everything) <= set(FIGURES)
+    assert shown(page, ("distortion", "early-stopping")) == ["distortion", "early-stopping"]
+    assert shown(page, ("sizes-distortion", "reconstructions")) == ["sizes-distortion"]
+
+
+@pytest.mark.parametrize("figures", [("distortions",), "distortion", (5,), 5])
+def test_a_figure_that_there_is_not_is_refused(figures):
+    grid: dict[str, Any] = {"dataset": ["tetrominoes"], "split": ["cv(97)"], "beta": [1], "seed": [0]}
+    with pytest.raises(ValueError, match=r"^experiment 'e': figures? is .*; allowed: .*sizes-rate-distortion"):
+        Experiment("e", grid, figures=figures)
