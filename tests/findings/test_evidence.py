@@ -93,6 +93,7 @@ def test_the_seed_that_chooses_a_candidate_does_not_judge_it():
     assert found.weakest is not None
     assert found.weakest.label.startswith("candidate 2")
     assert found.weakest.seeds == SEEDS - 1
+    assert found.p_for > 0.99
     assert found.weakest.high < 0
 
 
@@ -102,6 +103,12 @@ def test_all_parts_of_one_candidate_must_hold():
     values = np.array([[1.0, -1.0], [-1.0, 1.0]]) + noise
     assert verdict_of([decide(sample(values))]) == "contradicted"
     assert verdict_of([decide(sample(np.abs(values)))]) == "supported"
+
+
+def test_a_candidate_with_two_parts_is_not_refuted_twice_as_easily():
+    numbers = np.array([-1.0, -2.0, -3.0, -4.0, -0.5])
+    alone, both = (decide(sample(np.stack([numbers, *more], axis=1)[:, None])) for more in ([], [10.0 + numbers]))
+    assert both.p_against == pytest.approx(2 * alone.p_against)
 
 
 def test_never_is_the_reverse():
@@ -154,6 +161,8 @@ def test_a_claim_needs_all_of_its_contrasts_and_falls_with_one(found, verdict):
         (3, [SURE, SURE, FEW, REFUTED], "not enough runs"),
         (3, [SURE, SURE, REFUTED, FEW], "not enough runs"),
         (1, [REFUTED, REFUTED], "contradicted"),
+        (2, [evidence(1, ERROR * 0.7), SURE], "undecided"),
+        (2, [evidence(1, ERROR * 0.4), SURE], "contradicted"),
         (2, [evidence(ERROR * 0.7, 1)] * 3, "undecided"),  # one of three may be left out: Bonferroni
     ],
 )
