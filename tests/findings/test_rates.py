@@ -121,8 +121,8 @@ MOST_OF = at_least(3, [interior_minimum({"depth": depth}) for depth in (1, 2, 3,
 
 
 def half_true(arm, *_):
-    """Of four minima two are there, and of two the rise is exactly none: not three of four."""
-    return valley({"depth": 3}) if arm["depth"] <= 2 else plateau()
+    """Of four minima two are there, and of two the rise is exactly what is noticed: not three of four."""
+    return valley({"depth": 3}) if arm["depth"] <= 2 else noticed()
 
 
 # contrast, truth with one part on its boundary, truth with all parts on it
