@@ -8,14 +8,23 @@ learning when training ends, which the learning curves show, and claims about th
     python -m rdstudy.run studies/mini.py
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from rdstudy.claims.paper import Grid, paper_claims
 from rdstudy.study import Evaluation, Experiment, Measures, Recipe, Resources, Study
 
 DENSE, SPARSE = "cv(81920)", "cv(1024)"
 SIZES = (1_024, 4_096, 16_384)
 CURVES = ("distortion", "rate-distortion")
-RUNS = {"beta": [0.001, 0.01, 0.1, 1, 4], "seed": range(5)}
-MLP = {"dataset": ["tetrominoes"], "architecture": ["mlp"], "width": [64], "depth": [1, 3], **RUNS}
+RUNS: dict[str, Sequence[Any]] = {"beta": [0.001, 0.01, 0.1, 1, 4], "seed": range(5)}
+MLP: dict[str, Sequence[Any]] = {
+    "dataset": ["tetrominoes"],
+    "architecture": ["mlp"],
+    "width": [64],
+    "depth": [1, 3],
+    **RUNS,
+}
 CNN = {**MLP, "architecture": ["cnn"], "width": [4]}
 
 STUDY = Study(

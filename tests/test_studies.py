@@ -72,8 +72,18 @@ def test_the_plan_of_the_paper_says_how_many(tmp_path, capsys):
     assert "6120 distinct members, 0 done, 6120 remaining" in capsys.readouterr().out
 
 
-def test_every_claim_of_the_paper_links_to_a_figure_that_its_experiment_shows(paper):
-    experiments = {planned.experiment.name: planned.experiment for planned in paper.experiments}
-    for claim in paper.study.claims:
-        name = max((name for name in experiments if claim.figure.startswith(f"{name}-")), key=len)
-        assert claim.figure.removeprefix(f"{name}-") in experiments[name].figures, claim.figure
+@pytest.mark.parametrize("name", ["paper", "mini"])
+def test_every_claim_links_to_a_figure_that_its_experiment_shows(name):
+    study = load_study(str(ROOT / "studies" / f"{name}.py"))
+    experiments = {experiment.name: experiment for experiment in study.experiments}
+    assert len(study.claims) == 11
+    for claim in study.claims:
+        own = max((one for one in experiments if claim.figure.startswith(f"{one}-")), key=len)
+        assert claim.figure.removeprefix(f"{own}-") in experiments[own].figures, claim.figure
+
+
+def test_mini_asks_what_the_paper_asks_of_data_that_is_drawn_here():
+    mini = make_plan(load_study(str(ROOT / "studies" / "mini.py")), {})
+    assert {planned.experiment.name for planned in mini.experiments} == set(CELLS) - {"other-data-sets-by-size"}
+    assert {member.dataset for member in mini.wanted} == {"tetrominoes", "tetrominoes-fixed"}
+    assert len(mini.wanted) == 600
