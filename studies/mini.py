@@ -1,6 +1,6 @@
 """The paper at a size for two cores: the same questions, smaller networks, fewer images, a shorter training.
 
-Half an hour on two quiet cores. Everything is drawn here, so nothing is downloaded: the one other data set is the
+Some forty minutes on two quiet cores. Everything is drawn here, so nothing is downloaded: the one other data set is the
 Tetrominoes at fixed positions. `studies/paper.py` has the sizes of the paper. What differs beside the sizes: five β
 instead of twelve; the sparse split has 1,024 images, so that some 80 passes through it overfit; deep networks are still
 learning when training ends, which the learning curves show, and claims about them are judged as they are then.
@@ -25,7 +25,7 @@ MLP: dict[str, Sequence[Any]] = {
     "depth": [1, 3],
     **RUNS,
 }
-CNN = {**MLP, "architecture": ["cnn"], "width": [4]}
+CNN = {**MLP, "architecture": ["cnn"], "width": [8]}
 
 STUDY = Study(
     name="mini",
@@ -66,7 +66,7 @@ STUDY = Study(
         Experiment(
             "mlp-and-cnn",
             title="Is it the same for convolutional networks?",
-            description="After Figure 6: convolutional networks of 4 channels on the sparse split.",
+            description="After Figure 6: convolutional networks of 8 channels on the sparse split.",
             figures=(*CURVES, "learning"),
             grid={**CNN, "split": [SPARSE]},
         ),
@@ -108,7 +108,7 @@ STUDY = Study(
         Experiment(
             "memorization",
             title="When do reconstructions copy training images?",
-            description="Reconstructions of 200 test images, held against all training images.",
+            description="Reconstructions of 100 test images, held against all training images.",
             figures=("copied", "reconstructions"),
             grid={**MLP, "split": [DENSE, SPARSE]},
         ),
@@ -121,7 +121,7 @@ STUDY = Study(
         latent_samples=300,
         importance_images=30,
         importance_samples=500,
-        memorization_images=200,
+        memorization_images=100,
         neighbour_images=1_000,
         reconstruction_images=2,
     ),
