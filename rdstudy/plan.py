@@ -156,10 +156,12 @@ def declaration(plan: Plan, command: str) -> dict[str, Any]:
                 "name": planned.experiment.name,
                 "title": planned.experiment.title or planned.experiment.name,
                 "description": planned.experiment.description,
+                "figures": list(planned.experiment.figures),
                 "member_ids": [member.member_id for member in planned.members],
             }
             for planned in plan.experiments
         ],
+        "claims": [claim.to_dict() for claim in study.claims],
         "members": {member_id: member.to_dict() for member_id, member in members.items()},
     }
 

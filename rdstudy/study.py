@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rdstudy.checks import fail, number, one_of, set_field, text, whole
+from rdstudy.claims import Claim
 from rdstudy.settings import MEASURES, Evaluation, Measures, Recipe, Resources
 
 __all__ = ["MEASURES", "Evaluation", "Experiment", "Measures", "Member", "Recipe", "Resources", "Study"]
@@ -111,6 +112,30 @@ FACTORS: dict[str, Callable[[str, object], Any]] = {
 }
 """The axes of a grid, each with the check of one of its levels."""
 
+FIGURES = (
+    "sizes-rate-distortion",
+    "sizes-distortion",
+    "distortion",
+    "rate-distortion",
+    "learning",
+    "rate-parts",
+    "batch-estimates",
+    "finer-parts",
+    "cross-rate",
+    "active-units",
+    "log-marginal",
+    "gap-parts",
+    "early-stopping",
+    "early-stopping-distortion",
+    "copied",
+    "optimal-decoder",
+    "exact",
+    "optimum",
+    "neighbours",
+    "reconstructions",
+)
+"""What a page can show of an experiment."""
+
 REQUIRED_FACTORS = ("dataset", "split", "beta", "seed")
 
 
@@ -123,12 +148,14 @@ class Experiment:
         grid: factor -> levels. `dataset`, `split`, `beta` and `seed` must be there; a factor left out has its default.
         title: a few words for the report.
         description: what it asks, for the report.
+        figures: which of `FIGURES` answer it; all that there are where none is named.
     """
 
     name: str
     grid: Mapping[str, Sequence[Any]]
     title: str = ""
     description: str = ""
+    figures: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         where = f"experiment {self.name!r}"
@@ -142,6 +169,9 @@ class Experiment:
             if factor not in self.grid:
                 raise ValueError(f"{where}: factor {factor!r} is missing; required: {', '.join(REQUIRED_FACTORS)}")
         checked = {name: _levels(where, name, levels) for name, levels in self.grid.items()}
+        if isinstance(self.figures, str) or not isinstance(self.figures, Iterable):
+            raise fail(f"{where}: figures", self.figures, f"a list of {', '.join(FIGURES)}")
+        set_field(self, "figures", tuple(one_of(FIGURES)(f"{where}: figure", name) for name in self.figures))
         if "linear" in checked.get("architecture", ()):
             _check_no_layers(where, checked)
         set_field(self, "grid", MappingProxyType(checked))
@@ -176,6 +206,7 @@ class Study:
         seed: the seed of the splits and of the fixed samples of images; never of a member.
         callbacks: called once when packs are run on Ray; returns callbacks of Ray Tune, such as those of experiment
             trackers. They see a pack as a trial: its settings, members done, members not ok, share of its steps.
+        claims: what it claims, to be held against its tables (`rdstudy.claims`).
     """
 
     name: str
@@ -188,6 +219,7 @@ class Study:
     resources: Resources = field(default_factory=Resources)
     seed: int = 0
     callbacks: Callable[[], Sequence[Any]] | None = None
+    claims: Sequence[Claim] = ()
 
     def __post_init__(self) -> None:
         _check_name("study", self.name)
@@ -200,12 +232,14 @@ class Study:
         for name, kind in _PARTS.items():
             if not isinstance(getattr(self, name), kind):
                 raise fail(f"study {self.name!r}: {name}", getattr(self, name), f"a {kind.__name__}")
-        names = [experiment.name for experiment in self.experiments]
-        if not names:
+        if not self.experiments:
             raise ValueError(f"study {self.name!r} has no experiments; allowed: one or more")
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"study {self.name!r} has two experiments named {name!r}; allowed: distinct names")
+        claims = self.claims
+        if not isinstance(claims, list | tuple) or not all(isinstance(one, Claim) for one in claims):
+            raise fail(f"study {self.name!r}: claims", claims, "a list of Claim")
+        set_field(self, "claims", tuple(claims))
+        for what, names in (("experiments", self.experiments), ("claims", self.claims)):
+            _check_distinct(f"study {self.name!r} has two {what}", [one.name for one in names])
         for factor in self.measures.annealing or ():
             if factor not in FACTORS:
                 raise fail("measures.annealing", factor, ", ".join(FACTORS))
@@ -240,6 +274,12 @@ class Study:
 def _check_name(what: str, name: object) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         raise fail(f"{what} name", name, "up to 64 letters, digits, - and _")
+
+
+def _check_distinct(what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} named {name!r}; allowed: distinct names")
 
 
 def _check_no_layers(where: str, grid: Mapping[str, tuple[Any, ...]]) -> None:

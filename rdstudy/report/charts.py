@@ -24,7 +24,8 @@ _PAIRS = (
     "distortion_high",
     "distortion_sd",
 )
-_COLUMNS = (*_SHOWN, *_PAIRS)
+COLUMNS = (*_SHOWN, *_PAIRS)
+"""Of a point, as charts draw it and tooltips name it."""
 
 _FEW_BETAS = 7  # each is named in the picture
 
@@ -55,7 +56,7 @@ def distortion_chart(points: pd.DataFrame, best: pd.DataFrame) -> theme.Spec:
         # the words beside the mark lead away from the nearer edge of the panel
         align: Literal["left", "right"] = "left" if beta.in_left_half(mark["beta_at"]) else "right"
         template = _distortion_panel(beta, domains[cell], width=grid.width, align=align, titled=grid.first(place))
-        names = {"points": sets.add(part, _COLUMNS), "best": sets.add(mark), "floors": sets.add(_floors(part))}
+        names = {"points": sets.add(part, COLUMNS), "best": sets.add(mark), "floors": sets.add(_floors(part))}
         panels.append(theme.fill(template, names, title=part["panel"].iloc[0]))
     return theme.finish(theme.lay_out(panels, grid), sets)
 
@@ -64,13 +65,13 @@ def distortion_chart(points: pd.DataFrame, best: pd.DataFrame) -> theme.Spec:
 def _distortion_panel(
     beta: theme.BetaAxis, domain: PlotDomain, *, width: int, align: Literal["left", "right"], titled: bool
 ) -> theme.Panel:
-    x, y = beta.x(), _distortion_axis(domain, titled=titled)
+    x, y = beta.x(), distortion_axis(domain, titled=titled)
     base = theme.chart_of("points").encode(x=x, color=theme.subset_colour())
     bars = base.mark_rule(clip=True, strokeWidth=1.4, opacity=0.65).encode(
         y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2="distortion_high:Q"
     )
     lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y)
-    dots = base.mark_circle(clip=True, size=46, opacity=1).encode(y=y, tooltip=_tooltip())
+    dots = base.mark_circle(clip=True, size=46, opacity=1).encode(y=y, tooltip=point_tooltip())
     ring = theme.chart_of("best").encode(x=x, y=y)
     circle = ring.mark_point(clip=True, size=260, stroke=theme.INK, strokeWidth=1.6, filled=False)
     label = ring.mark_text(clip=True, align=align, dx=8 if align == "left" else 14, dy=24, fontSize=12, fontWeight=600)
@@ -91,45 +92,46 @@ def rate_distortion_chart(points: pd.DataFrame) -> theme.Spec:
     table = with_bars(points)
     grid, domains = theme.Grid.of(table["cell"].nunique()), _domains(points)
     panels, sets = [], theme.Datasets()
-    shared = {domain: _add_contours(sets, domain) for domain in set(domains.values())}
+    shared = {domain: add_contours(sets, domain) for domain in set(domains.values())}
     for place, (cell, part) in enumerate(table.groupby("cell", sort=True)):
         template = _rate_distortion_panel(domains[cell], width=grid.width, titled=grid.first(place))
         at_one, named = part[part["beta"] == 1.0], _named_betas(part, every=table["beta"].nunique() <= _FEW_BETAS)
-        names = {"points": sets.add(part, _COLUMNS), "floors": sets.add(_floors(part)), "betas": sets.add(named)}
-        names |= {"stars": sets.add(at_one, _COLUMNS), **shared[domains[cell]]}
+        names = {"points": sets.add(part, COLUMNS), "floors": sets.add(_floors(part)), "betas": sets.add(named)}
+        names |= {"stars": sets.add(at_one, COLUMNS), **shared[domains[cell]]}
         panels.append(theme.fill(template, names, title=part["panel"].iloc[0]))
     return theme.finish(theme.lay_out(panels, grid), sets)
 
 
 @functools.cache
 def _rate_distortion_panel(domain: PlotDomain, *, width: int, titled: bool) -> theme.Panel:
-    y = _distortion_axis(domain, titled=titled)
-    scale = alt.Scale(type=domain.rate_scale, domain=[domain.rate_min, domain.rate_max], nice=False)
-    x = alt.X("rate:Q", scale=scale, axis=alt.Axis(title="rate R, nats per image", tickCount=7, grid=False))
+    y = distortion_axis(domain, titled=titled)
+    x = rate_axis(domain)
     base = theme.chart_of("points").encode(color=theme.subset_colour())
     lines = base.mark_line(clip=True, strokeWidth=2).encode(x=x, y=y, order="beta:Q")
     across = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.65).encode(
-        x=alt.X("rate_low:Q", scale=scale, axis=x["axis"]), x2="rate_high:Q", y=y
+        x=alt.X("rate_low:Q", scale=x["scale"], axis=x["axis"]), x2="rate_high:Q", y=y
     )
     upright = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.65).encode(
         x=x, y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2="distortion_high:Q"
     )
-    dots = base.mark_circle(clip=True, size=46, opacity=1).encode(x=x, y=y, tooltip=_tooltip())
+    dots = base.mark_circle(clip=True, size=46, opacity=1).encode(x=x, y=y, tooltip=point_tooltip())
     names = theme.chart_of("betas").encode(x=x, y=y, text="name:N")
     names = names.mark_text(clip=True, dy=-15, fontSize=11, color=theme.TEST)
-    stars = theme.chart_of("stars").encode(x=x, y=y, tooltip=_tooltip())
+    stars = theme.chart_of("stars").encode(x=x, y=y, tooltip=point_tooltip())
     stars = stars.mark_point(clip=True, shape=theme.star_path(), size=150, opacity=1, filled=True, strokeWidth=1.3)
     stars = stars.encode(fill=alt.value("white"), stroke=alt.value(theme.INK))
-    layers = [*_contour_lines(x, y), _floor_lines(), lines, across, upright, dots, names, stars]
+    layers = [*contour_lines(x, y), _floor_lines(), lines, across, upright, dots, names, stars]
     return theme.template(alt.layer(*layers), width=width, height=min(360, round(0.9 * width)))
 
 
-def _add_contours(sets: theme.Datasets, domain: PlotDomain) -> dict[str, str]:
+def add_contours(sets: theme.Datasets, domain: PlotDomain) -> dict[str, str]:
+    """The rows of `contour_lines`, by role."""
     table, columns = elbo_contours(domain), ["elbo", "rate", "distortion"]
     return {"contours": sets.add(table, columns), "contour names": sets.add(table[table["label"]], columns)}
 
 
-def _contour_lines(x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def contour_lines(x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Lines of equal ELBO with their values, for the lowest layers of a rate-distortion panel."""
     lines = theme.chart_of("contours").encode(x=x, y=y, detail="elbo:N")
     lines = lines.mark_line(clip=True, strokeDash=[3, 4], strokeWidth=1, color="#C3C9CF")
     names = theme.chart_of("contour names").encode(x=x, y=y, text=alt.Text("elbo:Q", format="~r"))
@@ -163,13 +165,21 @@ def _domains(points: pd.DataFrame) -> dict[Any, PlotDomain]:
     return {cell: by_dataset[name] for cell, name in zip(cells["cell"], cells["dataset"], strict=True)}
 
 
-def _distortion_axis(domain: PlotDomain, *, titled: bool) -> alt.Y:
+def rate_axis(domain: PlotDomain) -> alt.X:
+    """The horizontal axis of rate-distortion curves."""
+    scale = alt.Scale(type=domain.rate_scale, domain=[domain.rate_min, domain.rate_max], nice=False)
+    return alt.X("rate:Q", scale=scale, axis=alt.Axis(title="rate R, nats per image", tickCount=7, grid=False))
+
+
+def distortion_axis(domain: PlotDomain, *, titled: bool) -> alt.Y:
+    """The vertical axis of distortions; only the first panel of a row carries its title."""
     scale = alt.Scale(domain=[domain.distortion_min, domain.distortion_max], zero=False, nice=False)
     title = "distortion D, nats per image" if titled else None
     return alt.Y("distortion:Q", scale=scale, axis=alt.Axis(title=title, tickCount=6))
 
 
-def _tooltip() -> list[alt.Tooltip]:
+def point_tooltip() -> list[alt.Tooltip]:
+    """What the pointer finds at a point."""
     fields = [("beta", "β"), ("distortion", "D, mean"), ("distortion_sd", "D, sd"), ("excess", "D above floor")]
     fields += [("floor", "floor"), ("rate", "R, mean"), ("rate_sd", "R, sd"), ("runs", "runs")]
     numbers = [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in fields]

@@ -6,18 +6,24 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.report import charts, coverage, distances, illustrations, learning, linear, statistics, text
+from rdstudy.report import charts, coverage, distances, illustrations, learning, linear, sizes, statistics, text
 from rdstudy.report.cells import grid_phrase, level_name, telling_factors, with_cells
 from rdstudy.report.measure_figures import certificates_table, measure_figures, unmeasured_table
 from rdstudy.report.page import ExperimentSection, Figure, Notice, Page
 from rdstudy.report.pictures import Album, StripTable, reconstruction_table, strip_table
 from rdstudy.report.tables import Experiment, StudyTables
+from rdstudy.report.verdicts import findings_of
+from rdstudy.study import FIGURES
 
 _CURVE_ROWS = 40_000
 """Rows of learning curves on a page at most: some 4 MB of it."""
 
 _PICTURES = 1_200
 """Pictures of reconstructions on a page at most: some 1 MB of it."""
+
+_SIZES = ("sizes-rate-distortion", "sizes-distortion")
+_CURVES = ("distortion", "rate-distortion", "learning")
+_OTHERS = ("exact", "optimum", "neighbours", "reconstructions")
 
 _FAILURES_SHOWN = 40
 _FINDINGS_SHOWN = 8  # with more cells the picture says it better than a list
@@ -31,12 +37,14 @@ def page_of(study: StudyTables) -> Page:
     produced = coverage.provenance(study.members)
     failed = coverage.failures(planned, study.members)
     album = Album()
+    sections = tuple(_section(study, experiment, album) for experiment in study.experiments)
     return Page(
         title=study.title,
         description=study.description,
         status=_status(planned, rows),
         warnings=tuple(_warnings(study, produced)),
-        experiments=tuple(_section(study, experiment, album) for experiment in study.experiments),
+        findings=findings_of(study, sections),
+        experiments=sections,
         pictures=album.sources,
         examples=illustrations.example_images(study.examples),
         splits_figure=_splits_figure(study.seed),
@@ -123,27 +131,34 @@ def _section(study: StudyTables, experiment: Experiment, album: Album) -> Experi
     rows = statistics.ok_rows(planned, study.members)
     rows = rows[rows["subset"].isin(["train", "test"])]
     best = statistics.best_beta(rows)
+    figures = _all_figures(study, experiment, planned, rows, best) if len(rows) else []
     return ExperimentSection(
         name=experiment.name,
         title=experiment.title,
         description=experiment.description,
         status=_status(planned, rows) if len(study.experiments) > 1 else "",
         findings=tuple(_findings(planned, rows, best)) if len(best) <= _FINDINGS_SHOWN else (),
-        figures=tuple(_all_figures(study, experiment.name, planned, rows, best)) if len(rows) else (),
-        strips=_strips(study, planned, album),
+        figures=tuple(one for one in figures if experiment.shows(one.key.removeprefix(f"{experiment.name}-"))),
+        strips=_strips(study, planned, album) if experiment.shows("reconstructions") else None,
     )
 
 
 def _all_figures(
-    study: StudyTables, name: str, planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame
+    study: StudyTables, experiment: Experiment, planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame
 ) -> list[Figure]:
-    """What every study has, then what was measured, then the distances between the images."""
-    return [
-        *_figures(study, name, rows, best),
-        *measure_figures(study, name, planned),
-        *linear.figures(name, planned, study.measures, study.members),
-        *distances.figures(name, planned, study.neighbours),
-    ]
+    """Sizes side by side, what every study has, then what was measured, then the distances between the images.
+
+    Figures that the experiment does not ask for are left out where that saves making them.
+    """
+    name, figures = experiment.name, []
+    if experiment.shows(*_SIZES):
+        figures += sizes.figures(name, planned, statistics.rate_distortion(rows))
+    if experiment.shows(*_CURVES):
+        figures += _figures(study, name, rows, best)
+    if experiment.shows(*(other for other in FIGURES if other not in (*_SIZES, *_CURVES, *_OTHERS))):
+        figures += measure_figures(study, name, planned)
+    figures += linear.figures(name, planned, study.measures, study.members)
+    return figures + (distances.figures(name, planned, study.neighbours) if experiment.shows("neighbours") else [])
 
 
 def _strips(study: StudyTables, planned: pd.DataFrame, album: Album) -> StripTable | None:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pandas as pd
 
+from rdstudy.findings.values import LEAST_ESS
 from rdstudy.report import measure_charts, measures, text
 from rdstudy.report.page import Figure
 from rdstudy.report.tables import StudyTables
@@ -118,7 +119,7 @@ def _density_figures(name: str, rows: pd.DataFrame) -> list[Figure]:
             f"{name}-log-marginal",
             "Log marginal likelihood",
             f"Importance-weighted estimate with {samples:,} samples on {images:,} images of each subset, a lower bound "
-            f"in expectation. Hollow: mean effective sample size below {measures.LEAST_ESS:g}, not to be believed. For "
+            f"in expectation. Hollow: mean effective sample size below {LEAST_ESS:g}, not to be believed. For "
             "β < 1 the objective is no bound on log p(x), and as β goes to 0 the estimate means little.",
             measures.log_marginals(rows),
             "−log p(x) above the floor, nats",

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-LEAST_ESS = 10.0
-"""Mean effective sample size below which an estimate of log p(x) is drawn as not to be believed."""
+from rdstudy.findings.values import LEAST_ESS
 
 CURVES = ["cell", "panel", "dataset", "series", "subset", "beta", "value", "sd", "runs", "believed", "error"]
 """The columns of every table here. `error` is the mean Monte Carlo standard error of a single run."""

@@ -53,6 +53,29 @@ class ExperimentSection:
 
 
 @dataclass(frozen=True)
+class FindingEntry:
+    """A claim of the study and what its tables say of it, in words."""
+
+    name: str
+    verdict: str
+    sentence: str
+    source: str
+    effect: str  # number, unit and interval, and what the claim needs; empty without enough runs
+    runs: str
+    notes: tuple[str, ...]
+    anchor: str  # of the figure that shows it; empty where there is none
+    where: str  # its name
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the page says first."""
+
+    summary: str
+    entries: tuple[FindingEntry, ...]
+
+
+@dataclass(frozen=True)
 class Page:
     """All that the page shows, in the order in which it shows it."""
 
@@ -60,6 +83,7 @@ class Page:
     description: str
     status: str
     warnings: tuple[Notice, ...]
+    findings: Findings | None
     experiments: tuple[ExperimentSection, ...]
     examples: dict[str, tuple[ExampleImage, ...]]
     pictures: Mapping[str, str]  # of the strips: key -> PNG data URI, each stored once

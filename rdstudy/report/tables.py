@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rdstudy.claims import Claim
 from rdstudy.results.store import Store
 from rdstudy.results.tables import Damaged
 from rdstudy.study import Member
@@ -28,6 +29,11 @@ class Experiment:
     title: str
     description: str
     member_ids: tuple[str, ...]
+    figures: tuple[str, ...] = ()  # of `rdstudy.study.FIGURES`; all where none is named
+
+    def shows(self, *names: str) -> bool:
+        """Whether any of these figures is asked for."""
+        return not self.figures or any(name in self.figures for name in names)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class StudyTables:
     seed: int
     settings: tuple[Settings, ...]
     experiments: tuple[Experiment, ...]
+    claims: tuple[Claim, ...]
     planned: pd.DataFrame
     members: pd.DataFrame
     trajectories: pd.DataFrame
@@ -97,6 +104,7 @@ def read_study(store: Store, study: str) -> StudyTables:
     try:
         planned = _planned(declaration["members"])
         experiments = tuple(_experiment(entry) for entry in declaration["experiments"])
+        claims = tuple(Claim.from_dict(entry) for entry in declaration.get("claims", ()))
         groups = tuple(_settings(name, declaration[name]) for name in _SETTINGS if name in declaration)
     except (KeyError, TypeError) as error:
         raise ValueError(f"the declaration of study {study!r} in {store.uri} cannot be read: {error!r}") from None
@@ -110,6 +118,7 @@ def read_study(store: Store, study: str) -> StudyTables:
         seed=int(declaration.get("seed", 0)),
         settings=groups,
         experiments=experiments,
+        claims=claims,
         planned=planned,
         members=_rows_of(store.read("members"), ids).to_pandas(),
         trajectories=_rows_of(store.read("trajectories").select(_TRAJECTORY_COLUMNS), ids).to_pandas(),
@@ -130,7 +139,9 @@ def _planned(members: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 def _experiment(entry: Mapping[str, Any]) -> Experiment:
     title = entry["title"] or entry["name"]
-    return Experiment(entry["name"], title, entry["description"], tuple(entry["member_ids"]))
+    return Experiment(
+        entry["name"], title, entry["description"], tuple(entry["member_ids"]), tuple(entry.get("figures", ()))
+    )
 
 
 def _settings(name: str, values: Mapping[str, Any]) -> Settings:

@@ -1,0 +1,268 @@
+"""The eleven claims of Bozkurt, Esmaeili et al. (AISTATS 2021), in our words, over a grid of any size.
+
+Every claim is as strong as the paper's sentence: "uniformly" is at every β, "most" is more than half of the data sets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rdstudy.claims.contrasts import (
+    NOTICED,
+    SMALL,
+    Arm,
+    Betas,
+    Contrast,
+    above,
+    alike,
+    at_least,
+    best_near,
+    deeper_minimum,
+    distances_alike,
+    exceeds,
+    falls,
+    interior_minimum,
+    lower_everywhere,
+    monotone,
+    widens,
+    widens_less,
+)
+from rdstudy.claims.records import Claim
+
+BEST_BETA = 0.1
+LARGE, FEW = Betas(least=1.0), Betas(most=BEST_BETA)
+"""Large β: the standard VAE's and more. Small: up to the one that the paper finds best."""
+
+SATURATED = 0.95
+"""Mutual information is called saturated from this share of log N on: 1/20 of it is below the width of a line."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a study has the models that the paper's claims are about.
+
+    Attributes:
+        dense: split with many training images.
+        sparse: split with few, at constant volume.
+        constant_volume: splits by size.
+        constant_density: splits of the same sizes.
+        others: other data sets; the claim about them is left out where there are none.
+        others_split: their split, with few training images.
+        exception: the data set of `others` whose deep curve has the deeper minimum, or None.
+        dataset: of all other claims.
+        checkerboard: split of unseen combinations of factors.
+        shallow: layers of the small networks.
+        deep: layers of the large ones.
+        cnn: whether there are convolutional networks on the sparse split.
+    """
+
+    dense: str
+    sparse: str
+    constant_volume: Sequence[str]
+    constant_density: Sequence[str]
+    others: Sequence[str] = ()
+    others_split: str = ""
+    exception: str | None = None
+    dataset: str = "tetrominoes"
+    checkerboard: str = "checkerboard"
+    shallow: int = 1
+    deep: int = 3
+    cnn: bool = True
+
+    def arm(self, depth: int, split: str | None = None, *, architecture: str = "mlp", objective: str = "beta") -> Arm:
+        """The models of this depth, of all splits where none is named."""
+        arm = {"dataset": self.dataset, "architecture": architecture, "objective": objective, "depth": depth}
+        return arm if split is None else {**arm, "split": split}
+
+
+def paper_claims(grid: Grid) -> tuple[Claim, ...]:
+    """The claims, in the order of the paper; those of which the grid has no models are left out."""
+    claims = [
+        _dense(grid),
+        _sparse_shallow(grid),
+        _early_stopping(grid),
+        _sparse_deep(grid),
+        _copies(grid),
+        _sizes(grid),
+        _checkerboard(grid),
+        *([_convolutions(grid)] if grid.cnn else []),
+        *([_other_data_sets(grid)] if grid.others else []),
+        _parts_of_the_rate(grid),
+        _term_removed(grid),
+    ]
+    return tuple(claims)
+
+
+def _dense(grid: Grid) -> Claim:
+    shallow, deep = grid.arm(grid.shallow, grid.dense), grid.arm(grid.deep, grid.dense)
+    gaps = [
+        exceeds(grid.arm(depth, grid.sparse), over=grid.arm(depth, grid.dense), value="distortion_gap", times=1 / SMALL)
+        for depth in (grid.shallow, grid.deep)
+    ]
+    return Claim(
+        "dense-data",
+        "On dense data nothing is memorized: the gap between test and train distortion is small beside that on sparse "
+        "data. There, a deeper network has a lower rate and a lower distortion at every β.",
+        "Paper, 4.4, Figure 3, top",
+        [*gaps, *(lower_everywhere(deep, than=shallow, value=value) for value in ("distortion", "rate"))],
+        "dense-and-sparse-rate-distortion",
+    )
+
+
+def _sparse_shallow(grid: Grid) -> Claim:
+    arm = grid.arm(grid.shallow, grid.sparse)
+    return Claim(
+        "sparse-shallow",
+        "On sparse data, a shallow network's test distortion has a minimum at an intermediate β, while its training "
+        "distortion only falls as β gets smaller.",
+        "Paper, 4.4, Figure 3, bottom left",
+        [interior_minimum(arm), monotone(arm, subset="train")],
+        "dense-and-sparse-distortion",
+    )
+
+
+def _early_stopping(grid: Grid) -> Claim:
+    arm = grid.arm(grid.shallow, grid.sparse)
+    return Claim(
+        "early-stopping",
+        "Early stopping removes that minimum: with the best weights on validation images, test distortion only falls "
+        "as β gets smaller.",
+        "Paper, 4.4 and its appendix on early stopping",
+        [interior_minimum(arm), monotone(arm, value="stopped_distortion")],
+        "early-stopping-early-stopping-distortion",
+    )
+
+
+def _sparse_deep(grid: Grid) -> Claim:
+    arm = grid.arm(grid.deep, grid.sparse)
+    values = ("negative_elbo", "negative_log_marginal", "distortion_gap", "log_marginal_gap")
+    return Claim(
+        "sparse-deep",
+        f"On sparse data, a deep network's test ELBO and log p(x) are highest near β = {BEST_BETA:g}, and the "
+        "differences between test and training images are smallest there, in distortion and in log p(x).",
+        "Paper, 4.4, Figure 3, bottom right, and the appendix on log p(x)",
+        [best_near(arm, value=value, beta=BEST_BETA) for value in values],
+        "log-marginal-log-marginal",
+    )
+
+
+def _copies(grid: Grid) -> Claim:
+    deep, shallow = grid.arm(grid.deep, grid.sparse), grid.arm(grid.shallow, grid.sparse)
+    return Claim(
+        "copies",
+        "Deep networks on sparse data answer with training images at large β, more than shallow ones do and at least "
+        "twice as often as at small β.",
+        "Paper, 4.4, Figure 3, bottom right",
+        [
+            exceeds(deep, over=deep, value="copied_fraction", times=1 / 0.5, betas=LARGE, over_betas=FEW),
+            exceeds(deep, over=shallow, value="copied_fraction", betas=LARGE),
+        ],
+        "memorization-copied",
+    )
+
+
+def _sizes(grid: Grid) -> Claim:
+    shallow, deep = grid.arm(grid.shallow), grid.arm(grid.deep)
+    volume, density = grid.constant_volume, grid.constant_density
+    return Claim(
+        "training-set-size",
+        "With fewer training images at constant volume, the curves of shallow and deep networks move apart; at "
+        "constant density, their distance depends much less on the number of images.",
+        "Paper, 4.4, Figure 4",
+        [widens(shallow, to=deep, splits=volume), widens_less(shallow, to=deep, splits=density, than=volume)],
+        "size-at-constant-volume-sizes-rate-distortion",
+    )
+
+
+def _checkerboard(grid: Grid) -> Claim:
+    board, sparse, dense = grid.checkerboard, grid.sparse, grid.dense
+
+    def curves(depth: int) -> Contrast:
+        one, two, three = (grid.arm(depth, split) for split in (board, sparse, dense))
+        return alike(one, to=two, apart=(two, three))
+
+    return Claim(
+        "checkerboard",
+        "Unseen combinations of factors generalize like sparse data, not like dense data, and the distances from test "
+        "images to their nearest training image are distributed alike.",
+        "Paper, 4.4, Figure 5, and the appendix on distances",
+        [
+            *map(curves, (grid.shallow, grid.deep)),
+            distances_alike(grid.dataset, split=board, to=sparse, apart=(sparse, dense)),
+        ],
+        "in-and-out-of-sample-rate-distortion",
+    )
+
+
+def _convolutions(grid: Grid) -> Claim:
+    shallow, deep = (grid.arm(depth, grid.sparse, architecture="cnn") for depth in (grid.shallow, grid.deep))
+    return Claim(
+        "convolutions",
+        "On sparse data, a deep convolutional network's test distortion only falls as β gets smaller; a shallow one's "
+        "nearly so.",
+        "Paper, 4.4, Figure 6",
+        [monotone(deep, share=NOTICED), monotone(shallow, share=SMALL)],
+        "mlp-and-cnn-distortion",
+    )
+
+
+def _other_data_sets(grid: Grid) -> Claim:
+    def arm(dataset: str, depth: int) -> Arm:
+        return {**grid.arm(depth, grid.others_split), "dataset": dataset}
+
+    minima = [interior_minimum(arm(dataset, grid.shallow)) for dataset in grid.others]
+    usual = [dataset for dataset in grid.others if dataset != grid.exception]
+    falling = [monotone(arm(dataset, grid.deep), share=SMALL) for dataset in usual]
+    contrasts = [at_least(len(some) // 2 + 1, some) for some in (minima, falling)]
+    sentence = (
+        "On most other data sets with few training images, a shallow network's test distortion has a minimum at an "
+        "intermediate β, and a deep one's nearly only falls as β gets smaller"
+    )
+    if grid.exception is not None:
+        one = grid.exception
+        contrasts.append(deeper_minimum(arm(one, grid.deep), than=arm(one, grid.shallow)))
+        sentence += f"; on {one}, the deep network's minimum is the more pronounced one"
+    return Claim("other-data-sets", f"{sentence}.", "Paper, 4.4, Figure 7", contrasts, "other-data-sets-distortion")
+
+
+def _parts_of_the_rate(grid: Grid) -> Claim:
+    contrasts: list[Contrast] = []
+    for depth in (grid.shallow, grid.deep):
+        arm = grid.arm(depth, grid.sparse)
+        contrasts += [
+            above(arm, value="information_share", subset="train", least=SATURATED, betas=Betas(below=1.0)),
+            falls(arm, value="mutual_information", subset="train", betas=LARGE),
+            falls(arm, value="marginal_kl", subset="train", betas=Betas(most=1.0)),
+            exceeds(
+                arm,
+                over=arm,
+                value="marginal_kl",
+                subset="train",
+                times=1 / SMALL,
+                betas=FEW,
+                over_betas=Betas(above=1.0),
+            ),
+        ]
+    return Claim(
+        "parts-of-the-rate",
+        "Below β = 1 the mutual information is at its most, log N, and above it falls with β; the marginal KL rises "
+        "as β falls below 1, and is small above it.",
+        "Paper, 4.5, Figure 8",
+        contrasts,
+        "parts-of-the-rate-rate-parts",
+    )
+
+
+def _term_removed(grid: Grid) -> Claim:
+    def curves(depth: int) -> Contrast:
+        objectives = ("no_mutual_information", "beta", "no_marginal_kl")
+        information, whole, marginal = (grid.arm(depth, grid.sparse, objective=name) for name in objectives)
+        return alike(information, to=whole, apart=(marginal, whole))
+
+    return Claim(
+        "a-term-removed",
+        "Taking the marginal KL out of the loss changes the test distortion; taking the mutual information out changes "
+        "it less than half as much.",
+        "Paper, 4.5 and its appendix",
+        [curves(grid.shallow), curves(grid.deep)],
+        "a-term-removed-distortion",
+    )

@@ -1,0 +1,47 @@
+"""A claim: a sentence, where it stands, and the contrasts that decide it."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rdstudy.checks import fail, set_field, text
+from rdstudy.claims.contrasts import Contrast
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that the tables can support or contradict.
+
+    Attributes:
+        name: letters, digits, `-` and `_`; its anchor on the page.
+        sentence: what is claimed, in words.
+        source: where it is claimed, such as "Paper, 4.4, Figure 3".
+        contrasts: what must hold: all of them.
+        figure: key of the figure of the page that shows it, `<experiment>-<figure>`; or an experiment's name.
+    """
+
+    name: str
+    sentence: str
+    source: str
+    contrasts: Sequence[Contrast]
+    figure: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", self.name):
+            raise fail("claim name", self.name, "up to 64 letters, digits, - and _")
+        text(f"claim {self.name!r}: sentence", self.sentence)
+        given = self.contrasts
+        if not isinstance(given, list | tuple) or not given or not all(isinstance(one, Contrast) for one in given):
+            raise fail(f"claim {self.name!r}: contrasts", given, "a list of one or more contrasts")
+        set_field(self, "contrasts", tuple(given))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data; `from_dict` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Claim":
+        """The claim that `to_dict` wrote."""
+        return cls(**{**data, "contrasts": [Contrast.from_dict(one) for one in data["contrasts"]]})

@@ -1,0 +1,170 @@
+"""Laws of the statistics: Student's t against an independent reference, and what seeds say about simple numbers."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdstudy.findings.evidence import ERROR, LEAST_SEEDS, Evidence, Sample, at_least, decide
+from rdstudy.findings.judge import verdict_of
+from rdstudy.findings.student import student_cdf, student_quantile
+
+SEEDS, CANDIDATES, PARTS = 5, 3, 2
+
+
+def sample(values, *, thresholds=0.0, below=False, never=False):
+    values = np.asarray(values, float)
+    labels = [[f"candidate {c} part {p}" for p in range(values.shape[2])] for c in range(values.shape[1])]
+    limits = np.broadcast_to(thresholds, values.shape)
+    return Sample(values, limits, labels, "nats", below=below, never=never)
+
+
+def integrated(t, df):
+    """P(T <= t): the density from 0 to t by Simpson's rule on 20,000 intervals, and one half."""
+    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
+    at = np.linspace(0.0, t, 20_001)
+    density = scale * (1 + at**2 / df) ** (-(df + 1) / 2)
+    return 0.5 + (density[0] + density[-1] + 4 * density[1::2].sum() + 2 * density[2:-1:2].sum()) * t / 60_000
+
+
+def plain(numbers, **options):
+    return decide(sample(np.asarray(numbers, float)[:, None, None], **options))
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 30, 101])
+@pytest.mark.parametrize("t", [-9.5, -1.3, 0.0, 0.2, 2.7764, 40.0])
+def test_students_distribution_is_the_integral_of_its_density(t, df):
+    assert student_cdf(np.array(t), df) == pytest.approx(integrated(t, df), abs=1e-10)
+
+
+def test_students_quantiles_are_those_of_the_tables():
+    tabled = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 30: 2.042}
+    for df, value in tabled.items():
+        assert student_quantile(0.975, df) == pytest.approx(value, abs=5e-4)
+    ends = student_cdf(np.array([-math.inf, math.inf]), 4)
+    assert ends.tolist() == [0.0, 1.0]
+
+
+def test_an_interval_is_that_of_a_textbook():
+    """Five numbers worked by hand: mean 3, standard deviation sqrt(2.5), t(0.975, 4) = 2.776."""
+    found = plain([1, 2, 3, 4, 5], thresholds=0.5)
+    half = 2.7764451 * math.sqrt(2.5 / 5)
+    effect = found.weakest
+    assert (effect.mean, effect.threshold, effect.seeds) == (3.0, 0.5, 5)
+    assert (effect.low, effect.high) == (pytest.approx(3 - half), pytest.approx(3 + half))
+    t = 2.5 / math.sqrt(0.5)
+    assert found.p_against == pytest.approx(integrated(t, 4), abs=1e-10)
+    assert found.p_for == pytest.approx(1 - integrated(t, 4), abs=1e-10)
+
+
+@given(st.lists(st.floats(-50, 50), min_size=3, max_size=9), st.floats(-20, 20))
+def test_the_verdict_is_where_the_interval_lies(numbers, threshold):
+    found = plain(numbers, thresholds=threshold)
+    verdict, effect = verdict_of([found]), found.weakest
+    if min(abs(effect.low - threshold), abs(effect.high - threshold)) < 1e-6:
+        return
+    side = "supported" if effect.low > threshold else "contradicted" if effect.high < threshold else "undecided"
+    assert verdict == side
+    mirrored = verdict_of([plain(numbers, thresholds=threshold, below=True)])
+    assert mirrored == {"supported": "contradicted", "contradicted": "supported"}.get(verdict, verdict)
+
+
+def test_seeds_that_agree_to_the_bit_decide_by_their_sign_and_ties_decide_nothing():
+    assert verdict_of([plain([0.25] * 5)]) == "supported"
+    assert verdict_of([plain([-0.25] * 5)]) == "contradicted"
+    assert verdict_of([plain([0.0] * 5)]) == "undecided"
+
+
+@pytest.mark.parametrize("seeds", range(LEAST_SEEDS))
+def test_too_few_seeds_are_not_enough_however_clear_they_are(seeds):
+    assert verdict_of([plain(100.0 + np.arange(seeds))]) == "not enough runs"
+
+
+def test_nothing_to_compare_decides_nothing():
+    assert verdict_of([decide(sample(np.zeros((5, 0, 2))))]) == "undecided"
+
+
+def test_the_seed_that_chooses_a_candidate_does_not_judge_it():
+    values = np.full((SEEDS, CANDIDATES, PARTS), -1.0) + 0.01 * np.arange(SEEDS)[:, None, None]
+    values[0, 2] = 1_000.0  # one seed is enthusiastic about the last candidate, and no other is about any
+    found = decide(sample(values))
+    assert found.weakest is not None
+    assert found.weakest.label.startswith("candidate 2")
+    assert found.weakest.seeds == SEEDS - 1
+    assert found.p_for > 0.99
+    assert found.weakest.high < 0
+
+
+def test_all_parts_of_one_candidate_must_hold():
+    """Each part holds at some candidate, both at none."""
+    noise = 0.01 * np.random.default_rng(2).standard_normal((SEEDS, 2, 2))
+    values = np.array([[1.0, -1.0], [-1.0, 1.0]]) + noise
+    assert verdict_of([decide(sample(values))]) == "contradicted"
+    assert verdict_of([decide(sample(np.abs(values)))]) == "supported"
+
+
+def test_a_candidate_with_two_parts_is_not_refuted_twice_as_easily():
+    numbers = np.array([-1.0, -2.0, -3.0, -4.0, -0.5])
+    alone, both = (decide(sample(np.stack([numbers, *more], axis=1)[:, None])) for more in ([], [10.0 + numbers]))
+    assert both.p_against == pytest.approx(2 * alone.p_against)
+
+
+def test_never_is_the_reverse():
+    values = np.random.default_rng(4).normal(np.array([[2.0], [9.0], [-1.0]]), 1.0, (SEEDS, CANDIDATES, PARTS))
+    one, other = decide(sample(values)), decide(sample(values, never=True))
+    assert (one.p_for, one.p_against) == (other.p_against, other.p_for)
+    assert one.weakest is not None
+    assert other.refuted is not None
+    assert (one.weakest.above, other.refuted.above) == (True, False)
+
+
+def test_one_refuted_candidate_does_not_speak_against_the_others():
+    values = np.full((SEEDS, 2, 1), -5.0) + 0.01 * np.arange(SEEDS)[:, None, None]
+    values[:, 1] = np.array([-1.0, 1.0, -2.0, 2.0, 0.1])[:, None]
+    assert verdict_of([decide(sample(values))]) == "undecided"
+
+
+def evidence(p_for, p_against, seeds=5):
+    enough = plain(np.arange(5.0)).weakest if seeds >= LEAST_SEEDS else None
+    return Evidence(p_for, p_against, enough, enough, seeds)
+
+
+SURE, REFUTED, OPEN, FEW = evidence(1e-4, 1), evidence(1, 1e-4), evidence(0.5, 0.5), evidence(1, 1, seeds=1)
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        ([SURE, SURE], "supported"),
+        ([SURE, OPEN], "undecided"),
+        ([SURE, REFUTED], "contradicted"),
+        ([OPEN, REFUTED], "contradicted"),
+        ([SURE, FEW], "not enough runs"),
+        ([REFUTED, FEW], "contradicted"),
+        ([evidence(1, ERROR * 0.9), SURE], "undecided"),  # two contrasts: each may err half as often
+        ([evidence(1, ERROR * 0.4), SURE], "contradicted"),
+    ],
+)
+def test_a_claim_needs_all_of_its_contrasts_and_falls_with_one(found, verdict):
+    assert verdict_of(found) == verdict
+
+
+@pytest.mark.parametrize(
+    ("least", "found", "verdict"),
+    [
+        (3, [SURE, SURE, SURE, REFUTED], "supported"),
+        (3, [SURE, SURE, REFUTED, REFUTED], "contradicted"),
+        (3, [SURE, SURE, OPEN, REFUTED], "undecided"),
+        (3, [SURE, SURE, SURE, FEW], "supported"),
+        (3, [SURE, SURE, FEW, REFUTED], "not enough runs"),
+        (3, [SURE, SURE, REFUTED, FEW], "not enough runs"),
+        (1, [REFUTED, REFUTED], "contradicted"),
+        (2, [evidence(1, ERROR * 0.7), SURE], "undecided"),
+        (2, [evidence(1, ERROR * 0.4), SURE], "contradicted"),
+        (2, [evidence(ERROR * 0.7, 1)] * 3, "undecided"),  # one of three may be left out: Bonferroni
+    ],
+)
+def test_at_least_so_many_of_some_contrasts(least, found, verdict):
+    assert verdict_of([at_least(least, found)]) == verdict

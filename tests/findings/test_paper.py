@@ -1,0 +1,144 @@
+"""The paper's claims over whole tables: all supported where the paper is right, each contradicted where it is not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rdstudy.claims import Claim
+from rdstudy.findings.judge import judge
+from rdstudy.findings.values import Values
+from rdstudy.plan import declaration, make_plan
+from rdstudy.report.tables import _planned
+from rdstudy.run import load_study
+from tests.findings.simulated import paper_distances, paper_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = (
+    "dense-data",
+    "sparse-shallow",
+    "early-stopping",
+    "sparse-deep",
+    "copies",
+    "training-set-size",
+    "checkerboard",
+    "convolutions",
+    "other-data-sets",
+    "parts-of-the-rate",
+    "a-term-removed",
+)
+
+
+@pytest.fixture(scope="module")
+def declared():
+    """The paper's study as a report reads it: what a store keeps of it is JSON."""
+    plan = make_plan(load_study(str(ROOT / "studies" / "paper.py")), {})
+    kept = json.loads(json.dumps(declaration(plan, "command")))
+    return _planned(kept["members"]), tuple(Claim.from_dict(one) for one in kept["claims"])
+
+
+@pytest.fixture(scope="module")
+def tables(declared):
+    """Planned members, rows of members, rows of measures and neighbours."""
+    rng = np.random.default_rng(3)
+    return (declared[0], *paper_rows(declared[0], rng), paper_distances(rng))
+
+
+def verdicts(claims, *tables):
+    return {one.claim.name: one for one in judge(claims, Values.of(*tables))}
+
+
+def test_the_paper_claims_eleven_things_and_is_right_where_it_is(declared, tables):
+    found = verdicts(declared[1], *tables)
+    assert tuple(found) == NAMES
+    assert {name: one.verdict for name, one in found.items()} == dict.fromkeys(NAMES, "supported")
+    assert all(one.runs >= 60 for one in found.values())
+    assert found["dense-data"].runs == 2 * 2 * 60
+    assert found["training-set-size"].runs == 2 * 16 * 60
+
+
+@pytest.mark.parametrize(("name", "runs"), [("paper", 12 * 5), ("mini", 5 * 5)])
+def test_every_arm_of_a_claim_is_one_cell_of_its_study(name, runs):
+    """A claim about models that the study lacks would be short of runs for ever."""
+    plan = make_plan(load_study(str(ROOT / "studies" / f"{name}.py")), {})
+    planned = _planned(declaration(plan, "command")["members"])
+    arms = [arm for claim in plan.study.claims for arm in arms_of(claim)]
+    assert len(arms) > 50
+    for arm in arms:
+        chosen = planned[np.logical_and.reduce([planned[factor] == level for factor, level in arm.items()])]
+        assert len(chosen) == len(chosen.drop_duplicates(["beta", "seed"])) == runs, arm
+
+
+def arms_of(claim):
+    """The arms of all contrasts about curves, each with all its splits."""
+    for contrast in [*claim.contrasts, *(part for one in claim.contrasts for part in one.parts)]:
+        splits = [*contrast.settings.get("splits", []), *contrast.settings.get("than", [])]
+        for arm in contrast.arms.values() if contrast.kind != "distances_alike" else []:
+            yield from ({**arm, "split": split} for split in splits or [arm.get("split")])
+
+
+Change = Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame], None]
+"""Changes rows of members (merged with their factors), of measures, and neighbours, in place."""
+
+
+def where(rows, **levels):
+    return np.logical_and.reduce([rows[name] == level for name, level in levels.items()])
+
+
+def add(name: str, amount, **levels) -> Change:
+    """Add to a column of members or measures, for the rows with these levels; `amount` may be a function of log10 β."""
+
+    def change(members, measures, _):
+        for table in (members, measures):
+            if name in table:
+                chosen = where(table, **levels)
+                decade = np.log10(table.loc[chosen, "beta"])
+                table.loc[chosen, name] += amount(decade) if callable(amount) else amount
+
+    return change
+
+
+def move_board(_, __, neighbours):
+    neighbours.loc[neighbours["split"] == "checkerboard", "distance"] -= 1.9
+
+
+CNN = {"dataset": "tetrominoes", "architecture": "cnn", "split": "cv(16384)"}
+BASE = {"dataset": "tetrominoes", "architecture": "mlp", "objective": "beta"}
+SPARSE = {**BASE, "split": "cv(16384)"}
+WRONG: list[tuple[str, str, Change]] = [
+    ("dense-data", "it memorizes", add("distortion", 20.0, **BASE, split="cv(81920)", subset="test", depth=1)),
+    ("dense-data", "rate at one β", add("rate", lambda u: 9.0 * (u == 0), **BASE, split="cv(81920)", depth=3)),
+    ("sparse-shallow", "no minimum", add("distortion", lambda u: 30 * (u + 3), **SPARSE, subset="test", depth=1)),
+    ("sparse-shallow", "train rises", add("distortion", lambda u: 40 * (u < -2.5), **SPARSE, subset="train", depth=1)),
+    ("early-stopping", "a minimum stays", add("stop_distortion", lambda u: 40 * (u < -2.5), **SPARSE, depth=1)),
+    ("sparse-deep", "best at 5", add("rate", lambda u: -90 * (u > 0.6), **SPARSE, depth=3)),
+    ("sparse-deep", "log p(x)", add("log_marginal", lambda u: 90 * (u > 0.6), **SPARSE, subset="test", depth=3)),
+    ("copies", "at small β too", add("copied_fraction", lambda u: 0.5 * (u < -0.9), **SPARSE, depth=3)),
+    ("copies", "shallow ones too", add("copied_fraction", 0.7, **SPARSE, depth=1)),
+    ("training-set-size", "not at constant volume", add("distortion", 60.0, **BASE, split="cv(65536)", depth=1)),
+    ("training-set-size", "density too", add("distortion", 60.0, **BASE, split="cd(8192)", depth=1)),
+    ("checkerboard", "like dense data", add("distortion", -30.0, **BASE, split="checkerboard", depth=3)),
+    ("checkerboard", "near neighbours", move_board),
+    ("convolutions", "a minimum", add("distortion", lambda u: 40 * (u < -2.5), **CNN, depth=3)),
+    ("other-data-sets", "no exception", add("distortion", lambda u: -12 * (0.7 - u) ** 2, dataset="3dshapes", depth=3)),
+    ("parts-of-the-rate", "I below log N", add("mutual_information", -2.0, **SPARSE, depth=3)),
+    ("parts-of-the-rate", "I stays", add("mutual_information", lambda u: 3.0 * (u > 0), **SPARSE, depth=1)),
+    ("a-term-removed", "information too", add("distortion", 9.0, **{**SPARSE, "objective": "no_mutual_information"})),
+]
+
+
+@pytest.mark.parametrize(("name", "why", "change"), WRONG, ids=[f"{name}: {why}" for name, why, _ in WRONG])
+def test_a_claim_is_contradicted_where_the_paper_is_wrong(declared, tables, name, why, change):
+    planned, members, measures, neighbours = tables
+    factors = planned.drop(columns=["study_seed"])
+    members, measures = (table.merge(factors, on="member_id") for table in (members, measures))
+    neighbours = neighbours.copy()
+    change(members, measures, neighbours)
+    claim = next(one for one in declared[1] if one.name == name)
+    found = verdicts([claim], planned, members, measures, neighbours)[name]
+    assert found.verdict == "contradicted", (why, found)
+    effect = found.effect
+    assert effect.high < effect.threshold if effect.above else effect.low > effect.threshold

@@ -1,0 +1,193 @@
+"""How often a verdict is wrong, on simulated studies: where nothing is to be found, and where everything is.
+
+Each kind of contrast is put on its boundary twice: with one part exactly at its threshold and all others far on the
+right side of it (the hardest case for `supported`), and with every part at its threshold (the hardest for
+`contradicted`). Neither verdict may come more often than 2.5 %, give or take what so many studies leave to chance: four
+standard errors, as there are fifty such shares. In 2,000 studies each, the largest of them was 3.3 %.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from rdstudy.claims import (
+    Betas,
+    above,
+    alike,
+    at_least,
+    best_near,
+    deeper_minimum,
+    distances_alike,
+    exceeds,
+    falls,
+    interior_minimum,
+    lower_everywhere,
+    monotone,
+    widens,
+    widens_less,
+)
+from rdstudy.findings.contrasts import evidence
+from rdstudy.findings.evidence import ERROR
+from rdstudy.findings.judge import verdict_of
+from tests.findings.simulated import BETAS, DECADES, distances, drawn
+
+STUDIES = 600
+MOST = ERROR + 4 * math.sqrt(ERROR * (1 - ERROR) / STUDIES)
+SIZES = {"cv(1000)": 1.0, "cv(2000)": 0.5, "cv(4000)": 0.0, "cd(1000)": 1.0, "cd(2000)": 0.5, "cd(4000)": 0.0}
+A, B, C, D = ({"depth": depth} for depth in (1, 2, 3, 4))
+
+
+def shares(contrasts, truth, *, studies=STUDIES, sd=1.0, centres=None, seeds=5):
+    """Share of simulated studies with each verdict."""
+    counts: dict[str, float] = {}
+    for study in range(studies):
+        rng = np.random.default_rng([7, study])
+        near = distances(centres, rng) if centres else None
+        values = drawn(truth, [11, study], sd=sd, neighbours=near, seeds=seeds)
+        verdict = verdict_of([evidence(contrast, values) for contrast in contrasts])
+        counts[verdict] = counts.get(verdict, 0) + 1 / studies
+    return counts
+
+
+def flat(*_):
+    return np.zeros(len(BETAS))
+
+
+def valley(arm, *_):
+    """A minimum at β = 0.1, deeper for greater depths; both edges lie well above it."""
+    return arm["depth"] * 6.0 * np.abs(DECADES + 1)
+
+
+def hill(arm, *_):
+    return -valley(arm)
+
+
+def slope(*_):
+    return 30.0 * np.arange(len(BETAS))
+
+
+def steps(zero):
+    """Falls from every β to the next larger one, but for one at which it stays."""
+    return lambda *_: -np.cumsum(np.where(np.arange(len(BETAS)) == zero, 0.0, 30.0))
+
+
+def plateau(*_):
+    """The left edge is as low as the valley floor: the rise to it is exactly none."""
+    return np.where(DECADES <= -0.5, 0.0, 50.0 * (DECADES + 0.5))
+
+
+def noticed(*_):
+    """Falls as β gets smaller but for its smallest two, between which it rises by exactly 2 % of the range."""
+    curve = np.linspace(0.0, 100.0, len(BETAS))
+    curve[0] = (curve[1] + 0.02 * curve[-1]) / 1.02
+    return curve
+
+
+def by_depth(levels):
+    """Curves of the arms A, B, C, D at these heights, each far from flat."""
+    return lambda arm, *_: levels[arm["depth"] - 1] + valley({"depth": 1})
+
+
+def one_equal(arm, *_):
+    """The arm A is far below B but for one β, where they are equal."""
+    return valley({"depth": 1}) - (arm["depth"] == 1) * np.where(np.arange(len(BETAS)) == 5, 0.0, 40.0)
+
+
+def far_tie(*_):
+    """Lowest near β = 0.1 and, equally, at the largest β."""
+    return np.where((np.arange(len(BETAS)) == 3) | (np.arange(len(BETAS)) == 11), -40.0, 40.0)
+
+
+def grows(volume, density):
+    """The distance of A and B grows by this much with each halving of N."""
+
+    def truth(arm, *_):
+        by = volume if arm["split"].startswith("cv") else density
+        return flat() + (arm["depth"] == 1) * (50.0 + 2 * by * SIZES[arm["split"]])
+
+    return truth
+
+
+CV, CD = [name for name in SIZES if name.startswith("cv")], [name for name in SIZES if name.startswith("cd")]
+MIN, MONO = interior_minimum(A), monotone(A)
+FALLS, ABOVE = falls(A, value="marginal_kl", subset="train"), above(A, value="rate", subset="train", least=3.0)
+LOWER = lower_everywhere(A, than=B, value="rate")
+EXCEEDS = exceeds(A, over=B, value="rate", times=2.0, betas=Betas(least=1.0))
+ALIKE, NEAR = alike(A, to=B, apart=(C, D)), best_near(A, value="distortion", beta=0.1)
+DEEPER = deeper_minimum(B, than=A)
+WIDENS, LESS = widens(A, to=B, splits=CV), widens_less(A, to=B, splits=CD, than=CV)
+DISTANCES = distances_alike("tetrominoes", split="cv(1)", to="cv(2)", apart=("cv(3)", "cv(4)"))
+MOST_OF = at_least(3, [interior_minimum({"depth": depth}) for depth in (1, 2, 3, 4)])
+
+
+def half_true(arm, *_):
+    """Of four minima two are there, and of two the rise is exactly what is noticed: not three of four."""
+    return valley({"depth": 3}) if arm["depth"] <= 2 else noticed()
+
+
+# contrast, truth with one part on its boundary, truth with all parts on it
+NULL = {
+    "interior minimum": (MIN, plateau, noticed),
+    "monotone": (MONO, noticed, flat),
+    "falls": (FALLS, steps(4), flat),
+    "above": (ABOVE, lambda *_: 3.0 + 40.0 * (np.arange(12) != 5), lambda *_: 3.0 + flat()),
+    "lower everywhere": (LOWER, one_equal, by_depth([5.0, 5.0, 0, 0])),
+    "exceeds": (EXCEEDS, lambda arm, *_: flat() + {1: 60.0, 2: 30.0}[arm["depth"]], flat),
+    "alike": (ALIKE, by_depth([0, 30.0, 0, 60.0]), by_depth([0, 30.0, 60.0, 0])),
+    "best near": (NEAR, far_tie, flat),
+    "deeper minimum": (DEEPER, lambda *_: valley({"depth": 2}), lambda *_: slope()),
+    "widens": (WIDENS, grows(0.0, 9.0), grows(0.0, 0.0)),
+    "widens less": (LESS, grows(20.0, 10.0), grows(20.0, -10.0)),
+    "at least": (MOST_OF, half_true, lambda *_: noticed()),
+}
+# contrast, a truth in which it holds, one in which it does not
+SURE = {
+    "interior minimum": (MIN, valley, slope),
+    "monotone": (MONO, slope, valley),
+    "falls": (FALLS, steps(99), slope),
+    "above": (ABOVE, lambda *_: flat() + 30.0, lambda *_: slope() - 90.0),
+    "lower everywhere": (LOWER, by_depth([0, 30.0, 0, 0]), by_depth([30.0, 0, 0, 0])),
+    "exceeds": (EXCEEDS, lambda arm, *_: flat() + {1: 90.0, 2: 30.0}[arm["depth"]], by_depth([9.0, 30.0, 0, 0])),
+    "alike": (ALIKE, by_depth([0, 1.0, 0, 60.0]), by_depth([0, 60.0, 0, 60.0])),
+    "best near": (NEAR, lambda *_: 2 * valley({"depth": 3}), lambda *_: -slope()),
+    "deeper minimum": (DEEPER, valley, lambda arm, *_: valley({"depth": 3 - arm["depth"]})),
+    "widens": (WIDENS, grows(9.0, 0.0), grows(-9.0, 0.0)),
+    "widens less": (LESS, grows(20.0, 1.0), grows(9.0, 20.0)),
+    "at least": (MOST_OF, lambda *_: valley({"depth": 3}), slope),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NULL)
+def test_verdicts_are_rarely_wrong_where_nothing_is_to_be_found(name):
+    contrast, one_part, all_parts = NULL[name]
+    for truth in (one_part, all_parts):
+        found = shares([contrast], truth)
+        assert found.get("supported", 0.0) <= MOST, found
+        assert found.get("contradicted", 0.0) <= MOST, found
+
+
+@pytest.mark.parametrize("name", SURE)
+def test_what_is_there_is_found_and_what_is_not_is_refuted(name):
+    contrast, holds, fails = SURE[name]
+    assert shares([contrast], holds, studies=40).get("supported", 0.0) >= 0.95
+    assert shares([contrast], fails, studies=40).get("contradicted", 0.0) >= 0.95
+
+
+def test_distances_have_the_same_errors():
+    near = {"cv(1)": 4.0, "cv(2)": 5.0, "cv(3)": 4.0, "cv(4)": 6.0}
+    boundary = shares([DISTANCES], flat, studies=200, centres=near)
+    assert boundary.get("supported", 0.0) <= ERROR + 3 * math.sqrt(ERROR / 200)
+    assert boundary.get("contradicted", 0.0) <= ERROR + 3 * math.sqrt(ERROR / 200)
+    assert shares([DISTANCES], flat, studies=20, centres={**near, "cv(1)": 5.0}) == {"supported": pytest.approx(1)}
+    assert shares([DISTANCES], flat, studies=20, centres={**near, "cv(1)": 2.0}) == {"contradicted": pytest.approx(1)}
+
+
+@pytest.mark.slow
+def test_a_claim_of_many_contrasts_errs_no_more_than_one():
+    """Six contrasts at their thresholds: one of six is easily below by chance, and all above by none."""
+    many = [exceeds({"depth": depth}, over={"depth": depth + 10}, value="rate") for depth in range(1, 7)]
+    found = shares(many, flat)
+    assert found.get("contradicted", 0.0) <= MOST
+    assert found.get("supported", 0.0) <= 0.002

@@ -1,0 +1,69 @@
+"""Split sizes in one panel: which cells are overlaid, and where nothing is."""
+
+import pytest
+import vl_convert
+
+from rdstudy.report import sizes, statistics
+from rdstudy.report.cells import with_cells
+from rdstudy.report.contents import page_of
+from tests.report.conftest import Simulation
+
+SIZES = (8192, 16384, 32768, 57344)
+BOTH = [f"{kind}({size})" for kind in ("cv", "cd") for size in SIZES]
+
+
+def table_of(study):
+    planned = with_cells(study.planned)
+    return sizes.sized_points(planned, statistics.rate_distortion(statistics.ok_rows(planned, study.members)))
+
+
+def test_test_points_are_grouped_by_kind_and_depth(simulate):
+    table = table_of(simulate(Simulation(splits=[*BOTH, "checkerboard"], seeds=2)))
+    assert len(table) == 2 * 2 * 4 * 5  # kinds, depths, sizes, β
+    assert set(table["subset"]) == {"test"}
+    panels = table.drop_duplicates("group").sort_values("group")["panel"].to_list()
+    assert panels == [f"constant {kind}, {n}" for kind in ("volume", "density") for n in ("1 layer", "3 layers")]
+    for _, part in table.groupby("group"):
+        assert sorted(part["size"].unique()) == list(SIZES)
+        assert not part.duplicated(["size", "beta"]).any()
+
+
+def test_points_keep_their_values(simulate):
+    study = simulate(Simulation(splits=BOTH[:3], depths=[1]))
+    table = table_of(study)
+    assert set(table["panel"]) == {"constant volume"}
+    rows = statistics.ok_rows(with_cells(study.planned), study.members).merge(
+        study.planned[["member_id", "split"]], on="member_id"
+    )
+    wanted = rows[(rows["subset"] == "test") & (rows["split"] == "cv(16384)")].groupby("beta")["distortion"].mean()
+    found = table[table["size"] == 16384].set_index("beta")["distortion"]
+    assert found.to_dict() == pytest.approx(wanted.to_dict())
+
+
+@pytest.mark.parametrize(
+    "simulation",
+    [
+        Simulation(splits=["cv(8192)", "cv(16384)"]),
+        Simulation(splits=["cv(8192)", "cv(16384)", "cd(8192)", "cd(16384)", "checkerboard"]),
+        Simulation(splits=BOTH, datasets=["tetrominoes", "mnist"], seeds=1),
+        Simulation(splits=BOTH, outcomes=[None] * 240),
+    ],
+    ids=["two sizes", "two of each kind", "another factor", "nothing done"],
+)
+def test_otherwise_there_is_no_such_figure(simulate, simulation):
+    study = simulate(simulation)
+    assert table_of(study).empty
+    assert not [figure for figure in page_of(study).figures if "sizes" in figure.key]
+
+
+@pytest.mark.parametrize("betas", [[0.0, 0.1, 1.0], [0.1, 3.0]], ids=["with a star", "without"])
+def test_the_charts_compile_clipped_with_one_line_per_size(simulate, betas):
+    study = simulate(Simulation(splits=BOTH, betas=betas, seeds=2))
+    found = {figure.key: figure for figure in page_of(study).figures if "sizes" in figure.key}
+    assert list(found) == ["depth-sizes-rate-distortion", "depth-sizes-distortion"]
+    for figure in found.values():
+        spec = figure.spec.vega_lite
+        assert len(spec["concat"]) == 4
+        assert all(layer["mark"]["clip"] for panel in spec["concat"] for layer in panel["layer"])
+        svg = vl_convert.vegalite_to_svg(spec)
+        assert all(f">{size:,}</text>" in svg for size in SIZES)
