@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rdstudy.commandline import Parser, is_users_mistake, refuse
 from rdstudy.study import Study
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rdstudy.results.store import Store
     from rdstudy.runlog import RunLog
 
-_OK, _SOME_NOT_OK, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
+_OK, _SOME_NOT_OK, _INTERRUPTED = 0, 1, 130
 _MOST_CAUSES = 10
 
 
@@ -43,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         if not is_users_mistake(error):
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return _BAD_INPUT
+        return refuse(error)
 
 
 def load_study(path: str) -> Study:
@@ -73,7 +73,7 @@ def load_study(path: str) -> Study:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m rdstudy.run", description="Run a study and build its report.")
+    parser = Parser(prog="python -m rdstudy.run", description="Run a study and build its report.")
     parser.add_argument("study", metavar="STUDY.py", help="a Python file that defines STUDY")
     parser.add_argument("--out", metavar="URI", default="results", help="results folder or bucket (default: results)")
     parser.add_argument("--only", metavar="EXPERIMENT", action="append", default=[], help="run these experiments only")
@@ -258,12 +258,6 @@ def _command(options: argparse.Namespace, *, local: bool = False) -> str:
     elif options.address:
         words += ["--address", options.address]
     return shlex.join(words)
-
-
-def is_users_mistake(error: ValueError) -> bool:
-    """Whether a ValueError was raised by this package itself: those of libraries are a program's fault."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).resolve().is_relative_to(Path(__file__).resolve().parent)
 
 
 def _line_in(path: str, error: BaseException) -> int | str:

@@ -4,14 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-_BAD_INPUT = 2
+from rdstudy.commandline import Parser, refuse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 for bad input, said in one line."""
     options = _parser().parse_args(arguments)
     if options.format is not None and options.figures is None:
-        return _refuse("--format is for --figures, which is missing; allowed: --figures DIR --format svg|png|pdf")
+        return refuse("--format is for --figures, which is missing; allowed: --figures DIR --format svg|png|pdf")
     from rdstudy.report.build import build_report, write_figures
 
     try:
@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.figures is None or options.out is not None:
             print(build_report(options.results, study=options.study, out=options.out))
     except ValueError as error:
-        return _refuse(" ".join(str(error).split()))
+        return refuse(error)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m rdstudy.report", description="Turn the results of a study into one HTML page.")
+    parser = Parser(prog="python -m rdstudy.report", description="Turn the results of a study into one HTML page.")
     parser.add_argument("results", metavar="RESULTS", help="results folder or URI: the --out of a run")
     parser.add_argument("--study", metavar="NAME", help="which study, where the folder holds several")
     parser.add_argument("--out", metavar="FILE", help="the page to write (reports/NAME.html)")
@@ -37,18 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--format", choices=["svg", "png", "pdf"], help="of the figures (svg)")
     return parser
-
-
-class _Parser(argparse.ArgumentParser):
-    """Refuses bad input in one line, without the usage."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        sys.exit(_refuse(message))
-
-
-def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return _BAD_INPUT
 
 
 if __name__ == "__main__":
