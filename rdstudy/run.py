@@ -144,6 +144,8 @@ def _run(study: Study, options: argparse.Namespace) -> int:
         why = f"exit status {status}"
     except KeyboardInterrupt:
         print(f"stopped at once; what was stored is not lost. Go on with: {_command(options)}", flush=True)
+        if not options.local:
+            print("if this ran on a cluster, `ray down` with its file takes that down", flush=True)
         status, why = _INTERRUPTED, "stopped at once"
     except StorageError as error:
         print(f"error: {error}. Go on with: {_command(options)}", file=sys.stderr, flush=True)
