@@ -138,7 +138,8 @@ def many_packs(base: Path, packs: int, *, slots: int) -> Many:
             seen.append((time.monotonic(), done, resident))
         time.sleep(0.25)
     _finish(process)
-    times, done_packs, resident_bytes = np.array([each for each in seen if each[1] >= packs / 10]).T
+    trained = [each for each in seen if packs / 10 <= each[1] < packs]  # at the end, all tables are read
+    times, done_packs, resident_bytes = np.array(trained).T
     return Many(
         packs=packs,
         seconds_per_pack=float(np.polyfit(done_packs, times, 1)[0]),
