@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from rdstudy.results import schema
-from rdstudy.results.files import StorageError
 from rdstudy.results.store import Store
 from rdstudy.run import main
 from tests.s3 import Network, s3_server, s3_uri
@@ -130,16 +129,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_disk_that_is_full_is_one_line_and_the_same_command_goes_on(small_disk, undisturbed):
+def test_a_disk_that_is_full_is_one_line_and_the_same_command_goes_on(small_disk, undisturbed, capsys):
     out = str(small_disk / "out")
     options = [*QUICK, "--local", "--out", out, "--set", "resources.keep_weights=False"]
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1_600_000))
-    with pytest.raises(StorageError) as raised:
-        main(options)
-    (line,) = str(raised.value).splitlines()
-    assert line.startswith(f"{out}/")
+    assert main(options) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: {out}/")
     assert "cannot be written: No space left on device; nothing that was stored is lost: free some space" in line
+    assert f"Go on with: python -m rdstudy.run {QUICK[0]} --out {out}" in line
     stored = rows_of(out)
     assert 0 < stored < 24
     ballast.unlink()

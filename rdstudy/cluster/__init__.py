@@ -12,6 +12,7 @@ handlers beside ours.
 """
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -20,7 +21,9 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")  # asked for at once, so that an autoscaler sees them all
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # Tune's records grow with the trials, and nobody reads them
-if (Path.home() / ".ray" / "auth_token").exists():  # then `ray start` asks for it: a client without it is turned away
+# Where this file is, `ray start` asks for its token, and a client that offers none is turned away. A Ray that was
+# imported before has made up its mind, and processes that it starts must be of the same.
+if "ray" not in sys.modules and (Path.home() / ".ray" / "auth_token").exists():
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 from rdstudy.cluster.connection import Connection, connected

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.__main__ import ROOT
 
-SECONDS = os.environ.get("CHAOS_SECONDS", "60")
+SECONDS = os.environ.get("CHAOS_SECONDS", "30")
 
 
 @pytest.mark.cluster
