@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdstudy.commandline import Parser, is_users_mistake, refuse
+from rdstudy.ray_settings import set_environment
 from rdstudy.study import Study
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    set_environment()  # a study file may import Ray
     try:
         study = load_study(options.study).with_settings(options.set)
         if options.follow:

@@ -32,9 +32,7 @@ def test_a_study_has_as_many_packs_as_it_is_asked_for(tmp_path):
 
 @pytest.mark.cluster
 def test_all_works_run(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        orchestration, "first_step", lambda *_, **__: [1.0]
-    )  # is a run up to its start
+    monkeypatch.setattr(orchestration, "first_step", lambda *_, **__: [1.0])  # is a run up to its start
     file = tmp_path / "orchestration.json"
     sizes = ["--steps", "16", "--packs", "1", "--slots", "2", "--repeats", "1", "--many", "0"]
     orchestration.main([*sizes, "--json", str(file)])
