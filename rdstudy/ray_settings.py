@@ -1,8 +1,6 @@
 """What Ray reads from the environment when it is imported; set before anybody imports it, a study file too."""
 
 import os
-import sys
-from pathlib import Path
 
 _SETTINGS = {  # no reporter, usage report, loggers or signal handlers beside ours
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -12,15 +10,9 @@ _SETTINGS = {  # no reporter, usage report, loggers or signal handlers beside ou
     "TUNE_MAX_PENDING_TRIALS_PG": "200",  # asked for at once, so that an autoscaler sees them all
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # Tune's records grow with the trials, and nobody reads them
 }
-_TOKEN = Path("~/.ray/auth_token")
 
 
 def set_environment() -> None:
-    """Set what is not set yet; once Ray is imported, it has made up its mind about tokens, and keeps to that.
-
-    Where there is a token, `ray start` asks for it, and a client that offers none is turned away.
-    """
+    """Set what is not set yet. RAY_AUTH_MODE is left alone: it must be that of the cluster, or Ray breaks halfway."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    if "ray" not in sys.modules and _TOKEN.expanduser().exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -53,7 +53,10 @@ def connected(address: str | None, resources: Resources) -> Iterator[Connection]
         try:
             ray.init(address=address, runtime_env=_runtime_environment(), **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ValueError(f"Ray at {address!r} cannot be joined: {_one_line(error)}") from None
+            told = _one_line(error)
+            if "AuthToken" in str(error.__context__) + told:
+                told = "it asks for a token; set RAY_AUTH_MODE=token where ~/.ray/auth_token has it"
+            raise ValueError(f"Ray at {address!r} cannot be joined: {told}") from None
     try:
         yield Connection(address is not None, _devices(resources, joined=address is not None))
     finally:
