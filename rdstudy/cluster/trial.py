@@ -80,7 +80,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         self.cleanup()
         members, runs = self._settings.packs[new_config["pack"]]
         self._pack = Pack(tuple(Member.from_dict(settings) for settings in members), runs)
-        self._last = PackProgress(len(members), 0, 1.0)  # unless something is left to do
+        self._last: PackProgress | None = None
         self._events = self._run(new_config)
         return True
 
@@ -88,6 +88,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         """Train for a few seconds, and report how far the pack is."""
         if self._is_to_end():
             self.cleanup()
+            self._last = self._last or PackProgress(0, 0, 0.0)
             return self._report(done=True)
         started = time.monotonic()
         for event in self._events or ():
@@ -130,7 +131,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
             return False  # a driver that is gone stops its trials by itself
 
     def _report(self, *, done: bool) -> dict[str, Any]:
-        return {**dataclasses.asdict(self._last), "done": done}
+        nothing_left = PackProgress(len(self._pack.members), 0, 1.0)
+        return {**dataclasses.asdict(self._last or nothing_left), "done": done}
 
 
 def check_versions(expected: Mapping[str, str]) -> None:
