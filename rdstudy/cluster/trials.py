@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 
 from rdstudy.cluster.listener import Listener, Usage
 from rdstudy.cluster.nodes import on_node
@@ -20,6 +21,8 @@ from rdstudy.progress import PackProgress
 from rdstudy.provenance import versions
 from rdstudy.results.store import Store
 from rdstudy.study import Measures, Resources
+
+_ANSWER_SECONDS = 10.0  # that the driver waits for the stop signal
 
 
 def run_packs(
@@ -119,7 +122,10 @@ class _Stop(tune.Stopper):  # type: ignore[misc]
         if not self._asked and self._should_stop():
             self._asked = True
             self._queue.close()
-            ray.get(self._signal.give.remote())
+            try:
+                ray.get(self._signal.give.remote(), timeout=_ANSWER_SECONDS)
+            except RayError:  # then trials cannot be told to save: what they did since their last checkpoint is lost
+                return True
         return self._asked and not self._listener.running
 
 
