@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cluster
 WORKERS, CPUS = 2, 2
 
 COUNT_NODES = """
-import socket, sys, time, rdstudy.cluster, ray
+import socket, sys, time, ray
 host, port = sys.argv[1].split(":")
 while socket.socket().connect_ex((host, int(port))):
     time.sleep(0.2)

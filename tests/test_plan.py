@@ -77,6 +77,15 @@ def test_what_remains_is_a_subtraction(outcomes):
     ]
 
 
+def test_half_a_pack_that_is_stored_moves_the_cuts_of_no_other():
+    """A pack that was halved leaves members of its own; the checkpoints of the others are found by their members."""
+    declared = study(experiment(beta=[0.1, 0.3, 1], seed=range(7)), resources=Resources(gpus=1, pack_size=7))
+    first, *others = make_plan(declared, {}).packs
+    stored = {member.member_id: "ok" for member in first.members[:3]}
+    left = make_plan(declared, stored).packs
+    assert {pack.members for pack in left} == {first.members[3:], *(pack.members for pack in others)}
+
+
 def test_members_of_other_studies_count_for_nothing():
     others = all_stored(study(experiment(split=["cv(16384)"])))
     plan = make_plan(study(), {**others, "0" * 16: "ok"})
