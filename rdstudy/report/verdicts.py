@@ -35,8 +35,8 @@ def _summary(found: Sequence[Finding]) -> str:
     some = f", so that of all {many} some verdict is wrong in at most {100 * min(1.0, many * ERROR):.3g} %"
     return (
         f"{counted}. Effects are differences between models of the same seed, with {100 * LEVEL:g} % intervals of "
-        f"Student's t over seeds. A verdict by itself is wrong in at most {100 * ERROR:g} % of studies; nothing is "
-        f"corrected for the number of claims{some if many > 1 else ''}."
+        f"Student's t over seeds. A verdict by itself is meant to be wrong in at most {100 * ERROR:g} % of studies; "
+        f"nothing is corrected for the number of claims{some if many > 1 else ''}."
     )
 
 
