@@ -12,6 +12,16 @@ def fail(where: str, value: object, allowed: str) -> ValueError:
     return ValueError(f"{where} is {value!r}; allowed: {allowed}")
 
 
+def one_line(error: BaseException | str) -> str:
+    """What an exception says, without line breaks."""
+    return " ".join(str(error).split())
+
+
+def one_line_with_type(error: BaseException) -> str:
+    """`RuntimeError: a bug`, without line breaks."""
+    return one_line(f"{type(error).__name__}: {error}").removesuffix(":")
+
+
 def whole(where: str, value: object, *, least: int) -> int:
     """A whole number of at least `least`."""
     try:

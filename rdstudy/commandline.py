@@ -5,6 +5,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from rdstudy.checks import one_line
+
 BAD_INPUT = 2
 
 
@@ -18,7 +20,7 @@ class Parser(argparse.ArgumentParser):
 
 def refuse(error: Exception | str) -> int:
     """Say in one line what is wrong with the input; returns the exit status."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {one_line(error)}", file=sys.stderr)
     return BAD_INPUT
 
 

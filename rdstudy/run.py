@@ -13,10 +13,11 @@ import logging
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rdstudy.checks import one_line
 from rdstudy.commandline import Parser, is_users_mistake, refuse
 from rdstudy.ray_settings import set_environment
 from rdstudy.study import Study
@@ -153,7 +154,7 @@ def _run(study: Study, options: argparse.Namespace) -> int:
         print(f"error: {error}. Go on with: {_command(options)}", file=sys.stderr, flush=True)
         status, why = _SOME_NOT_OK, str(error)
     except ValueError as error:
-        why = " ".join(str(error).split())
+        why = one_line(error)
         raise
     finally:
         log.close(why)
@@ -194,7 +195,7 @@ def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: 
         from rdstudy.report.build import build_report
 
         say(f"report: {build_report(options.out, study=study.name)}")
-    return _outcome(_plan(study, store, options), store, options)
+    return _outcome(_plan(study, store, options), store, options, say)
 
 
 def _follow(study: Study, options: argparse.Namespace) -> int:
@@ -227,11 +228,11 @@ def _keep_images(plan: "Plan", store: "Store") -> None:
             store.write_examples(dataset, example_rows(dataset))
 
 
-def _outcome(plan: "Plan", store: "Store", options: argparse.Namespace) -> int:
+def _outcome(plan: "Plan", store: "Store", options: argparse.Namespace, say: Callable[[str], None]) -> int:
     """List what is not ok, grouped by cause, with the command that reruns one."""
     unmeasured = sum(len(pack.members) for pack in plan.packs if pack.runs)
     if unmeasured:
-        print(f"{unmeasured} members were not measured; to measure them: {_command(options)}")
+        say(f"{unmeasured} members were not measured; to measure them: {_command(options)}")
     not_ok = [m.member_id for m in plan.wanted if plan.outcomes.get(m.member_id) != "ok"]
     if not not_ok:
         return _SOME_NOT_OK if unmeasured else _OK
@@ -240,11 +241,11 @@ def _outcome(plan: "Plan", store: "Store", options: argparse.Namespace) -> int:
     causes: dict[str, list[str]] = {}
     for member_id in not_ok:
         causes.setdefault(reasons.get(member_id) or "no row was stored", []).append(member_id)
-    print(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
+    say(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
     for cause, ids in sorted(causes.items(), key=lambda item: -len(item[1]))[:_MOST_CAUSES]:
-        print(f"  {len(ids)} × {cause}\n      rerun one: {_command(options, local=True)} --member {ids[0]}")
+        say(f"  {len(ids)} × {cause}\n      rerun one: {_command(options, local=True)} --member {ids[0]}")
     if len(causes) > _MOST_CAUSES:
-        print(f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page")
+        say(f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page")
     return _SOME_NOT_OK
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from rdstudy.checks import one_line_with_type
 from rdstudy.datasets import dataset_info
 from rdstudy.datasets.own import install_own
 from rdstudy.failures import ShareTooSmallError, UnitError
@@ -154,7 +155,7 @@ def _measure_pack(
             if _is_storage(error):
                 raise
             if member.member_id not in tried:
-                raise UnitError(member.member_id, _one_line(error)) from error
+                raise UnitError(member.member_id, one_line_with_type(error)) from error
             logger.exception("member %s could not be measured", member.member_id)
             not_ok += 1
         yield PackProgress(at + 1, not_ok, (at + 1) / len(pack.members))
@@ -205,7 +206,7 @@ def _run_unit(
     except Exception as error:  # whatever it is, it is this unit's outcome and not the end of the study
         if _is_storage(error):
             raise
-        reason = _one_line(error)
+        reason = one_line_with_type(error)
         if is_out_of_memory(error) and can_grow:
             raise ShareTooSmallError(reason) from error
         if not is_out_of_memory(error) and unit.pack_id not in tried:
@@ -238,10 +239,6 @@ def _train_unit(
                 store_finished(store, event, device=device)
                 not_ok = len({row["member_id"] for row in event.members if row["outcome"] != "ok"})
     yield _Stored(not_ok)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def _is_storage(error: Exception) -> bool:

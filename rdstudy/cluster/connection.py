@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray._private import ray_constants, services
 
+from rdstudy.checks import one_line
 from rdstudy.cluster.growth import can_grow
 from rdstudy.packs import MOST_SHARES
 from rdstudy.provenance import CODE_VERSION_VARIABLE, PACKAGE, code_version
@@ -53,7 +54,7 @@ def connected(address: str | None, resources: Resources) -> Iterator[Connection]
         try:
             ray.init(address=address, runtime_env=_runtime_environment(), **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            told = _one_line(error)
+            told = one_line(error)
             if "AuthToken" in str(error.__context__) + told:
                 told = "it asks for a token; set RAY_AUTH_MODE=token where ~/.ray/auth_token has it"
             raise ValueError(f"Ray at {address!r} cannot be joined: {told}") from None
@@ -139,7 +140,3 @@ def _devices(resources: Resources, *, joined: bool) -> float | None:
     raise ValueError(
         f"resources ask for {wanted} for each trial; allowed: what this Ray has, {cpus:g} CPUs and {gpus:g} GPUs"
     )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -11,6 +11,7 @@ import ray
 from ray import tune
 from ray.exceptions import OutOfMemoryError, RayTaskError
 
+from rdstudy.checks import one_line, one_line_with_type
 from rdstudy.cluster.queue import PackQueue
 from rdstudy.failures import Cause, Failure, Remedy, ShareTooSmallError, UnitError, VersionsError
 from rdstudy.progress import PackProgress
@@ -118,7 +119,7 @@ def describe_failure(error: BaseException | None, *, pack_id: str, host: str) ->
     raised = getattr(error, "cause", None) or error
     if isinstance(raised, UnitError):
         return Failure(pack_id, Cause.RAISED, raised.reason, host, raised.unit)
-    return Failure(pack_id, _cause(error, raised), _one_line(raised), host)
+    return Failure(pack_id, _cause(error, raised), _reason(raised), host)
 
 
 def _cause(error: BaseException | None, raised: BaseException | None) -> Cause:
@@ -139,7 +140,8 @@ def _cause(error: BaseException | None, raised: BaseException | None) -> Cause:
     return Cause.MEMORY if "low on memory" in str(error) else Cause.DIED
 
 
-def _one_line(error: BaseException | None) -> str:
-    text = " ".join(str(error).split()) if error is not None else "no reason known"
-    name = type(error).__name__
-    return (text if isinstance(error, OSError | VersionsError) else f"{name}: {text}")[:_LONGEST_REASON]
+def _reason(error: BaseException | None) -> str:
+    if error is None:
+        return "no reason known"
+    told = one_line if isinstance(error, OSError | VersionsError) else one_line_with_type
+    return told(error)[:_LONGEST_REASON]

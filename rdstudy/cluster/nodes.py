@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rdstudy.checks import one_line
 from rdstudy.cluster.trial import describe_difference
 from rdstudy.provenance import versions
 from rdstudy.results.store import Store
@@ -83,7 +84,7 @@ def _answer(name: str, pending: "ray.ObjectRef[NodeReport]") -> NodeReport | Non
     except (NodeDiedError, TaskUnschedulableError):
         return None
     except (RayError, GetTimeoutError) as error:
-        reason = " ".join(str(error).split())[:300] or "no answer"
+        reason = one_line(error)[:300] or "no answer"
         raise ValueError(f"node {name} runs no task ({reason}); allowed: nodes on which `rdstudy` starts") from None
     return report
 

@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from rdstudy.checks import one_line
+
 RETRY_SECONDS = 120.0
 """How long a bucket may be out of reach before it is an error: a restarted router or gateway takes a minute or so."""
 
@@ -221,11 +223,6 @@ class Files:
 
 class _MissingError(StorageError, FileNotFoundError):
     """A file that is not there."""
-
-
-def one_line(error: BaseException) -> str:
-    """What an exception says, without line breaks."""
-    return " ".join(str(error).split())
 
 
 def _resolve(uri: str) -> tuple[pafs.FileSystem, str]:

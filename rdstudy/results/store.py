@@ -30,12 +30,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rdstudy.checks import one_line
 from rdstudy.results import schema
-from rdstudy.results.files import Files, StorageError, one_line
+from rdstudy.results.files import Files, StorageError
 from rdstudy.results.tables import Damaged, best_runs, distinct, from_parquet, to_parquet
 
 _FORMAT = {"format": "rdstudy results", "version": 1}
-_READERS = 32  # files that are read at the same time: from a bucket each waits some 30 ms for its first byte
+_READERS = 32  # files read at the same time: each is assumed to wait some 30 ms for a bucket
 
 
 class Store:

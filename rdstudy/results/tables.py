@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rdstudy.checks import one_line
 from rdstudy.results import schema
-from rdstudy.results.files import one_line
 
 _RANK = ("ok", "nonfinite", "failed")  # of two runs of one member, the better outcome is read
 

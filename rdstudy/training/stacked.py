@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from rdstudy.checks import one_line
 from rdstudy.model.likelihoods import likelihood
 from rdstudy.model.networks import VAE, NetworkShape, build
 from rdstudy.model.objective import ForwardPass, Network, accumulate_gradients, cotangents, forward, measure
@@ -113,7 +114,7 @@ class StackedLearner:
                     "a training step cannot be taken by %s; a slower way is used. %s: %s",
                     self._ways.pop(0).name,
                     type(error).__name__,
-                    " ".join(str(error).split())[:500],
+                    one_line(error)[:500],
                 )
                 self._optimizer.zero_grad()
                 self._use_way()
