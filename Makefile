@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 study: setup ## run studies/quick.py and print where its page is
 	$(BIN)/python -m rdstudy.run studies/quick.py --out $(OUT)
 
-test: setup ## the tests that take a minute or two
+test: setup ## the quick tests, some three minutes
 	$(BIN)/python -m pytest -m "not slow and not cluster and not browser"
 
 test-all: setup ## all tests: those that start Ray, open a browser or take long too
