@@ -80,13 +80,15 @@ def test_a_killed_worker_process_costs_nothing():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_in_order_and_the_same_command_goes_on(number):
-    steps = ("--set", "recipe.steps=3000", "--set", "resources.checkpoint_seconds=1e6")
+    """Two models that both train for several times the seconds after which a trial hears of the interrupt."""
+    Path("tiny.py").write_text(STUDY.replace('"depth": [1, 2]', '"depth": [1]'))
+    steps = ("--set", "recipe.steps=20000", "--set", "resources.checkpoint_seconds=1e6")
     process = start("--out", "out", *steps)
     _wait_for_training(process)
     process.send_signal(number)
     said, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
-    assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=3000" in said
+    assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=20000" in said
     assert list(Path("out").glob("checkpoints/*/*"))  # saved because of the interrupt: no other was due
     (log,) = Store.open("out").logs("tiny")
     assert Store.open("out").read_log(log).endswith("end of this run: exit status 130\n")
