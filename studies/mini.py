@@ -115,7 +115,7 @@ STUDY = Study(
         ),
     ],
     recipe=Recipe(steps=2_500, batch_size=32, learning_rate=3e-3),
-    evaluation=Evaluation(trajectory_points=20, trajectory_images=500, final_images=4_000, validation_images=500),
+    evaluation=Evaluation(trajectory_points=30, trajectory_images=500, final_images=4_000, validation_images=500),
     measures=Measures(
         names=["rate_parts", "active_units", "log_marginal", "memorization", "reconstructions"],
         aggregate_images=1_024,
