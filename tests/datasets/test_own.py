@@ -1,23 +1,28 @@
 """Laws of a user's own data set: found by name alone, in any process, and another name for other contents."""
 
 import json
+import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rdstudy.datasets import dataset_info, own_dataset
 from rdstudy.datasets.cache import FOLDER_VARIABLE
 from rdstudy.datasets.own import install_own, own_files
 from rdstudy.plan import make_plan
+from rdstudy.run import load_study
 from rdstudy.study import Experiment, Study
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.integers(0, 256, (13, 3, 5, 7), np.uint8)
 FACTORS = RNG.random((13, 2))
 NAMES = ("size", "hue")
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(autouse=True)
@@ -204,3 +209,24 @@ def test_a_half_written_description_is_never_there(cache, monkeypatch):
     assert not list(cache.glob("*.json"))
     name = own_dataset("faces", IMAGES)
     assert json.loads(own_files(name)[f"own-{name}.json"].read_text())["images"] == 13
+
+
+def test_the_readme_reads_a_folder_of_pictures_as_it_stands(tmp_path, monkeypatch):
+    """Pictures of any shape and mode, in the order of their names; other files are passed over."""
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "PIL" in block]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(code)
+    (tmp_path / "faces").mkdir()
+    for name, mode, size, colour in (
+        ("b.png", "RGBA", (41, 67), (10, 20, 30, 255)),
+        ("a.JPG", "L", (97, 53), 200),
+        ("c.png", "RGB", (32, 32), (1, 2, 3)),
+    ):
+        Image.new(mode, size, colour).save(tmp_path / "faces" / name)
+    (tmp_path / "faces" / "notes.txt").write_text("no picture")
+    study = load_study("mine.py")
+    (name,) = {member.dataset for experiment in study.experiments for member in experiment.members(study)}
+    images = dataset_info(name).load().images
+    assert images.shape == (3, 3, 32, 32)
+    assert (images.std(axis=(2, 3)) == 0).all()
+    assert images[:, :, 0, 0].tolist() == [[200] * 3, [10, 20, 30], [1, 2, 3]]
