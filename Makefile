@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all test-cluster submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration clean
+.PHONY: help setup study test test-all test-without-ray test-ray test-cluster submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -26,8 +26,14 @@ study: setup ## run studies/quick.py and print where its page is
 test: setup ## the quick tests, some three minutes
 	$(BIN)/python -m pytest -m "not slow and not cluster and not browser"
 
-test-all: setup ## all tests: those that start Ray, open a browser or take long too
-	$(BIN)/python -m pytest -m "not hosts"
+test-all: setup ## all tests but those of `make test-cluster`: the two below at the same time, each told when it ends
+	$(MAKE) --jobs 2 --output-sync=target test-without-ray test-ray
+
+test-without-ray: setup ## tests that start no Ray, those that open a browser or take long too
+	$(BIN)/python -m pytest -m "not cluster and not hosts" --durations 5
+
+test-ray: setup ## tests that start Ray, which wait more than they work
+	$(BIN)/python -m pytest -m cluster --durations 20
 
 test-cluster: setup ## `ray up` on three hosts made of network namespaces, with kills (root, iproute2, openssh-server, rsync, tmux)
 	$(BIN)/python -m pytest -m hosts tests/hosts

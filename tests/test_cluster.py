@@ -56,6 +56,7 @@ def test_local_never_imports_ray():
 
 def test_a_killed_worker_process_costs_nothing():
     """SIGKILL of trial processes in the middle of their work: Tune starts them again, and the rows are the same."""
+    Path("tiny.py").write_text(STUDY)
     steps = ("--set", "recipe.steps=3000")
     assert run("--out", "whole", "--local", *steps).returncode == 0
     process = start("--out", "out", *steps)
@@ -82,13 +83,13 @@ def test_a_killed_worker_process_costs_nothing():
 def test_an_interrupt_stops_in_order_and_the_same_command_goes_on(number):
     """Two models that both train for several times the seconds after which a trial hears of the interrupt."""
     Path("tiny.py").write_text(STUDY.replace('"depth": [1, 2]', '"depth": [1]'))
-    steps = ("--set", "recipe.steps=20000", "--set", "resources.checkpoint_seconds=1e6")
+    steps = ("--set", "recipe.steps=12000", "--set", "resources.checkpoint_seconds=1e6")
     process = start("--out", "out", *steps)
     _wait_for_training(process)
     process.send_signal(number)
     said, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
-    assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=20000" in said
+    assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=12000" in said
     assert list(Path("out").glob("checkpoints/*/*"))  # saved because of the interrupt: no other was due
     (log,) = Store.open("out").logs("tiny")
     assert Store.open("out").read_log(log).endswith("end of this run: exit status 130\n")
