@@ -168,7 +168,7 @@ def alike(
 
 
 def best_near(arm: Arm, *, value: str, beta: float, subset: str = "test") -> Contrast:
-    """The value is lowest at the point of the grid nearest to β, or at one beside it."""
+    """The value is lowest at a point of the grid within half a decade of β, among the β at which there is a number."""
     settings = _settings(value=value, subset=subset)
     return Contrast("best_near", {"arm": arm}, {**settings, "beta": number("beta", beta, zero=False)})
 

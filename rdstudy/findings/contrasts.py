@@ -3,8 +3,10 @@
 A seed counts where all numbers that the contrast needs of it are there.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,8 @@ _IMAGE_GROUPS = 10
 _LEAST_IMAGES = 20  # in a group: fewer show no distribution
 _QUANTILES = 100
 _DISTANCE = "ℓ2 of pixels in [0, 1]"
+_NEAR_DECADES = 0.5
+"""β is near another at most this far away: of 0.1, neither 1 nor 0.01 is."""
 
 
 def evidence(contrast: Contrast, values: Values) -> Evidence:
@@ -78,16 +82,16 @@ def _exceeds(contrast: Contrast, values: Values) -> Sample:
 
 def _alike(contrast: Contrast, values: Values) -> Sample:
     (one, two, far, away), _, notes = _several(contrast, values, ("arm", "to", "one", "other"))
-    near, apart = _mean(np.abs(one - two)), contrast.settings["share"] * _mean(np.abs(far - away))
-    return _plain(contrast, near, apart, ["mean difference of the curves"], notes, below=True)
+    label, unit = "mean difference of the curves", _unit(contrast)
+    return _nearer(_apart(one, two), _apart(far, away), share=contrast.settings["share"], about=(label, unit, notes))
 
 
 def _best_near(contrast: Contrast, values: Values) -> Sample:
     found, betas, notes = _one(contrast, values)
-    logs = np.log(np.maximum(np.asarray(betas, float), 1e-12))
-    nearest = int(np.argmin(np.abs(logs - np.log(contrast.settings["beta"])))) if len(betas) else 0
-    near = [place for place in range(len(betas)) if abs(place - nearest) <= 1]
-    far = [place for place in range(len(betas)) if abs(place - nearest) > 1]
+    decades = np.log10(np.maximum(np.asarray(betas, float), 1e-12)) - np.log10(contrast.settings["beta"])
+    near, far = np.flatnonzero(np.abs(decades) <= _NEAR_DECADES), np.flatnonzero(np.abs(decades) > _NEAR_DECADES)
+    if len(betas) and not len(near):
+        notes = (*notes, f"no {_name(contrast)} at a β near {contrast.settings['beta']:g}")
     excess = found[:, None, far] - found[:, near, None]
     labels = [[f"{_name(contrast)} at β = {betas[j]:g} over that at {betas[i]:g}" for j in far] for i in near]
     return Sample(excess, np.zeros_like(excess), labels, _unit(contrast), notes=notes)
@@ -104,20 +108,26 @@ def _deeper_minimum(contrast: Contrast, values: Values) -> Sample:
 
 def _widens(contrast: Contrast, values: Values) -> Sample:
     (growth,), notes = _growth(contrast, values, ["splits"])
-    return _plain(contrast, growth, 0.0, ["growth of the curves' difference, each halving of N"], notes)
+    labels = ["growth of the curves' difference, each halving of N"]
+    against = _plain(contrast, growth.most, 0.0, labels, notes)
+    return dataclasses.replace(_plain(contrast, growth.least, 0.0, labels, notes), against=against)
 
 
 def _widens_less(contrast: Contrast, values: Values) -> Sample:
     (growth, other), notes = _growth(contrast, values, ["splits", "than"])
-    names = [f"{way} of the curves' difference, each halving of N" for way in ("growth", "shrinking")]
-    both = np.concatenate([growth, -growth], axis=1)
-    return _plain(contrast, both, contrast.settings["share"] * other, names[: both.shape[1]], notes, below=True)
+    labels = [f"{way} of the curves' difference, each halving of N" for way in ("growth", "shrinking")]
+    share = contrast.settings["share"]
+
+    def sample(*, up: NDArray[np.float64], down: NDArray[np.float64], of: NDArray[np.float64]) -> Sample:
+        both = np.concatenate([up, -down], axis=1)
+        return _plain(contrast, both, share * of, labels[: both.shape[1]], notes, below=True)
+
+    against = sample(up=growth.least, down=growth.most, of=other.most)
+    return dataclasses.replace(sample(up=growth.most, down=growth.least, of=other.least), against=against)
 
 
-def _growth(
-    contrast: Contrast, values: Values, groups: Sequence[str]
-) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
-    """Per group of splits, `[seed, 1]`: least-squares slope of the arms' mean difference against -log2 of N."""
+def _growth(contrast: Contrast, values: Values, groups: Sequence[str]) -> tuple[list["_Between"], tuple[str, ...]]:
+    """Per group of splits: least-squares slope of the arms' mean difference against -log2 of N."""
     settings = contrast.settings
     arms = [
         {**contrast.arms[role], "split": split}
@@ -131,22 +141,25 @@ def _growth(
     for group in groups:
         sizes = [parse_rule(split).train_images or 1 for split in settings[group]]
         halvings = -np.log2(np.asarray(sizes, float))
-        apart = [_mean(np.abs(next(tables) - next(tables))) for _ in sizes]
-        weights = halvings - halvings.mean()
-        found.append(sum(weight * one for weight, one in zip(weights, apart, strict=True)) / (weights @ weights))
+        weights = (halvings - halvings.mean()) / np.sum((halvings - halvings.mean()) ** 2)
+        apart = [_apart(next(tables), next(tables)) for _ in sizes]
+        pairs = list(zip(weights, apart, strict=True))
+        least = sum(weight * (one.least if weight > 0 else one.most) for weight, one in pairs)
+        most = sum(weight * (one.most if weight > 0 else one.least) for weight, one in pairs)
+        found.append(_Between(np.asarray(least), np.asarray(most)))
     return found, _notes(curves)
 
 
 def _distances_alike(contrast: Contrast, values: Values) -> Sample:
     groups = [_distances(values, contrast.arms[role]) for role in ("arm", "to", "one", "other")]
-    names = ["Wasserstein distance of the distributions"]
+    name = "Wasserstein distance of the distributions"
     if not all(map(len, groups)):
-        return Sample(np.zeros((0, 1, 1)), np.zeros((0, 1, 1)), [names], _DISTANCE)
+        return Sample(np.zeros((0, 1, 1)), np.zeros((0, 1, 1)), [[name]], _DISTANCE)
     levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     one, two, far, away = (np.stack([np.quantile(part, levels) for part in group]) for group in groups)
-    near, apart = _mean(np.abs(one - two)), contrast.settings["share"] * _mean(np.abs(far - away))
     note = f"one number for each of {_IMAGE_GROUPS} groups of test images, as no seed is in it"
-    return Sample(near[:, None], apart[:, None], [names], _DISTANCE, below=True, notes=(note,))
+    about = (name, _DISTANCE, (note,))
+    return _nearer(_apart(one, two), _apart(far, away), share=contrast.settings["share"], about=about)
 
 
 def _distances(values: Values, arm: Arm) -> list[NDArray[np.float64]]:
@@ -156,6 +169,38 @@ def _distances(values: Values, arm: Arm) -> list[NDArray[np.float64]]:
     found = rows.sort_values("image", kind="stable")["distance"].to_numpy(float)
     many = len(found) >= _LEAST_IMAGES * _IMAGE_GROUPS
     return [found[start::_IMAGE_GROUPS] for start in range(_IMAGE_GROUPS)] if many else []
+
+
+# --- how far apart ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Between:
+    """`[seed, 1]` each: two estimates of a number; where they err on average, one is too small and one too large."""
+
+    least: NDArray[np.float64]
+    most: NDArray[np.float64]
+
+
+def _apart(one: NDArray[np.float64], two: NDArray[np.float64]) -> _Between:
+    """How far two curves `[seed, β]` are apart, in the mean over β.
+
+    The mean of |d| over seeds is too large: noise alone gives some, where the curves are equal. A seed's d with the
+    sign that the other seeds have there has no such part, and is too small where that sign is chance.
+    """
+    d = one - two
+    others = d.sum(axis=0) - d
+    return _Between(_mean(d * np.sign(others)), _mean(np.abs(d)))
+
+
+def _nearer(near: _Between, apart: _Between, *, share: float, about: tuple[str, str, tuple[str, ...]]) -> Sample:
+    """Less than a share of the distance `apart`; each verdict has the errors of both estimates against itself."""
+    label, unit, notes = about
+
+    def sample(near: NDArray[np.float64], apart: NDArray[np.float64]) -> Sample:
+        return Sample(near[:, None], share * apart[:, None], [[label]], unit, below=True, notes=notes)
+
+    return dataclasses.replace(sample(near.most, apart.least), against=sample(near.least, apart.most))
 
 
 # --- numbers of arms --------------------------------------------------------------------------------------------------

@@ -83,6 +83,8 @@ class Sample:
         below: whether an effect holds below its threshold instead.
         never: whether no candidate may hold.
         notes: what a reader must know.
+        against: what is held against the claim instead, where an estimate errs to one side: the effects and thresholds
+            of this sample then err against the claim, and those of `against` for it.
     """
 
     effects: NDArray[np.float64]
@@ -92,6 +94,7 @@ class Sample:
     below: bool = False
     never: bool = False
     notes: tuple[str, ...] = ()
+    against: "Sample | None" = None
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -109,11 +112,12 @@ def decide(sample: Sample) -> Evidence:
     chosen = int(np.argmax(values[:choosing].mean(axis=0).min(axis=1))) if choosing else 0
     p_parts = _p_below(-values[choosing:, chosen])
     weakest = int(np.argmax(p_parts))
-    p_refuted = np.minimum(1.0, _p_below(values) * parts)  # [candidate, part]
+    refuting = sample.against or sample
+    p_refuted = np.minimum(1.0, _p_below(refuting.values) * parts)  # [candidate, part]
     hardest = int(np.argmax(p_refuted.min(axis=1)))
     part = int(np.argmin(p_refuted[hardest]))
     exists = _effect(sample, chosen, weakest, first=choosing)
-    none = _effect(sample, hardest, part, first=0)
+    none = _effect(refuting, hardest, part, first=0)
     p_exists, p_none = float(p_parts.max()), float(p_refuted[hardest, part])
     if sample.never:
         return Evidence(p_none, p_exists, none, exists, seeds, sample.notes)

@@ -103,8 +103,8 @@ class Values:
 
     def _believed(self, table: pd.DataFrame, chosen: pd.DataFrame, subsets: Sequence[str]) -> Curve:
         """Leave out β at which the estimate of log p(x) rests on too few of its draws in any subset."""
-        sizes = pd.concat([_wide(chosen, self.rows, "ess", subset) for subset in subsets])
-        doubted = [beta for beta in table if sizes[beta].mean() < LEAST_ESS]
+        sizes = pd.DataFrame({subset: _wide(chosen, self.rows, "ess", subset).mean() for subset in subsets}).min(axis=1)
+        doubted = sizes.index[sizes < LEAST_ESS].tolist()
         if not doubted:
             return Curve(table)
         named = ", ".join(f"{beta:g}" for beta in doubted)

@@ -28,20 +28,26 @@ class Drawn(Values):
     truth: Truth = field(kw_only=True)
     rng: np.random.Generator = field(kw_only=True)
     seeds: int = field(default=5, kw_only=True)
-    sd: float = field(default=1.0, kw_only=True)
+    sd: "float | Callable[[Arm], float]" = field(default=1.0, kw_only=True)
     _curves: dict[Any, Curve] = field(default_factory=dict, kw_only=True)
 
     def curve(self, arm: Arm, value: str, subset: str) -> Curve:
         key = (tuple(sorted(arm.items())), value, subset)
         if key not in self._curves:
             noise = self.rng.standard_normal((self.seeds, len(BETAS))) + 2 * self.rng.standard_normal((self.seeds, 1))
-            table = self.truth(arm, value, subset) + self.sd * noise
+            sd = self.sd(arm) if callable(self.sd) else self.sd
+            table = self.truth(arm, value, subset) + sd * noise
             self._curves[key] = Curve(pd.DataFrame(table, index=range(self.seeds), columns=list(BETAS)))
         return self._curves[key]
 
 
 def drawn(
-    truth: Truth, seed: Sequence[int], *, seeds: int = 5, sd: float = 1.0, neighbours: pd.DataFrame | None = None
+    truth: Truth,
+    seed: Sequence[int],
+    *,
+    seeds: int = 5,
+    sd: float | Callable[[Arm], float] = 1.0,
+    neighbours: pd.DataFrame | None = None,
 ) -> Drawn:
     empty = pd.DataFrame()
     rng = np.random.default_rng(seed)

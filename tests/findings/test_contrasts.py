@@ -148,10 +148,13 @@ def test_curves_that_differ_less_than_half_as_much_are_alike():
     assert found.below
 
 
-def test_near_is_the_nearest_point_of_the_grid_and_those_beside_it():
+def test_near_is_within_half_a_decade():
     found = sample(best_near(ARM, value="distortion", beta=0.02), values(BOTH))
-    assert found.effects.shape == (3, 2, 2)  # near: 0.01, 0.1; far: 1, 3
-    assert found.effects[0].tolist() == [[-8.0, 10.0], [2.0, 20.0]]
+    assert found.effects.shape == (3, 1, 3)  # near: 0.01; far: 0.1, 1, 3
+    assert found.effects[0].tolist() == [[-10.0, -8.0, 10.0]]
+    wider = sample(best_near(ARM, value="distortion", beta=1.8), values(BOTH))
+    assert wider.effects.shape == (3, 2, 2)  # near: 1, 3; far: 0.01, 0.1
+    assert sample(best_near(ARM, value="distortion", beta=0.1), values(BOTH)).effects.shape == (3, 1, 3)
 
 
 def test_means_over_ranges_of_beta():
@@ -238,6 +241,12 @@ def test_log_marginals_that_rest_on_few_draws_are_left_out_and_told():
     found = verdict(contrast, planned, members, measures, near)
     assert found.verdict == "supported"
     assert "left out at β = 0.01" in found.notes[0]
+    measures["log_marginal_ess"] = np.where(measures["member_id"].str.contains("/0.1/"), 1.0, LEAST_ESS + 1)
+    found = verdict(contrast, planned, members, measures, near)
+    assert (found.verdict, found.effect) == ("undecided", None)  # no other β takes the place of the one asked for
+    assert found.notes[-1] == "no negative log marginal at a β near 0.1"
+    measures["log_marginal_ess"] = np.where(measures["subset"] == "test", LEAST_ESS - 1, 1000.0)
+    assert "left out at β = 0.01, 0.1, 1, 3" in verdict(contrast, planned, members, measures, near).notes[0]
     measures["log_marginal_ess"] = 1.0
     found = verdict(contrast, planned, members, measures, near)
     assert (found.verdict, found.effect) == ("undecided", None)

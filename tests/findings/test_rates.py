@@ -168,6 +168,25 @@ def test_verdicts_are_rarely_wrong_where_nothing_is_to_be_found(name):
         assert found.get("contradicted", 0.0) <= MOST, found
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("apart", [0.5, 1.0, 2.0, 4.0])
+def test_noise_alone_makes_no_two_curves_unlike(apart):
+    """Distances as small as the noise of one curve, which |d| alone would call unlike in up to nine studies of ten."""
+    for contrast in (ALIKE, alike(A, to=B, apart=(A, D))):
+        equal = shares([contrast], by_depth([0.0, 0.0, 0.0, apart]))
+        assert equal.get("contradicted", 0.0) <= MOST, equal
+        boundary = shares([contrast], by_depth([0.0, apart / 2, 0.0, apart]))
+        assert max(boundary.get("supported", 0.0), boundary.get("contradicted", 0.0)) <= MOST, boundary
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("least_noisy", [CV[0], CV[-1]])
+def test_noise_that_changes_with_the_size_is_no_growth(least_noisy):
+    """Equal curves that scatter ten times as much at one end of the sizes as at the other: nothing grows or shrinks."""
+    found = shares([WIDENS], flat, sd=lambda arm: 1.0 if arm["split"] == least_noisy else 10.0)
+    assert max(found.get("supported", 0.0), found.get("contradicted", 0.0)) <= MOST, found
+
+
 @pytest.mark.parametrize("name", SURE)
 def test_what_is_there_is_found_and_what_is_not_is_refuted(name):
     contrast, holds, fails = SURE[name]
@@ -177,6 +196,8 @@ def test_what_is_there_is_found_and_what_is_not_is_refuted(name):
 
 def test_distances_have_the_same_errors():
     near = {"cv(1)": 4.0, "cv(2)": 5.0, "cv(3)": 4.0, "cv(4)": 6.0}
+    close = {**dict.fromkeys(near, 4.0), "cv(4)": 4.05}  # a twentieth of the distances' own spread
+    assert shares([DISTANCES], flat, studies=200, centres=close).get("contradicted", 0.0) <= MOST
     boundary = shares([DISTANCES], flat, studies=200, centres=near)
     assert boundary.get("supported", 0.0) <= ERROR + 3 * math.sqrt(ERROR / 200)
     assert boundary.get("contradicted", 0.0) <= ERROR + 3 * math.sqrt(ERROR / 200)
