@@ -34,8 +34,9 @@ def _summary(found: Sequence[Finding]) -> str:
     # at most the sum of the single errors, however the verdicts depend on each other
     some = f", so that of all {many} some verdict is wrong in at most {100 * min(1.0, many * ERROR):.3g} %"
     return (
-        f"{counted}. Effects are differences between models of the same seed, with {100 * LEVEL:g} % intervals of "
-        f"Student's t over seeds. A verdict by itself is meant to be wrong in at most {100 * ERROR:g} % of studies; "
+        f"{counted}. An effect is one number for each seed; behind it, the {100 * LEVEL:g} % interval of Student's t "
+        f"over seeds of its distance to what the claim needs. A verdict by itself is meant to be wrong in at most "
+        f"{100 * ERROR:g} % of studies; "
         f"nothing is corrected for the number of claims{some if many > 1 else ''}."
     )
 
