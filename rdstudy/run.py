@@ -173,7 +173,7 @@ def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: 
         say(f"{bad.path} was damaged ({bad.reason}): set aside as {bad.path}.damaged, its members are trained again")
     plan = _plan(study, store, options)
     _forget_checkpoints(plan, store)
-    store.declare(study.name, declaration(plan, _command(options)))
+    store.declare(study.name, declaration(plan, _command(_whole(options))))
     _keep_images(plan, store)
     say(_describe(plan, options))
     ended = Ended()
@@ -188,7 +188,7 @@ def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: 
         say(f"{ended.interrupted}; nothing that was stored is lost. Go on with: {_command(options)}")
         return _INTERRUPTED
     if ended.failed:
-        say(f"stopped: {ended.failed}\n  see it here: {_command(options, local=True)} --member {ended.example}")
+        say(f"stopped: {ended.failed}\n  see it here: {_command(_alone(options, ended.example))}")
         say(f"nothing that was stored is lost. Go on with: {_command(options)}")
         return _SOME_NOT_OK
     if not options.no_report:
@@ -243,14 +243,14 @@ def _outcome(plan: "Plan", store: "Store", options: argparse.Namespace, say: Cal
         causes.setdefault(reasons.get(member_id) or "no row was stored", []).append(member_id)
     say(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
     for cause, ids in sorted(causes.items(), key=lambda item: -len(item[1]))[:_MOST_CAUSES]:
-        say(f"  {len(ids)} × {cause}\n      rerun one: {_command(options, local=True)} --member {ids[0]}")
+        say(f"  {len(ids)} × {cause}\n      rerun one: {_command(_alone(options, ids[0]))}")
     if len(causes) > _MOST_CAUSES:
         say(f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page")
     return _SOME_NOT_OK
 
 
-def _command(options: argparse.Namespace, *, local: bool = False) -> str:
-    """The command that goes on with this run, or does so in one process."""
+def _command(options: argparse.Namespace) -> str:
+    """The command that goes on with this run: all that was asked for, its limits too."""
     words = ["python", "-m", "rdstudy.run", options.study]
     if options.out != "results":
         words += ["--out", options.out]
@@ -258,11 +258,30 @@ def _command(options: argparse.Namespace, *, local: bool = False) -> str:
         words += ["--only", name]
     for assignment in options.set:
         words += ["--set", assignment]
-    if local:
+    if options.local:
         words += ["--local"]
     elif options.address:
         words += ["--address", options.address]
+    for flag, value in (
+        ("--member", options.member),
+        ("--max-hours", options.max_hours),
+        ("--max-cost", options.max_cost),
+    ):
+        if value is not None:
+            words += [flag, f"{value}"]
+    if options.no_report:
+        words += ["--no-report"]
     return shlex.join(words)
+
+
+def _alone(options: argparse.Namespace, member_id: str | None) -> argparse.Namespace:
+    """The same, for one member in one process."""
+    return argparse.Namespace(**{**vars(options), "local": True, "member": member_id})
+
+
+def _whole(options: argparse.Namespace) -> argparse.Namespace:
+    """The same, for all of the study: its page counts what was not asked for too, and says how to train it."""
+    return argparse.Namespace(**{**vars(options), "only": [], "member": None})
 
 
 def _line_in(path: str, error: BaseException) -> int | str:

@@ -204,6 +204,40 @@ def test_members_that_are_not_ok_are_listed_with_the_command_that_reruns_one(stu
     assert "nothing to do" in capsys.readouterr().out
 
 
+def interrupted(*_: object, **__: object) -> Ended:
+    return Ended(interrupted="--max-cost 0.5 is reached")
+
+
+def stopped_at_once(*_: object, **__: object) -> Ended:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("ends", [interrupted, stopped_at_once])
+def test_the_command_that_goes_on_has_all_that_was_asked_for(study, capsys, monkeypatch, ends):
+    monkeypatch.setattr("rdstudy.driver.train", ends)
+    member = next(iter(_planned_ids(study)))
+    limits = ["--max-hours", "1.5", "--max-cost", "0.5"]
+    options = ["--out", "out", "--only", "few", "--set", "resources.price=2"]
+    assert main(["tiny.py", *options, "--local", "--member", member, *limits, "--no-report"]) == 130
+    words = ["python", "-m", "rdstudy.run", "tiny.py", *options, "--local", "--member", member, *limits, "--no-report"]
+    assert f"Go on with: {' '.join(words)}" in capsys.readouterr().out.splitlines()[-1]
+    declared = Store.open("out").declaration("tiny")["command"]
+    assert "--max-cost 0.5" in declared
+    assert "--member" not in declared  # the page counts the whole study
+    assert "--only" not in declared
+    assert main(["tiny.py", *options, "--address", "10.0.0.1:6379", "--max-cost", "1"]) == 130
+    assert "--address 10.0.0.1:6379 --max-cost 1.0" in capsys.readouterr().out
+
+
+def test_a_failure_is_shown_by_one_member_in_one_process_said_once(study, capsys, monkeypatch):
+    first, other = sorted(_planned_ids(study))[:2]
+    monkeypatch.setattr("rdstudy.driver.train", lambda *_, **__: Ended(failed="a bug", example=other))
+    assert main(["tiny.py", "--out", "out", "--local", "--member", first]) == 1
+    shown, goes_on = capsys.readouterr().out.splitlines()[-2:]
+    assert shown.endswith(f"see it here: python -m rdstudy.run tiny.py --out out --local --member {other}")
+    assert goes_on.endswith(f"Go on with: python -m rdstudy.run tiny.py --out out --local --member {first}")
+
+
 BAD_STUDIES = {
     "syntax error": (STUDY + "\nSTUDY = (", "line 26: '(' was never closed"),
     "no STUDY": ("x = 1", "defines no STUDY; allowed: STUDY = Study(...)"),
