@@ -72,14 +72,18 @@ def _map_if_whole(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | Non
 
 def _generate(path: Path, shape: tuple[int, ...], generate: Callable[[NDArray[np.uint8]], None]) -> None:
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # a full disk is an error here, where it would be a dead process in the mapping
-        with open(temporary, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-    generate(images)
-    images.flush()
-    del images
-    os.replace(temporary, path)
+    try:
+        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here; in the mapping it would be a dead process
+            with open(temporary, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+        generate(images)
+        images.flush()
+        del images
+        os.replace(temporary, path)
+    except BaseException:  # gigabytes, and whoever lacks a file may never come back for it
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -177,6 +177,7 @@ def test_a_drawing_that_fails_leaves_nothing_that_is_taken_for_whole(tmp_path):
     with pytest.raises(RuntimeError, match="a drawing that fails"):
         cached_images("small", SHAPE, generate, folder=tmp_path / "cache")
     assert not path_of(tmp_path).exists()
+    assert not leftovers(tmp_path)
     assert np.array_equal(ask(tmp_path), PATTERN)
     assert not leftovers(tmp_path)
 
