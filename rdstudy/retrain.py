@@ -2,9 +2,9 @@
 
     python -m rdstudy.retrain RESULTS MEMBER
 
-Exit status: 0 the same, to the bit; 1 other numbers, each column with its largest difference; 2 bad input. It writes
-nothing into RESULTS. On another kind of processor, or with other versions, small differences are to be expected: they
-are told beside what differs.
+Exit status: 0 the same, to the bit; 1 other numbers, each column with its largest difference; 2 bad input, or a model
+that cannot be trained again here. It writes nothing into RESULTS. On another kind of processor, or with other versions,
+small differences are to be expected: they are told beside what differs.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdstudy.commandline import Parser, is_users_mistake, refuse
+from rdstudy.failures import UnitError
 from rdstudy.settings import Measures
 from rdstudy.study import Member, Resources
 
@@ -35,6 +36,23 @@ class Difference:
     rows: int  # in which it differs
     largest: float  # relative difference of numbers; infinite for anything else
 
+    def __str__(self) -> str:
+        size = "not a number, or not equal" if math.isinf(self.largest) else f"relative difference {self.largest:.2g}"
+        return f"{self.column}: {self.rows} rows, at most: {size}"
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherRows:
+    """A table that has another number of rows, as when training became non-finite at another step."""
+
+    table: str
+    stored: int
+    again: int
+    largest = math.inf
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.stored} rows stored, and now {self.again}"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
@@ -50,19 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse(error)
 
 
-def compare(stored: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]], *, table: str) -> list[Difference]:
+def compare(
+    stored: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]], *, table: str
+) -> list[Difference] | list[OtherRows]:
     """The columns in which two lists of rows differ, row by row; NaN equals NaN.
 
     Args:
         stored: rows in a fixed order.
-        again: as many, in the same order.
+        again: the same, in the same order; where they are more or fewer, no row is held against another.
         table: their name.
-
-    Raises:
-        ValueError: other numbers of rows.
     """
     if len(stored) != len(again):
-        raise ValueError(f"table {table!r} has {len(stored)} rows of this model, and now {len(again)}")
+        return [OtherRows(table, len(stored), len(again))]
     found = []
     for column in [name for name in (stored[0] if stored else {}) if name not in _NOT_COMPARED]:
         pairs = ((one[column], other[column]) for one, other in zip(stored, again, strict=True))
@@ -99,7 +116,7 @@ def _retrain(uri: str, given: str) -> int:
     try:
         on_gpu = before["device"].startswith("cuda")
         fresh = _train(member, measures, store, Store.create(folder), on_gpu=on_gpu)
-        differences = []
+        differences: list[Difference | OtherRows] = []
         for table in ("members", *OF_MEMBERS):
             stored = _rows(store, member.member_id, table, measures.measures_id)
             if stored or table in ("members", "trajectories"):
@@ -121,18 +138,20 @@ def describe(member: Member) -> str:
 
 
 def _find(store: "Store", given: str) -> tuple[Member, Measures]:
-    """The member whose id begins so, and what the study that declares it measures."""
-    found: dict[str, tuple[Member, Measures]] = {}
+    """The member whose id begins so, and what a study that declares it measures: one that has measured it, if any."""
+    found: dict[str, list[tuple[Member, Measures]]] = {}
     for study in store.studies():
         declaration = store.declaration(study)
         for member_id, settings in declaration["members"].items():
             if member_id.startswith(given):
                 told = {name: value for name, value in declaration["measures"].items() if name != "measures_id"}
-                found[member_id] = (Member.from_dict(settings), Measures(**told))
+                found.setdefault(member_id, []).append((Member.from_dict(settings), Measures(**told)))
     if len(found) != 1:
         what = "no model" if not found else f"{len(found)} models"
         raise ValueError(f"{what} in {store.uri} with an id that begins with {given!r}; allowed: the id of one")
-    ((member_id, (member, measures)),) = found.items()
+    ((member_id, declared),) = found.items()
+    measured = [one for one in declared if _rows(store, member_id, "measures", one[1].measures_id)]
+    member, measures = (measured or declared)[0]
     if member.member_id != member_id:
         raise ValueError(f"model {member_id} was trained by another version of the numerics; allowed: that version")
     return member, measures
@@ -152,10 +171,21 @@ def _train(member: Member, measures: Measures, store: "Store", fresh: "Store", *
     resources = Resources(checkpoint_seconds=1e9)
     device = find_device(1.0 if on_gpu and torch.cuda.is_available() else 0.0)
     events = run_pack(pack, fresh, device=device, resources=resources, measures=measures)
-    for progress in events:
-        line.update(pack.pack_id, progress)
-    line.close()
+    try:
+        for progress in events:
+            line.update(pack.pack_id, progress)
+    except UnitError as error:
+        raise _untrainable(member, error.reason) from error
+    finally:
+        line.close()
+    row = _rows(fresh, member.member_id, "members")[0]
+    if row["outcome"] == "failed":  # out of memory, which no second try mends
+        raise _untrainable(member, row["reason"])
     return fresh
+
+
+def _untrainable(member: Member, reason: str) -> ValueError:
+    return ValueError(f"model {member.member_id} cannot be trained again here: {reason}")
 
 
 def _rows(store: "Store", member_id: str, table: str, measures_id: str = "") -> list[dict[str, Any]]:
@@ -169,7 +199,7 @@ def _rows(store: "Store", member_id: str, table: str, measures_id: str = "") -> 
     return found
 
 
-def _tell(differences: Sequence[Difference], before: dict[str, Any], now: dict[str, Any]) -> int:
+def _tell(differences: Sequence[Difference | OtherRows], before: dict[str, Any], now: dict[str, Any]) -> int:
     """Say whether the numbers are the same, and what else is not."""
     changed = [f"{name} {before[name]}, now {now[name]}" for name in _VERSIONS if before[name] != now[name]]
     if not differences:
@@ -177,8 +207,7 @@ def _tell(differences: Sequence[Difference], before: dict[str, Any], now: dict[s
         return _SAME
     print("other numbers:")
     for one in sorted(differences, key=lambda one: -one.largest):
-        size = "not a number, or not equal" if math.isinf(one.largest) else f"relative difference {one.largest:.2g}"
-        print(f"  {one.column}: {one.rows} rows, at most: {size}")
+        print(f"  {one}")
     print("what differs otherwise: " + ("; ".join(changed) or "nothing that is known: this is a fault"))
     return _OTHER
 

@@ -45,6 +45,37 @@ def test_another_number_is_named_with_its_size(results, capsys):
     assert said.count("relative difference") == 1
 
 
+def test_rows_that_are_missing_are_other_numbers(results, capsys):
+    member = sorted(results.outcomes())[0]
+    (run_id,) = {row["run_id"] for row in results.read("members").to_pylist() if row["member_id"] == member}
+    path = Path("out", "trajectories", f"{run_id}.parquet")
+    rows = results.read("trajectories").to_pylist()
+    kept = [row for row in rows if row["run_id"] == run_id][1:]
+    path.unlink()
+    results._write_table(f"trajectories/{run_id}.parquet", "trajectories", kept)
+    assert retrain.main(["out", member]) == 1
+    assert f"  trajectories: {len(kept)} rows stored, and now {len(kept) + 1}" in capsys.readouterr().out.splitlines()
+
+
+def test_images_that_are_not_there_are_one_line(results, capsys, monkeypatch):
+    def missing(*_: object) -> None:
+        raise ValueError("images.gz of mnist is missing; put it at here/mnist/images.gz")
+
+    monkeypatch.setattr("rdstudy.worker._load_subsets", missing)
+    member = sorted(results.outcomes())[0]
+    assert retrain.main(["out", member]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: model {member} cannot be trained again here: ")
+    assert error.endswith("images.gz of mnist is missing; put it at here/mnist/images.gz")
+
+
+def test_of_two_studies_the_one_that_measured_the_model_says_what_is_compared(results, capsys):
+    results.declare("zeta", {**results.declaration("tiny"), "measures": {"names": [], "measures_id": "none"}})
+    member = sorted(results.outcomes())[0]
+    assert retrain.main(["out", member]) == 0
+    assert "measures: " in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("results")
 @pytest.mark.parametrize(("given", "expected"), [("zz", "no model in out"), ("", "4 models in out")])
 def test_an_id_that_names_no_model_or_many_is_one_line(capsys, given, expected):
@@ -68,5 +99,5 @@ def test_rows_are_compared_value_by_value():
         Difference("t.b", 1, float("inf")),
         Difference("t.d", 1, float("inf")),
     ]
-    with pytest.raises(ValueError, match="table 't' has 2 rows of this model, and now 1"):
-        compare(first, other[:1], table="t")
+    (rows,) = compare(first, other[:1], table="t")
+    assert str(rows) == "t: 2 rows stored, and now 1"
