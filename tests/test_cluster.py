@@ -137,7 +137,7 @@ def test_more_than_there_is_to_ask_for_is_one_clear_line():
     for options, expected in (
         (
             ("--set", "resources.cpus=4096"),
-            "resources ask for 4096 CPUs and no GPU for each trial; allowed: what this Ray has",
+            "resources ask for 4096 CPUs and no GPU for each trial; allowed: what the largest node of this Ray has, ",
         ),
         (
             ("--address", "127.0.0.1:1"),

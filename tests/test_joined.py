@@ -48,11 +48,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Of a cluster whose nodes have this checkout's code."""
+    """Of a cluster whose two nodes of one CPU have this checkout's code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("RAY_worker_niceness", "0")
-        with SpotNodes(1, back_after_seconds=(1, 1), randomness=random.Random(0)) as nodes:
+        with SpotNodes(2, back_after_seconds=(1, 1), randomness=random.Random(0)) as nodes:
             yield nodes.address
 
 
@@ -95,13 +95,18 @@ def test_without_it_nodes_with_other_code_are_refused(address, other_code):
 
 
 @pytest.mark.usefixtures("study")
-def test_a_gpu_that_nobody_can_bring_is_one_line(address):
-    done = run("--out", "out", "--address", address, "--set", "resources.gpus=1")
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("gpus=1", "1 CPUs and a whole GPU for each trial; allowed: what the largest node of this Ray has, 1 CPUs and"),
+        ("cpus=2", "2 CPUs and no GPU for each trial; allowed: what the largest node of this Ray has, 1 CPUs"),
+    ],
+)
+def test_what_no_single_node_has_and_nobody_can_bring_is_one_line(address, setting, expected):
+    done = run("--out", "out", "--address", address, "--set", f"resources.{setting}")
     assert done.returncode == 2, done.stdout + done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert (
-        "resources ask for 1 CPUs and a whole GPU for each trial; allowed: what this Ray has, 1 CPUs and 0 GPUs" in line
-    )
+    assert f"resources ask for {expected}" in line
 
 
 def test_what_a_node_lacks_is_named():

@@ -124,19 +124,22 @@ def _start_local(options: dict[str, Any]) -> None:
 
 
 def _devices(resources: Resources, *, joined: bool) -> float | None:
-    """The devices that trials share; None where there are not enough yet, and an autoscaler may bring them.
+    """The devices that trials share; None where no node has what one of them needs yet, and an autoscaler may bring it.
+
+    A trial runs on one node: what several of them have together is of no use to it.
 
     Raises:
-        ValueError: a trial asks for more than this Ray has, and nothing can bring it.
+        ValueError: a trial asks for more than any node of this Ray has, and nothing can bring it.
     """
-    up = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     share = 1 / MOST_SHARES if isinstance(resources.gpus, str) else resources.gpus
-    cpus, gpus = float(up.get("CPU", 0.0)), float(up.get("GPU", 0.0))
-    if cpus >= resources.cpus and gpus >= share:
-        return gpus if share else cpus
+    if any(node.get("CPU", 0.0) >= resources.cpus and node.get("GPU", 0.0) >= share for node in nodes):
+        return float(sum(node.get("GPU" if share else "CPU", 0.0) for node in nodes))
     if joined and can_grow({"CPU": resources.cpus, **({"GPU": share} if share else {})}):
         return None
     wanted = f"{resources.cpus} CPUs and {'no' if not share else 'a whole' if share == 1 else 'a share of a'} GPU"
+    gpus, cpus = max((node.get("GPU", 0.0) if share else 0.0, node.get("CPU", 0.0)) for node in nodes)
+    largest = f"{cpus:g} CPUs and {gpus:g} GPUs" if share else f"{cpus:g} CPUs"
     raise ValueError(
-        f"resources ask for {wanted} for each trial; allowed: what this Ray has, {cpus:g} CPUs and {gpus:g} GPUs"
+        f"resources ask for {wanted} for each trial; allowed: what the largest node of this Ray has, {largest}"
     )
