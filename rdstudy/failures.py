@@ -12,6 +12,7 @@ _TRIES = 2  # of a unit that raises an exception: the second goes into its row
 _DEATHS = 5  # of a pack's process in a row, none of which came further than the one before
 _EQUAL = 5  # units or packs that fail on one host for one reason, with nothing stored there in between
 _EQUAL_OF_ONE = 12  # the same, however few packs there are
+_STORAGE = 2  # of any hosts, with nothing stored in between: each of them has waited for two minutes
 
 
 class Cause(Enum):
@@ -22,6 +23,7 @@ class Cause(Enum):
     MEMORY = "out of memory"
     STORAGE = "storage"
     VERSIONS = "other versions"
+    ELSEWHERE = "another results folder"
     RAISED = "exception"
 
 
@@ -53,6 +55,10 @@ class ShareTooSmallError(Exception):
 
 class VersionsError(Exception):
     """A process runs other code or other libraries than the driver."""
+
+
+class OtherFolderError(Exception):
+    """A process finds no results folder, or another one, where the driver has the run's."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class Failures:
         self._furthest: dict[str, float] = {}
         self._deaths: dict[str, tuple[int, float]] = {}  # in a row, and how far the pack had come
         self._streaks: dict[str, _Streak] = {}
+        self._storage = 0  # failures of storage since anything was stored
 
     def progressed(self, pack_id: str, *, share: float, host: str) -> None:
         """Take note of how far a pack has come, in [0, 1]; where training goes on, processes do not just die."""
@@ -100,20 +107,26 @@ class Failures:
     def stored(self, host: str) -> None:
         """Take note that a host stored a member that is ok: whatever failed there, it does not fail everything."""
         self._streaks.pop(host, None)
+        self._storage = 0
 
     def failed(self, failure: Failure) -> Remedy:
         """Take note of a failure and say what to do about it."""
         if failure.cause is Cause.PREEMPTED:
             return Remedy.AGAIN
-        self._count(failure)
         if failure.cause is Cause.MEMORY:
-            return Remedy.LARGER
+            return Remedy.LARGER  # many at once say that the first share was too small, and nothing of the host
+        self._count(failure)
         if failure.cause is Cause.RAISED and failure.unit:
             self.tried.setdefault(failure.pack_id, set()).add(failure.unit)
             return Remedy.AGAIN
         if failure.cause is Cause.STORAGE:
             return Remedy.AGAIN
         return self._died(failure.pack_id)
+
+    def no_larger(self, failure: Failure) -> Remedy:
+        """Take note that there is no larger share for a pack that ran out of memory."""
+        self._count(failure)
+        return Remedy.GIVE_UP
 
     def _died(self, pack_id: str) -> Remedy:
         """A process that ended, or raised outside of any unit; what comes further each time will end some day."""
@@ -124,9 +137,13 @@ class Failures:
         return Remedy.AGAIN if deaths < _DEATHS else Remedy.GIVE_UP
 
     def _count(self, failure: Failure) -> None:
-        if failure.cause is Cause.VERSIONS:
+        if failure.cause in (Cause.VERSIONS, Cause.ELSEWHERE):
             self._stop(failure, failure.reason)
             return
+        if failure.cause is Cause.STORAGE:
+            self._storage += 1
+            if self._storage >= _STORAGE:
+                self._stop(failure, f"storage failed {self._storage} times, nothing stored: {failure.reason}")
         reason = re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d+", "N", failure.reason)  # ids and addresses differ each time
         streak = self._streaks.get(failure.host)
         if streak is None or streak.reason != reason:

@@ -42,6 +42,16 @@ def test_out_of_memory_asks_for_more():
     assert Failures().failed(failure(Cause.MEMORY)) is Remedy.LARGER
 
 
+def test_many_shares_that_are_too_small_end_no_run_until_there_is_no_larger_one():
+    failures = Failures()
+    for at in range(20):
+        assert failures.failed(failure(Cause.MEMORY, pack=f"p{at}")) is Remedy.LARGER
+    assert failures.stop is None
+    for at in range(5):
+        assert failures.no_larger(failure(Cause.MEMORY, pack=f"p{at}")) is Remedy.GIVE_UP
+    assert failures.stop is not None
+
+
 def test_a_few_equal_failures_on_a_host_end_the_run_and_name_one_pack():
     failures = Failures()
     for at in range(5):
@@ -86,12 +96,20 @@ def test_two_tries_of_few_units_do_not_end_a_run():
     assert failures.stop is None
 
 
-def test_storage_that_stays_away_ends_the_run_though_there_is_one_pack_alone():
+def test_storage_that_stays_away_ends_the_run_whatever_it_says_and_wherever():
     failures = Failures()
-    for _ in range(12):
-        assert failures.stop is None
-        assert failures.failed(failure(Cause.STORAGE)) is Remedy.AGAIN
-    assert failures.stop is not None
+    assert failures.failed(failure(Cause.STORAGE, reason="a is full", host="a")) is Remedy.AGAIN
+    assert failures.stop is None
+    assert failures.failed(failure(Cause.STORAGE, reason="no answer for b", host="b")) is Remedy.AGAIN
+    assert failures.stop == "storage failed 2 times, nothing stored: no answer for b"
+
+
+def test_storage_that_fails_on_one_node_while_others_store_ends_no_run():
+    failures = Failures()
+    for at in range(4):
+        failures.failed(failure(Cause.STORAGE, pack=f"p{at}", host="a"))
+        failures.stored("b")
+    assert failures.stop is None
 
 
 def test_other_versions_end_the_run_at_once():

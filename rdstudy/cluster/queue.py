@@ -1,7 +1,7 @@
 """The packs that are still to be trained, as what Tune calls a searcher: it hands out one pack after the other.
 
-A pack whose trial came to no end is handed out again before all others, on a larger share where that helps. So a spot
-node may vanish as often as it likes, and no pack waits for all others to end.
+A pack whose trial came to no end is handed out again before all that were not handed out yet, on a larger share where
+that helps. So a spot node may vanish as often as it likes, and a pack waits at most for those that Tune has already.
 """
 
 import math
@@ -72,9 +72,14 @@ class PackQueue(Searcher):  # type: ignore[misc]
         remedy = self._failures.failed(failure)
         config = {**config, "tried": sorted(self._failures.tried.get(failure.pack_id, ()))}
         if remedy is Remedy.LARGER:
-            larger = _larger(config, self._most_cpus())
-            remedy = Remedy.GIVE_UP if larger == config else remedy
-            config = larger
+            most_cpus = self._most_cpus()
+            larger = _larger(config, most_cpus)
+            if larger != config:
+                config = larger
+            elif not config["gpus"] and most_cpus < config["cpus"]:
+                remedy = Remedy.AGAIN  # its node is gone, and what another one has is not known yet
+            else:
+                remedy = self._failures.no_larger(failure)
         if remedy is Remedy.GIVE_UP:
             self.given_up[failure.pack_id] = _why(failure)
         else:
