@@ -111,6 +111,7 @@ class _Run:
             if connection.joined:
                 cluster.check_nodes(self._store, gpus=bool(self._resources.gpus))
             if connection.devices is None:
+                _refuse_own_folder(self._store.uri)
                 self._line.say("no node has what a trial asks for yet: waiting for the cluster to grow")
             packs: Sequence[Pack] = self._plan.packs
             for _ in range(_ROUNDS):
@@ -202,6 +203,15 @@ class _Run:
     def _cost(self) -> str:
         price = self._resources.price
         return "" if price is None else f", ${self._meter.cost(price):.2f}"
+
+
+def _refuse_own_folder(uri: str) -> None:
+    """Before anybody starts nodes: they would find out, each for itself, that the folder is not there."""
+    if "://" not in uri:
+        raise ValueError(
+            f"results folder {uri} may be on this machine alone, and nodes that train are still to come; allowed: "
+            f"s3://, gs://, or file://{os.path.abspath(uri)} where all nodes share it"
+        )
 
 
 def _kind(gpus: float | str) -> str:

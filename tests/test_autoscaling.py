@@ -52,6 +52,9 @@ def test_nodes_come_while_a_study_runs_and_go_when_it_is_done(address):
     with node_counts(address) as counts:
         until(lambda: counts, seconds=90)
         assert set(counts) == {1}
+        refused = run(address, "--out", "elsewhere")
+        assert refused.returncode == 2, refused.stdout + refused.stderr
+        assert "results folder elsewhere may be on this machine alone, and nodes that train are still" in refused.stderr
         done = run(address, "--set", "recipe.steps=2000")
         assert done.returncode == 0, done.stdout + done.stderr
         assert max(counts) == 1 + WORKERS
@@ -60,7 +63,8 @@ def test_nodes_come_while_a_study_runs_and_go_when_it_is_done(address):
 
 
 def run(address: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rdstudy.run", "tiny.py", "--no-report", "--out", "out", "--address", address]
+    shared = f"file://{Path.cwd()}/out"
+    command = [sys.executable, "-m", "rdstudy.run", "tiny.py", "--no-report", "--out", shared, "--address", address]
     return subprocess.run([*command, *options], env=dict(os.environ), capture_output=True, text=True, check=False)
 
 

@@ -153,7 +153,7 @@ def test_more_than_there_is_to_ask_for_is_one_clear_line():
 
 
 def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_path):
-    """Two real nodes on this machine; the folder is seen by both, and one that is not there by neither."""
+    """Two real nodes on this machine; both see the folder, and another one than the driver's at a second path."""
     code = (
         "import ray, sys\n"
         "from ray.cluster_utils import Cluster\n"
@@ -163,8 +163,10 @@ def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_pa
         "cluster.add_node(num_cpus=1)\n"
         "ray.init(address=cluster.address, log_to_driver=False)\n"
         f"check_nodes(Store.create({str(tmp_path / 'there')!r}), gpus=False)\n"
+        f"other = Store.create({str(tmp_path / 'nowhere')!r})\n"
+        "other.identity = lambda: 'as it is here alone'\n"
         "try:\n"
-        f"    check_nodes(Store({str(tmp_path / 'nowhere')!r}), gpus=False)\n"
+        "    check_nodes(other, gpus=False)\n"
         "except ValueError as error:\n"
         "    print(error)\n"
         "ray.shutdown()\n"
@@ -173,6 +175,22 @@ def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(tmp_pa
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "nowhere cannot be used from" in done.stdout
+    assert done.stdout.count("another folder lies there on") == 1
+
+
+def test_a_trial_that_finds_another_folder_ends_the_run_and_writes_nothing():
+    code = (
+        "import sys\n"
+        "from rdstudy.results.store import Store\n"
+        "from rdstudy.run import main\n"
+        "Store.identity = lambda self: 'as it is here alone'\n"
+        "sys.exit(main(['tiny.py', '--no-report', '--out', 'out']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "stopped: results folder" in done.stdout
+    assert "another folder lies there on" in done.stdout
+    assert Store.open("out").outcomes() == {}
 
 
 def test_a_trial_that_ends_without_its_rows_is_started_again():

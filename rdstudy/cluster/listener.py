@@ -13,7 +13,15 @@ from ray.exceptions import OutOfMemoryError, RayTaskError
 
 from rdstudy.checks import one_line, one_line_with_type
 from rdstudy.cluster.queue import PackQueue
-from rdstudy.failures import Cause, Failure, Remedy, ShareTooSmallError, UnitError, VersionsError
+from rdstudy.failures import (
+    Cause,
+    Failure,
+    OtherFolderError,
+    Remedy,
+    ShareTooSmallError,
+    UnitError,
+    VersionsError,
+)
 from rdstudy.progress import PackProgress
 
 _LOOK_SECONDS = 2.0  # between two looks at the cluster
@@ -128,6 +136,7 @@ def _cause(error: BaseException | None, raised: BaseException | None) -> Cause:
         (MemoryError, Cause.MEMORY),
         (OutOfMemoryError, Cause.MEMORY),
         (VersionsError, Cause.VERSIONS),
+        (OtherFolderError, Cause.ELSEWHERE),
         (OSError, Cause.STORAGE),
     )
     for kind, cause in kinds:
@@ -143,5 +152,5 @@ def _cause(error: BaseException | None, raised: BaseException | None) -> Cause:
 def _reason(error: BaseException | None) -> str:
     if error is None:
         return "no reason known"
-    told = one_line if isinstance(error, OSError | VersionsError) else one_line_with_type
+    told = one_line if isinstance(error, OSError | VersionsError | OtherFolderError) else one_line_with_type
     return told(error)[:_LONGEST_REASON]

@@ -1,7 +1,6 @@
 """What is wrong with the nodes of a cluster, in one line, before any of them has worked for nothing.
 
-A node that joins later is held against the same versions by each of its trials, and cannot write elsewhere: the
-driver's store is the one that it was given.
+A node that joins later is held against the same versions and the same store by each of its trials.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnsched
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rdstudy.checks import one_line
-from rdstudy.cluster.trial import describe_difference
+from rdstudy.cluster.trial import describe_difference, folder_problem
 from rdstudy.provenance import versions
 from rdstudy.results.store import Store
 
@@ -40,9 +39,10 @@ def check_nodes(store: Store, *, gpus: bool) -> None:
     """
     nodes = [node for node in ray.nodes() if node["Alive"]]
     look = ray.remote(num_cpus=0, max_retries=2)(_look)
+    identity = store.identity()
     pending = [
         look.options(scheduling_strategy=on_node(node["NodeID"])).remote(
-            store.location, gpus and bool(node["Resources"].get("GPU"))
+            store.location, identity, gpus and bool(node["Resources"].get("GPU"))
         )
         for node in nodes
     ]
@@ -89,18 +89,19 @@ def _answer(name: str, pending: "ray.ObjectRef[NodeReport]") -> NodeReport | Non
     return report
 
 
-def _look(uri: str, asked_for_gpu: bool) -> NodeReport:
-    return NodeReport(versions(), _storage(uri), not asked_for_gpu or _sees_gpu())
+def _look(uri: str, identity: str, asked_for_gpu: bool) -> NodeReport:
+    return NodeReport(versions(), _storage(uri, identity), not asked_for_gpu or _sees_gpu())
 
 
-def _storage(uri: str) -> str:
-    """What is wrong with a store from here, in one line: it must be there already, and writable."""
+def _storage(uri: str, identity: str) -> str:
+    """What is wrong with a store from here, in one line: it must be the driver's, and writable."""
     try:
-        Store.open(uri)
-        Store.create(uri)
-    except ValueError as error:
-        return str(error)
-    return ""
+        problem = folder_problem(Store(uri), identity)
+        if not problem:
+            Store.create(uri)
+    except (OSError, ValueError) as error:
+        return one_line(error)
+    return problem
 
 
 def _sees_gpu() -> bool:

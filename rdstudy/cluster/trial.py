@@ -6,6 +6,7 @@ tomorrow, goes on from there.
 
 import contextlib
 import dataclasses
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from rdstudy.failures import VersionsError
+from rdstudy.failures import OtherFolderError, VersionsError
 from rdstudy.packs import Pack
 from rdstudy.progress import PackProgress
 from rdstudy.provenance import versions
@@ -48,6 +49,7 @@ class TrialSettings:
     Attributes:
         packs: pack id -> the settings of its members, and their runs where they are only to be measured.
         uri: of the store.
+        identity: of the store, as the driver sees it.
         resources: of the study.
         measures: what is measured after training; None for nothing.
         versions: of the driver, which every trial must have too.
@@ -56,6 +58,7 @@ class TrialSettings:
 
     packs: Mapping[str, tuple[list[dict[str, Any]], tuple[str, ...]]]
     uri: str
+    identity: str
     resources: Resources
     measures: Measures | None
     versions: Mapping[str, str]
@@ -112,9 +115,14 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         """Everything that can fail: here, and not when the process is made, its exception reaches the driver whole."""
         settings = self._settings
         check_versions(settings.versions)
+        store = Store(settings.uri)
+        if problem := folder_problem(store, settings.identity):
+            raise OtherFolderError(
+                f"results folder {store.uri}: {problem}; allowed: one that all nodes share, s3://, gs://"
+            )
         events = run_pack(
             self._pack,
-            Store.open(settings.uri),
+            store,
             device=find_device(config["gpus"]),
             resources=settings.resources,
             measures=settings.measures,
@@ -144,6 +152,18 @@ def check_versions(expected: Mapping[str, str]) -> None:
     differ = describe_difference(versions(), expected)
     if differ:
         raise VersionsError(differ)
+
+
+def folder_problem(store: Store, identity: str) -> str:
+    """Why a store is not the driver's from here, which has this identity; empty where it is.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        return "" if store.identity() == identity else f"another folder lies there on {platform.node()}"
+    except FileNotFoundError:
+        return f"no results folder is there on {platform.node()}"
 
 
 def describe_difference(found: Mapping[str, str], expected: Mapping[str, str]) -> str:

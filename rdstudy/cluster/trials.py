@@ -65,6 +65,7 @@ def run_packs(
     settings = TrialSettings(
         packs={pack.pack_id: ([member.to_dict() for member in pack.members], pack.runs) for pack in packs},
         uri=store.location,
+        identity=store.identity(),
         resources=resources,
         measures=measures,
         versions=versions(),
@@ -130,7 +131,7 @@ class _Stop(tune.Stopper):  # type: ignore[misc]
 
 
 def _most_cpus() -> int:
-    return max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    return max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
 
 
 def _trial_id(trial: Any) -> str:

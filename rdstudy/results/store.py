@@ -59,9 +59,11 @@ class Store:
         try:
             store = cls(uri)
             at_once = store.hurried()
-            if not at_once._is_store():
+            there = at_once._is_store()
+            if not there:
                 at_once._refuse_other_folder()
-                at_once._files.write("store.json", json.dumps(_FORMAT).encode())
+            if not there or not at_once.identity():
+                at_once._files.write("store.json", json.dumps({**_FORMAT, "id": uuid.uuid4().hex}).encode())
             probe = f"tmp/{uuid.uuid4().hex}"
             at_once._files.write(probe, b"")
             at_once._files.delete(probe)
@@ -92,6 +94,17 @@ class Store:
             return cls(uri).hurried()._files.kind("") != "nothing"
         except OSError as error:
             raise ValueError(f"results folder {uri} cannot be read: {one_line(error)}") from None
+
+    def identity(self) -> str:
+        """What this very folder is known by: a node that finds another one under the same path finds another identity.
+
+        Empty for a folder of an earlier version, until `create` is called for it.
+
+        Raises:
+            FileNotFoundError: there is no results folder.
+            StorageError: it cannot be read.
+        """
+        return str(json.loads(self._files.read("store.json")).get("id", ""))
 
     def hurried(self) -> "Store":
         """The same store for what may be lost: it raises at once where the storage does not answer."""

@@ -52,6 +52,18 @@ def test_what_is_written_is_read_in_a_fixed_order_with_all_columns(store):
     assert store.outcomes() == {"a": "ok", "b": "ok", "c": "ok"}
 
 
+def test_a_store_is_known_by_one_identity_and_another_by_another(store, uri):
+    known = store.identity()
+    assert known
+    assert Store.create(uri).identity() == Store.open(uri).identity() == known
+    store._files.write("store.json", b'{"format": "rdstudy results", "version": 1}')  # of an earlier version
+    assert Store.open(uri).identity() == ""
+    assert Store.create(uri).identity() not in ("", known)
+    store._files.delete("store.json")
+    with pytest.raises(FileNotFoundError):
+        store.identity()
+
+
 def test_an_empty_store_has_empty_tables(store):
     assert store.read("members").num_rows == store.read("trajectories").num_rows == 0
     assert store.outcomes() == {}
