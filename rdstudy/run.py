@@ -48,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_users_mistake(error):
             raise
         return refuse(error)
+    except OSError as error:
+        from rdstudy.results.files import StorageError
+
+        if not isinstance(error, StorageError):
+            raise
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return _SOME_NOT_OK
 
 
 def load_study(path: str) -> Study:

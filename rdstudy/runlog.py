@@ -11,6 +11,8 @@ from typing import TextIO
 from rdstudy.results.store import Store
 
 _FLUSH_SECONDS = 30.0
+_FIRST_SECONDS = 1.0  # until a run has written something: whoever follows it looks for the newest log
+_NEWER_SECONDS = 60.0  # that a follower waits for the run that was started a moment ago
 _SILENT_SECONDS = 300.0  # a run writes a line a minute
 _LOOK_SECONDS = 5.0
 _END = "end of this run: "
@@ -41,7 +43,7 @@ class RunLog:
 
     def _work(self) -> None:
         while True:
-            last = self._closing.wait(_FLUSH_SECONDS)
+            last = self._closing.wait(_FLUSH_SECONDS if self._written else _FIRST_SECONDS)
             lines = list(self._lines)
             if len(lines) > self._written:
                 with contextlib.suppress(OSError):  # rows need the store, the log can wait
@@ -56,10 +58,12 @@ def follow(
 ) -> None:
     """Print the newest log of a study, and what is added to it, until its run ends; a newer run is followed too.
 
+    Where that run has ended already, one that was started a moment ago may not have written yet: a minute is waited.
+
     Reads the store and nothing else: safe from any machine, any number of times.
     """
     stream = stream or sys.stdout
-    name, shown, silent, told = "", 0, 0.0, False
+    name, shown, silent, told, began = "", 0, 0.0, False, False
     while True:
         newest = next(iter(reversed(store.logs(study))), "")
         if newest != name:
@@ -69,17 +73,21 @@ def follow(
             stream.write(text[shown:])
             stream.flush()
             shown, silent, told = len(text), 0.0, False
-        if _END in text.rstrip("\n").rpartition("\n")[2]:
+        ended = _END in text.rstrip("\n").rpartition("\n")[2]
+        if ended and (began or silent >= _NEWER_SECONDS):
             return
-        if silent >= (_SILENT_SECONDS if name else _LOOK_SECONDS) and not told:
+        began = began or not ended
+        if not told and (ended or silent >= (_SILENT_SECONDS if name else _LOOK_SECONDS)):
             told = True
-            stream.write(_silence(name))
+            stream.write(_silence(name, ended=ended))
             stream.flush()
         sleep(_LOOK_SECONDS)
         silent += _LOOK_SECONDS
 
 
-def _silence(name: str) -> str:
+def _silence(name: str, *, ended: bool) -> str:
+    if ended:
+        return "that run has ended; waiting a minute for a newer one\n"
     if not name:
         return "no run of this study has written a line yet; waiting\n"
     return "no line for five minutes: the run may have been killed; the same command goes on where it was\n"

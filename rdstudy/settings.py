@@ -6,6 +6,7 @@ Frozen data, standard library alone. `rdstudy.study` hands them on: a study file
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -177,9 +178,9 @@ class Resources:
             trained alone is always measured 1,024 images at a time: 0.1 GiB for an MLP and 0.2 GiB for a CNN of the
             paper's sizes.
         keep_weights: whether the weights of every member are stored, so that more can be measured later.
-        devices: most devices at the same time, GPUs, or CPU cores where `gpus` is 0: packs on GPUs are made small
-            enough that the last of them end at about the same time. None for all that this machine or the cluster
-            has, and packs as large as fit.
+        devices: on how many to plan, GPUs, or CPU cores where `gpus` is 0: packs on GPUs are made small enough that
+            the last of them end at about the same time. None for all that this machine or the cluster has, and packs
+            as large as fit.
         price: USD for one device for one hour; None where nothing is paid, and no price is shown.
     """
 
@@ -217,6 +218,8 @@ def _gpus(value: object) -> float | str:
     if isinstance(value, str) and value == "auto":
         return value
     allowed = '0, 1, or 1/k for a whole k, or "auto"'
+    if isinstance(value, str) and re.fullmatch(r"1/[1-9]\d*", value):  # as --set has it
+        value = 1 / int(value[2:])
     try:
         gpus = number("resources.gpus", value, zero=True)
     except ValueError:

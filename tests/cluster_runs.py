@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(ROOT),
+    "RAY_OVERRIDE_RESOURCES": '{"CPU": 2}',  # on a machine of any size
+    "RAY_worker_niceness": "0",  # other tests run beside these
+}
 
 
 def command(*options: str) -> list[str]:

@@ -83,13 +83,16 @@ def test_a_killed_worker_process_costs_nothing():
 def test_an_interrupt_stops_in_order_and_the_same_command_goes_on(number):
     """Two models that both train for several times the seconds after which a trial hears of the interrupt."""
     Path("tiny.py").write_text(STUDY.replace('"depth": [1, 2]', '"depth": [1]'))
-    steps = ("--set", "recipe.steps=12000", "--set", "resources.checkpoint_seconds=1e6")
+    length = 16_000 if number is signal.SIGINT else 10**7  # the second is not trained to its end
+    steps = ("--set", f"recipe.steps={length}", "--set", "resources.checkpoint_seconds=1e6")
     process = start("--out", "out", *steps)
     _wait_for_training(process)
     process.send_signal(number)
     said, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
-    assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=12000" in said
+    assert f"Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps={length}" in said
+        f" --set recipe.steps={length} --set resources.checkpoint_seconds=1e6", ""
+    )
     assert list(Path("out").glob("checkpoints/*/*"))  # saved because of the interrupt: no other was due
     (log,) = Store.open("out").logs("tiny")
     assert Store.open("out").read_log(log).endswith("end of this run: exit status 130\n")
@@ -112,10 +115,10 @@ def test_a_second_interrupt_stops_at_once_and_says_how_to_go_on():
 
 
 def test_a_limit_of_time_stops_in_order():
-    done = run("--out", "out", "--set", "recipe.steps=300000", "--max-hours", "0.006")
+    done = run("--out", "out", "--set", "recipe.steps=100000000", "--max-hours", "0.009")
     assert done.returncode == 130, done.stderr
-    assert "--max-hours 0.006 stops this run at about" in done.stdout
-    assert "--max-hours 0.006 is reached" in done.stdout
+    assert "--max-hours 0.009 stops this run at about" in done.stdout
+    assert "--max-hours 0.009 is reached" in done.stdout
     assert list(Path("out").glob("checkpoints/*/*"))
 
 

@@ -1,6 +1,7 @@
 """The log of a run in its store, and who follows it."""
 
 import io
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,6 +38,36 @@ def test_a_follower_prints_each_line_once_until_the_end(tmp_path: Path):
     stream = io.StringIO()
     follow(store, "mine", stream=stream, sleep=take)
     assert stream.getvalue().splitlines() == ["a", "b", "of a newer run", "x  end of this run: exit status 0"]
+
+
+def test_a_follower_of_a_run_that_has_ended_waits_a_minute_for_a_newer_one(tmp_path: Path):
+    store = Store.create(str(tmp_path / "out"))
+    ended = "x  end of this run: exit status 130"
+    store.write_log("mine", "20260101T000000Z", f"{ended}\n")
+    slept: list[float] = []
+    stream = io.StringIO()
+    follow(store, "mine", stream=stream, sleep=slept.append)
+    waiting = "that run has ended; waiting a minute for a newer one"
+    assert stream.getvalue().splitlines() == [ended, waiting]
+    assert 60 <= sum(slept) <= 65
+
+    def starts(_: float) -> None:
+        store.write_log("mine", "20260102T000000Z", "new\nx  end of this run: exit status 0\n")
+
+    stream = io.StringIO()
+    follow(store, "mine", stream=stream, sleep=starts)
+    assert stream.getvalue().splitlines()[:3] == [ended, waiting, "new"]
+
+
+def test_a_run_that_has_begun_can_be_followed_at_once(tmp_path: Path):
+    store = Store.create(str(tmp_path / "out"))
+    log = RunLog(store, "mine")
+    log.add("one")
+    deadline = time.monotonic() + 20
+    while not store.logs("mine"):
+        assert time.monotonic() < deadline  # a flush of every 30 s would come later
+        time.sleep(0.1)
+    log.close("exit status 0")
 
 
 def test_a_follower_says_when_nothing_comes(tmp_path: Path):

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from rdstudy.results import schema
 from rdstudy.results.store import Store
 from rdstudy.run import main
+from tests.cluster_runs import ENVIRONMENT
 from tests.s3 import Network, s3_server, s3_uri
 from tests.test_run import ROOT
 from tests.test_run import table as read_table
@@ -55,10 +57,17 @@ def table(name: str, out: str) -> list:
     return [{key: row[key] for key in row if key != "measure_seconds"} for row in read_table(name, out)]
 
 
-def start(*options: str) -> subprocess.Popen[str]:
+def start(*options: str, stderr: IO[str] | None = None) -> subprocess.Popen[str]:
+    """Stderr goes to a pipe, or to a file that is read while the run goes on."""
     command = [sys.executable, "-m", "rdstudy.run", *QUICK, *options]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # moto's credentials came into the environment after `ENVIRONMENT` was made
+    return subprocess.Popen(
+        command,
+        env={**ENVIRONMENT, **os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=stderr or subprocess.PIPE,
+        text=True,
+    )
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -98,20 +107,21 @@ def test_a_driver_that_is_killed_loses_nothing_in_a_bucket(s3, undisturbed):
     assert_whole(out, undisturbed)
 
 
-def test_a_network_that_is_cut_for_ten_seconds_costs_ten_seconds(s3, undisturbed):
-    with Network(s3) as network:
+def test_a_network_that_is_cut_for_ten_seconds_costs_ten_seconds(s3, undisturbed, tmp_path):
+    said = tmp_path / "stderr"
+    with Network(s3) as network, said.open("w") as stderr:
         out = s3_uri(network.endpoint, "cut/results")
-        process = start("--local", "--out", out)
+        process = start("--local", "--out", out, stderr=stderr)
         wait_for(lambda: rows_of(s3_uri(s3, "cut/results")) >= 3, process)
         network.cut()
         stored = rows_of(s3_uri(s3, "cut/results"))
         time.sleep(10)
+        wait_for(lambda: "tried again for 120 s" in said.read_text(), process)  # Arrow itself waits some seconds first
         assert rows_of(s3_uri(s3, "cut/results")) <= stored + 1
         network.mend()
-        printed, said = process.communicate(timeout=200)
-    assert process.returncode == 0, printed + said
-    assert "tried again for 120 s" in said
-    assert "answers again" in said
+        printed, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, printed + said.read_text()
+    assert "answers again" in said.read_text()
     assert_whole(s3_uri(s3, "cut/results"), undisturbed)
 
 

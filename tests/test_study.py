@@ -138,6 +138,13 @@ def test_a_share_of_a_gpu_may_be_left_to_the_estimate():
     assert study().with_settings(["resources.gpus=auto"]).resources == Resources(gpus="auto")
 
 
+def test_a_share_of_a_gpu_may_be_given_as_it_is_said():
+    assert study().with_settings(["resources.gpus=1/4"]).resources == Resources(gpus=1 / 4)
+    for wrong in ("2/4", "1/0", "1/2048", "1/4.5"):
+        with refused(f"resources.gpus is {wrong!r}; allowed: {SHARE}" if wrong != "1/2048" else "resources.gpus is "):
+            study().with_settings([f"resources.gpus={wrong}"])
+
+
 @pytest.mark.parametrize("name", ["", "two words", "a/b", "../a", "é", "-a", "_a", ".a", "a\n", "a" * 65, None, 5])
 @pytest.mark.parametrize(
     ("what", "declare"), [("experiment", experiment), ("study", lambda name: Study(name, [experiment()]))]
@@ -580,7 +587,7 @@ def test_an_assignment_without_a_value_is_refused():
         ("recipe.steps={[]: 1}", "recipe.steps is "),
         ("recipe.learning_rate=1e999", f"recipe.learning_rate is inf; allowed: {ABOVE_0}"),
         ("recipe.optimizer=sgd", "recipe.optimizer is 'sgd'; allowed: adam"),
-        ("resources.gpus=1/2", f"resources.gpus is '1/2'; allowed: {SHARE}"),
+        ("resources.gpus=2/4", f"resources.gpus is '2/4'; allowed: {SHARE}"),
         ("seed=-1", f"study 's': seed is -1; allowed: {WHOLE_0}"),
     ],
 )

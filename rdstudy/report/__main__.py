@@ -8,11 +8,12 @@ from rdstudy.commandline import Parser, refuse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0, or 2 for bad input, said in one line."""
+    """Run the command; returns its exit status: 0, 1 where storage fails, 2 for bad input, each in one line."""
     options = _parser().parse_args(arguments)
     if options.format is not None and options.figures is None:
         return refuse("--format is for --figures, which is missing; allowed: --figures DIR --format svg|png|pdf")
     from rdstudy.report.build import build_report, write_figures
+    from rdstudy.results.files import StorageError
 
     try:
         if options.figures is not None:
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(build_report(options.results, study=options.study, out=options.out))
     except ValueError as error:
         return refuse(error)
+    except StorageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
