@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from rdstudy.checks import fail
 from rdstudy.datasets import dataset_info
 from rdstudy.estimate import Estimate, Speed, estimate
 from rdstudy.packs import Pack, make_packs, remaining_packs
@@ -81,9 +82,11 @@ def make_plan(
         devices: that the cluster has, for the estimate alone; `resources.devices` goes before it.
 
     Raises:
-        ValueError: a level that the data sets do not allow, or an experiment or member that is not in the study.
+        ValueError: a level that the data sets do not allow, or an experiment, a member or models of a claim that are not
+            in the study.
     """
     experiments = tuple(_plan_experiment(study, experiment) for experiment in study.experiments)
+    _check_claims(study, experiments)
     wanted = _wanted(experiments, only, member_id)
     remaining = [member for member in wanted if outcomes.get(member.member_id) not in ("ok", "nonfinite")]
     divisions = divide(wanted, study.resources)  # of all that is wanted: what is stored moves no cut
@@ -96,6 +99,29 @@ def make_plan(
     placements = place(packs, study.resources, {cell: division.share for cell, division in divisions.items()})
     packs, found = _estimated(packs, placements, study, speed_of(study, rows), devices)
     return Plan(study, experiments, wanted, outcomes, packs, unmeasurable, gpu, placements, found)
+
+
+def _check_claims(study: Study, experiments: Sequence[PlannedExperiment]) -> None:
+    """Every claim is about models of the study, and says which: found out before they are trained."""
+    cells = tuple({member.cell: member for planned in experiments for member in planned.members}.values())
+    for claim in study.claims:
+        where = f"study {study.name!r}: claim {claim.name!r}"
+        for contrast in claim.flat():
+            for arm in contrast.cells():
+                found = _cells_of(arm, cells, where)
+                if found > 1 and contrast.kind != "distances_alike":  # distances are those of a split
+                    told = ", ".join(f"{factor} {level}" for factor, level in arm.items())
+                    raise ValueError(f"{where}: {told} is {found} cells; allowed: an arm whose factors make it one")
+
+
+def _cells_of(arm: Mapping[str, Any], cells: Sequence[Member], where: str) -> int:
+    """How many of some cells, a member of each, an arm is; never none."""
+    for factor, level in arm.items():
+        levels = dict.fromkeys(str(getattr(member, factor)) for member in cells)
+        cells = [member for member in cells if getattr(member, factor) == level]
+        if not cells:
+            raise fail(f"{where}: {factor}", level, f"what the models that are left have: {', '.join(levels)}")
+    return len(cells)
 
 
 def _wanted(experiments: Sequence[PlannedExperiment], only: Sequence[str], member_id: str | None) -> tuple[Member, ...]:

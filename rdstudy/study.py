@@ -238,6 +238,10 @@ class Study:
         if not isinstance(claims, list | tuple) or not all(isinstance(one, Claim) for one in claims):
             raise fail(f"study {self.name!r}: claims", claims, "a list of Claim")
         set_field(self, "claims", tuple(claims))
+        for claim in self.claims:
+            for factor in (factor for one in claim.flat() for arm in one.cells() for factor in arm):
+                if factor not in FACTORS:
+                    raise fail(f"study {self.name!r}: claim {claim.name!r}: factor", factor, ", ".join(FACTORS))
         for what, names in (("experiments", self.experiments), ("claims", self.claims)):
             _check_distinct(f"study {self.name!r} has two {what}", [one.name for one in names])
         for factor in self.measures.annealing or ():

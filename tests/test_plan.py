@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdstudy.claims import Claim, at_least, distances_alike, interior_minimum, monotone, widens
 from rdstudy.datasets import Dataset, DatasetInfo, registry
 from rdstudy.describe import describe_packs
 from rdstudy.packs import GIB, GPU_PACK_SIZE, fits
@@ -469,3 +470,48 @@ def test_an_objective_that_estimates_from_the_batch_needs_one_that_fits(batch_si
         with pytest.raises(ValueError, match="allowed: 2 to 97, its training images"):
             make_plan(study(grid, recipe=Recipe(batch_size=batch_size)), {})
     assert make_plan(study(experiment(split=["cv(97)"]), recipe=Recipe(batch_size=batch_size)), {}).packs
+
+
+# --- claims -------------------------------------------------------------------------------------------------------
+
+
+def claiming(*contrasts) -> Study:
+    several = [experiment(depth=[1, 3]), experiment("f", split=["cv(16384)"], depth=[1], width=[64])]
+    return study(*several, claims=[Claim("c", "It holds.", "nowhere", contrasts)])
+
+
+ARM = {"split": "cv(8192)", "depth": 1}
+
+
+@pytest.mark.parametrize(
+    "contrast",
+    [
+        monotone(ARM),
+        widens({"depth": 1}, to={"depth": 1}, splits=["cv(8192)", "cv(16384)"]),
+        at_least(1, [monotone(ARM), interior_minimum({"width": 64})]),
+        distances_alike("tetrominoes", split="cv(8192)", to="cv(16384)", apart=("cv(8192)", "cv(16384)")),
+    ],
+)
+def test_a_claim_about_models_of_the_study_is_planned(contrast):
+    assert make_plan(claiming(contrast), {}, only=["f"]).study.claims[0].name == "c"
+
+
+@pytest.mark.parametrize(
+    ("contrast", "message"),
+    [
+        (monotone({**ARM, "depth": 2}), "depth is 2; allowed: what the models that are left have: 1, 3"),
+        (monotone({"split": "default"}), "split is 'default'; allowed: what the models that are left have: cv(8192), "),
+        (monotone({"split": "cv(8192)"}), "split cv(8192) is 2 cells; allowed: an arm whose factors make it one"),
+        (at_least(1, [monotone(ARM), monotone({"width": 65})]), "width is 65; allowed: "),
+        (widens({"depth": 1}, to={"depth": 3}, splits=["cv(8192)", "cv(16384)"]), "split is 'cv(16384)'; allowed"),
+        (distances_alike("mnist", split="cv(8192)", to="cv(9)", apart=("cv(8192)", "cv(9)")), "dataset is 'mnist'"),
+    ],
+)
+def test_a_claim_about_others_is_refused_before_anything_is_trained(contrast, message):
+    with pytest.raises(ValueError, match=f"study 's': claim 'c': .*{re.escape(message)}"):
+        make_plan(claiming(contrast), {})
+
+
+def test_a_claim_about_no_factor_is_refused():
+    with pytest.raises(ValueError, match=r"study 's': claim 'c': factor is 'detph'; allowed: dataset, split"):
+        claiming(at_least(1, [monotone({"detph": 1})]))

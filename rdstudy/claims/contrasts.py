@@ -97,6 +97,15 @@ class Contrast:
             if not isinstance(arm, Mapping) or not arm:
                 raise fail(f"contrast {self.kind!r}: {role}", arm, "a dictionary, factor -> level")
 
+    def flat(self) -> "list[Contrast]":
+        """It, and all that it is made of."""
+        return [self, *(one for part in self.parts for one in part.flat())]
+
+    def cells(self) -> list[Arm]:
+        """Every arm that it looks up itself, with each of the splits where it is about several."""
+        splits = [*self.settings.get("splits", ()), *self.settings.get("than", ())]
+        return [{**arm, "split": split} for arm in self.arms.values() for split in splits] or list(self.arms.values())
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Contrast":
         """The contrast that `dataclasses.asdict` made plain, and perhaps JSON."""

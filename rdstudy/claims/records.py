@@ -37,6 +37,10 @@ class Claim:
             raise fail(f"claim {self.name!r}: contrasts", given, "a list of one or more contrasts")
         set_field(self, "contrasts", tuple(given))
 
+    def flat(self) -> list[Contrast]:
+        """Its contrasts, and all that they are made of."""
+        return [one for contrast in self.contrasts for one in contrast.flat()]
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data; `from_dict` reads it back."""
         return dataclasses.asdict(self)
