@@ -82,8 +82,8 @@ def make_plan(
         devices: that the cluster has, for the estimate alone; `resources.devices` goes before it.
 
     Raises:
-        ValueError: a level that the data sets do not allow, or an experiment, a member or models of a claim that are not
-            in the study.
+        ValueError: a level that the data sets do not allow, or an experiment, a member or models of a claim that the
+            study does not have.
     """
     experiments = tuple(_plan_experiment(study, experiment) for experiment in study.experiments)
     _check_claims(study, experiments)
