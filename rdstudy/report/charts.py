@@ -27,7 +27,7 @@ _PAIRS = (
 COLUMNS = (*_SHOWN, *_PAIRS)
 """Of a point, as charts draw it and tooltips name it."""
 
-_FEW_BETAS = 7  # each is named in the picture
+_NAME_PIXELS = 60  # that the name of a β takes: where a panel has room for all, each is named in the picture
 
 
 def with_bars(points: pd.DataFrame) -> pd.DataFrame:
@@ -92,10 +92,11 @@ def rate_distortion_chart(points: pd.DataFrame) -> theme.Spec:
     table = with_bars(points)
     grid, domains = theme.Grid.of(table["cell"].nunique()), _domains(points)
     panels, sets = [], theme.Datasets()
+    roomy = table["beta"].nunique() * _NAME_PIXELS <= grid.width
     shared = {domain: add_contours(sets, domain) for domain in set(domains.values())}
     for place, (cell, part) in enumerate(table.groupby("cell", sort=True)):
         template = _rate_distortion_panel(domains[cell], width=grid.width, titled=grid.first(place))
-        at_one, named = part[part["beta"] == 1.0], _named_betas(part, every=table["beta"].nunique() <= _FEW_BETAS)
+        at_one, named = part[part["beta"] == 1.0], _named_betas(part, every=roomy)
         names = {"points": sets.add(part, COLUMNS), "floors": sets.add(_floors(part)), "betas": sets.add(named)}
         names |= {"stars": sets.add(at_one, COLUMNS), **shared[domains[cell]]}
         panels.append(theme.fill(template, names, title=part["panel"].iloc[0]))
@@ -139,7 +140,7 @@ def contour_lines(x: alt.X, y: alt.Y) -> list[alt.Chart]:
 
 
 def _named_betas(part: pd.DataFrame, *, every: bool) -> pd.DataFrame:
-    """The points of the test curve that carry their β: each where they are few, else the first and the last."""
+    """The points of the test curve that carry their β: each where there is room, else the first and the last."""
     test = part[part["subset"] == "test"]
     if not every:
         test = test[test["beta"].isin([test["beta"].min(), test["beta"].max()])]

@@ -74,6 +74,15 @@ def test_curves_are_joined_in_the_order_of_beta(simulate):
     assert [line["encoding"]["order"]["field"] for line in lines] == ["beta"]
 
 
+@pytest.mark.parametrize(("depths", "named"), [((1,), 5), ((1, 2, 3, 4), 2)])
+def test_each_beta_is_named_where_a_panel_has_room(simulate, depths, named):
+    figures = page_of(simulate(Simulation(depths=depths, betas=[0.001, 0.01, 0.1, 1.0, 4.0]))).figures
+    spec = next(figure for figure in figures if figure.key == "depth-rate-distortion").spec.vega_lite
+    names = [row["name"] for rows in spec["datasets"].values() for row in rows if "β = " in str(row.get("name"))]
+    assert len(names) == named * len(depths)
+    assert {"β = 0.001", "β = 4"} <= set(names)
+
+
 @pytest.mark.parametrize("betas", [[0.0], [1.0], [0.0, 0.001, 3.0], [1.0, 1.01], list(np.geomspace(1e-3, 5, 13))])
 def test_every_beta_has_a_place_of_its_own_on_the_axis(betas):
     axis = theme.beta_axis(betas)
