@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdstudy.commandline import Parser, is_users_mistake, refuse
+from rdstudy.commandline import BAD_INPUT, Parser, answer
 from rdstudy.failures import UnitError
 from rdstudy.settings import Measures
 from rdstudy.study import Member, Resources
@@ -60,12 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("results", metavar="RESULTS", help="results folder or bucket")
     parser.add_argument("member", metavar="MEMBER", help="a model's id, or its first digits")
     options = parser.parse_args(arguments)
-    try:
-        return _retrain(options.results, options.member)
-    except ValueError as error:
-        if not is_users_mistake(error):
-            raise
-        return refuse(error)
+    return answer(lambda: _retrain(options.results, options.member), storage_failed=BAD_INPUT)
 
 
 def compare(

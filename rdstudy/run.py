@@ -2,8 +2,8 @@
 
     python -m rdstudy.run STUDY.py [--out URI] [--only EXPERIMENT]... [--set recipe.steps=2000]... [--plan]
 
-Exit status: 0 all members done, 1 some not ok, 2 bad input, 130 interrupted. Heavy libraries are imported where they
-are needed, so that `--help`, `--plan` and a mistake in a study file answer at once.
+Exit status: 0 all members done, 1 some not ok or the storage failed, 2 bad input, 130 interrupted. Heavy libraries are
+imported where they are needed, so that `--help`, `--plan` and a mistake in a study file answer at once.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdstudy.checks import one_line
-from rdstudy.commandline import Parser, is_users_mistake, refuse
+from rdstudy.commandline import Parser, answer
 from rdstudy.ray_settings import set_environment
 from rdstudy.study import Study
 
@@ -36,25 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     set_environment()  # a study file may import Ray
-    try:
-        study = load_study(options.study).with_settings(options.set)
-        if options.follow:
-            return _follow(study, options)
-        if options.plan:
-            print(_describe(_plan(study, _existing_store(options.out), options), options))
-            return _OK
-        return _run(study, options)
-    except ValueError as error:
-        if not is_users_mistake(error):
-            raise
-        return refuse(error)
-    except OSError as error:
-        from rdstudy.results.files import StorageError
+    return answer(lambda: _answer(options))
 
-        if not isinstance(error, StorageError):
-            raise
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return _SOME_NOT_OK
+
+def _answer(options: argparse.Namespace) -> int:
+    study = load_study(options.study).with_settings(options.set)
+    if options.follow:
+        return _follow(study, options)
+    if options.plan:
+        print(_describe(_plan(study, _existing_store(options.out), options), options))
+        return _OK
+    return _run(study, options)
 
 
 def load_study(path: str) -> Study:

@@ -11,7 +11,10 @@ import pytest
 
 from rdstudy.driver import Ended
 from rdstudy.packs import Pack
+from rdstudy.plan import declaration, make_plan
 from rdstudy.progress import PackProgress, ProgressLine, duration
+from rdstudy.report.__main__ import main as report
+from rdstudy.results.files import StorageError
 from rdstudy.results.store import Store
 from rdstudy.run import load_study, main
 from tests.test_worker import MEMBERS, rows
@@ -173,9 +176,6 @@ def test_set_only_and_member_choose_what_is_run(study):
 
 
 def _planned_ids(study: Path) -> set[str]:
-    from rdstudy.plan import make_plan
-    from rdstudy.run import load_study
-
     return {member.member_id for member in make_plan(load_study(str(study)), {}).wanted}
 
 
@@ -296,6 +296,22 @@ def test_folders_that_cannot_serve_are_one_line_and_status_2(study, capsys):
         assert capsys.readouterr().err.count("\n") == 1
     assert main(["nowhere.py"]) == 2
     assert "nowhere.py does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--plan", "--follow"])
+def test_storage_that_fails_is_one_line_and_status_1(study, capsys, monkeypatch, option):
+    def fails(*_: object) -> None:
+        raise StorageError("s3://bucket/out cannot be read: it is away")
+
+    Store.create("out")
+    monkeypatch.setattr(Store, "read", fails)
+    monkeypatch.setattr(Store, "logs", fails)
+    assert run(study, option) == 1
+    assert report(["out"]) == 2  # nothing is declared there, and nothing was read
+    Store.open("out").declare("tiny", declaration(make_plan(load_study(str(study)), {}), "the command"))
+    assert report(["out"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[::2] == ["error: s3://bucket/out cannot be read: it is away"] * 2
 
 
 def test_an_error_of_the_program_itself_is_not_hidden(study, monkeypatch):

@@ -4,30 +4,27 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rdstudy.commandline import Parser, refuse
+from rdstudy.commandline import Parser, answer, refuse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0, 1 where storage fails, 2 for bad input, each in one line."""
+    """Run the command; returns its exit status: 0, or in one line 2 for bad input and 1 for storage that fails."""
     options = _parser().parse_args(arguments)
     if options.format is not None and options.figures is None:
         return refuse("--format is for --figures, which is missing; allowed: --figures DIR --format svg|png|pdf")
-    from rdstudy.report.build import build_report, write_figures
-    from rdstudy.results.files import StorageError
+    return answer(lambda: _write(options))
 
-    try:
-        if options.figures is not None:
-            for path in write_figures(
-                options.results, study=options.study, folder=options.figures, format=options.format or "svg"
-            ):
-                print(path)
-        if options.figures is None or options.out is not None:
-            print(build_report(options.results, study=options.study, out=options.out))
-    except ValueError as error:
-        return refuse(error)
-    except StorageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+
+def _write(options: argparse.Namespace) -> int:
+    from rdstudy.report.build import build_report, write_figures
+
+    if options.figures is not None:
+        for path in write_figures(
+            options.results, study=options.study, folder=options.figures, format=options.format or "svg"
+        ):
+            print(path)
+    if options.figures is None or options.out is not None:
+        print(build_report(options.results, study=options.study, out=options.out))
     return 0
 
 
