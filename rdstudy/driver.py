@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rdstudy.checks import fail, one_line_with_type
 from rdstudy.failures import Cause, Failure, Failures, Remedy, UnitError
 from rdstudy.meter import Meter, limit_reached
 from rdstudy.packs import Pack
@@ -16,6 +17,7 @@ from rdstudy.plan import Plan
 from rdstudy.progress import PackProgress, ProgressLine
 from rdstudy.results.store import Store
 from rdstudy.runlog import RunLog
+from rdstudy.study import Study
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +79,7 @@ class _Run:
         self._line = ProgressLine(plan.packs, log=log.add)
         self._failures, self._meter = Failures(), Meter()
         self._resources = plan.study.resources
+        self._given_up: set[str] = set()
         self._started = self._looked = time.monotonic()
         self._limit: str | None = None
 
@@ -106,6 +109,7 @@ class _Run:
         """Packs as trials, again and again until every member has a row: no trial's end is taken on trust."""
         from rdstudy import cluster
 
+        callbacks = _callbacks(self._plan.study)  # a tracker that is not there costs no cluster
         with cluster.connected(address, self._resources) as connection:
             self._interrupt.arm()  # Ray ends the process at SIGTERM
             if connection.joined:
@@ -121,13 +125,14 @@ class _Run:
                     placements=self._plan.placements,
                     resources=self._resources,
                     measures=self._plan.study.measures,
-                    callbacks=self._plan.study.callbacks() if self._plan.study.callbacks else (),
+                    callbacks=callbacks,
                     failures=self._failures,
                     on_progress=self._on_progress,
                     on_failure=self._on_failure,
                     on_usage=self._on_usage,
                     should_stop=self.should_stop,
                 )
+                self._given_up.update(given_up)
                 _store_given_up(packs, self._store, given_up)
                 stored = self._store.outcomes()
                 packs = tuple(pack for pack in packs if any(one.member_id not in stored for one in pack.members))
@@ -144,11 +149,17 @@ class _Run:
             self._line.say(f"used: {hours:.2g} {_kind(self._resources.gpus)}-hours, {busy:.0%} at work{self._cost()}")
 
     def ended(self, *, joined: bool) -> Ended:
-        """How it ended."""
-        interrupted = "interrupted" if self._interrupt.asked() else self._limit
+        """How it ended: well, too, where it was to end early when nothing remained."""
+        early = "interrupted" if self._interrupt.asked() else self._limit
+        interrupted = early if self._remains() else None
         example = self._failures.example
         members = {pack.pack_id: pack.members[0].member_id for pack in self._plan.packs}
         return Ended(interrupted, self._failures.stop, members[example] if example else None, joined)
+
+    def _remains(self) -> bool:
+        """Whether there is a pack that is neither done nor given up."""
+        packs = [pack for pack in self._plan.packs if pack.pack_id not in self._given_up]
+        return not all(self._line.is_done(pack) for pack in packs)
 
     def _train_pack(self, pack: Pack, device: "torch.device") -> bool:
         """Train a pack here until it ends, or one of its units raises for the first time: then False."""
@@ -212,6 +223,27 @@ def _refuse_own_folder(uri: str) -> None:
             f"results folder {uri} may be on this machine alone, and nodes that train are still to come; allowed: "
             f"s3://, gs://, or file://{os.path.abspath(uri)} where all nodes share it"
         )
+
+
+def _callbacks(study: Study) -> Sequence[Any]:
+    """What the study's own function returns.
+
+    Raises:
+        ValueError: it raised an exception, or returned no list.
+    """
+    if study.callbacks is None:
+        return ()
+    where, allowed = f"study {study.name!r}: callbacks()", "a function that returns a list of Tune's callbacks"
+    try:
+        callbacks = study.callbacks()
+    except Exception as error:
+        told = one_line_with_type(error)
+        raise ValueError(
+            f"{where} raised {told}; allowed: a function that returns a list of Tune's callbacks"
+        ) from None
+    if not isinstance(callbacks, list | tuple):
+        raise fail(where, callbacks, allowed)
+    return callbacks
 
 
 def _kind(gpus: float | str) -> str:

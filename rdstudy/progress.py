@@ -54,6 +54,10 @@ class ProgressLine:
         self.tick()
         return before
 
+    def is_done(self, pack: Pack) -> bool:
+        """Whether all members of a pack are stored or measured, whatever their outcome."""
+        return self._states[pack.pack_id].members_done == len(pack.members)
+
     def tick(self) -> None:
         """Write if it is time."""
         now = time.monotonic()

@@ -1,14 +1,17 @@
 """The command: what it prints, its exit status, and that nothing stored is lost, whatever it is fed."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rdstudy import cluster
 from rdstudy.driver import Ended
 from rdstudy.packs import Pack
 from rdstudy.plan import declaration, make_plan
@@ -227,6 +230,56 @@ def test_the_command_that_goes_on_has_all_that_was_asked_for(study, capsys, monk
     assert "--only" not in declared
     assert main(["tiny.py", *options, "--address", "10.0.0.1:6379", "--max-cost", "1"]) == 130
     assert "--address 10.0.0.1:6379 --max-cost 1.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("stored", "status"), [(3, 130), (4, 0)])
+def test_a_limit_ends_a_run_early_only_while_something_remains(study, capsys, monkeypatch, stored, status):
+    def limit(*_: object, **__: object) -> str | None:
+        return "the limit" if len(Store.open("out").outcomes()) >= stored else None
+
+    monkeypatch.setattr("rdstudy.driver.limit_reached", limit)
+    assert run(study, "--no-report") == status
+    assert ("Go on with" in capsys.readouterr().out) == (status == 130)
+
+
+def with_callbacks(study: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> list[list[Any]]:
+    """A study with a tracker, on a Ray that trains nothing: what is told to each of its rounds."""
+    told: list[list[Any]] = []
+
+    @contextlib.contextmanager
+    def connected(*_: object) -> Iterator[cluster.Connection]:
+        yield cluster.Connection(joined=False, devices=2.0)
+
+    def run_packs(*_: object, **options: Any) -> dict[str, str]:
+        told.append(options["callbacks"])
+        return {}
+
+    monkeypatch.setattr(cluster, "connected", connected)
+    monkeypatch.setattr(cluster, "run_packs", run_packs)
+    study.write_text(STUDY.replace('name="tiny",', f'name="tiny", callbacks={body},'))
+    return told
+
+
+def test_callbacks_are_made_once_for_all_rounds(study, monkeypatch):
+    told = with_callbacks(study, monkeypatch, "lambda: [object()]")
+    main([str(study), "--out", "out", "--no-report"])
+    assert len(told) == 3
+    assert len({id(one) for callbacks in told for one in callbacks}) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("lambda: __import__('no_tracker')", "callbacks() raised ModuleNotFoundError: No module named 'no_tracker'; "),
+        ("lambda: None", "callbacks() is None; allowed: a function that returns a list of Tune's callbacks"),
+    ],
+)
+def test_callbacks_that_cannot_be_made_are_one_line_and_no_ray(study, capsys, monkeypatch, body, expected):
+    told = with_callbacks(study, monkeypatch, body)
+    assert main([str(study), "--out", "out", "--no-report"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: study 'tiny': {expected}")
+    assert not told
 
 
 def test_a_failure_is_shown_by_one_member_in_one_process_said_once(study, capsys, monkeypatch):
