@@ -40,6 +40,7 @@ class Plan:
     experiments: tuple[PlannedExperiment, ...]  # all of the study
     wanted: tuple[Member, ...]  # distinct members of the experiments asked for
     outcomes: Mapping[str, str]  # member id -> outcome, of all members stored
+    cut: tuple[Pack, ...]  # what is wanted, stored or not, as it was and is divided
     packs: tuple[Pack, ...]  # what remains to be trained, then what remains to be measured
     unmeasurable: int  # members stored without the measures asked for and without their weights
     gpu: GpuMemory | None  # of one GPU; None on a CPU
@@ -90,15 +91,15 @@ def make_plan(
     wanted = _wanted(experiments, only, member_id)
     remaining = [member for member in wanted if outcomes.get(member.member_id) not in ("ok", "nonfinite")]
     divisions = divide(wanted, study.resources)  # of all that is wanted: what is stored moves no cut
-    packs = make_packs(wanted, size=lambda members: divisions[members[0].cell].size)
-    packs = remaining_packs(packs, remaining)
+    cut = make_packs(wanted, size=lambda members: divisions[members[0].cell].size)
+    packs = remaining_packs(cut, remaining)
     lacking = [member for member in wanted if member.member_id in unmeasured]
     packs += tuple(Pack((member,), (run,)) for member in lacking if (run := unmeasured[member.member_id]))
     unmeasurable = sum(unmeasured[member.member_id] is None for member in lacking)
     gpu = gpu_memory(study.resources) if study.resources.gpus else None
     placements = place(packs, study.resources, {cell: division.share for cell, division in divisions.items()})
     packs, found = _estimated(packs, placements, study, speed_of(study, rows), devices)
-    return Plan(study, experiments, wanted, outcomes, packs, unmeasurable, gpu, placements, found)
+    return Plan(study, experiments, wanted, outcomes, cut, packs, unmeasurable, gpu, placements, found)
 
 
 def _check_claims(study: Study, experiments: Sequence[PlannedExperiment]) -> None:

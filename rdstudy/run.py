@@ -207,11 +207,12 @@ def _follow(study: Study, options: argparse.Namespace) -> int:
 
 
 def _forget_checkpoints(plan: "Plan", store: "Store") -> None:
-    """Delete checkpoints of members that are stored: of those that were killed between the two."""
+    """Delete checkpoints of what is stored, of packs on a GPU and of single members: killed between the two."""
     from rdstudy.packs import Pack
 
-    remaining = {member.member_id for member in plan.remaining}
-    stored = {Pack((member,)).pack_id for member in plan.wanted if member.member_id not in remaining}
+    remaining = set(plan.remaining)
+    units = [*plan.cut, *(Pack((member,)) for member in plan.wanted)]
+    stored = {unit.pack_id for unit in units if remaining.isdisjoint(unit.members)}
     for unit in stored & set(store.checkpoint_units()):
         store.delete_checkpoints(unit)
 

@@ -19,7 +19,7 @@ from rdstudy.progress import PackProgress, ProgressLine, duration
 from rdstudy.report.__main__ import main as report
 from rdstudy.results.files import StorageError
 from rdstudy.results.store import Store
-from rdstudy.run import load_study, main
+from rdstudy.run import _forget_checkpoints, load_study, main
 from tests.test_worker import MEMBERS, rows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -448,13 +448,19 @@ def test_help_imports_nothing_heavy(module):
     assert done.stdout.strip().endswith("[]")
 
 
-def test_a_checkpoint_of_a_member_that_is_stored_goes_away_and_others_stay(study):
-    assert run(study, "--no-report") == 0
+def test_a_checkpoint_of_what_is_stored_goes_away_and_others_stay(study):
+    packs = ("--no-report", "--set", "resources.pack_size=2")
+    wanted = load_study(str(study)).with_settings([packs[-1]])
+    pack = make_plan(wanted, {}).packs[0]
+    assert len(pack.members) == 2
+    assert run(study, *packs, "--member", pack.members[0].member_id) == 0
     store = Store.open("out")
-    stored = Pack((next(iter(load_study(str(study)).experiments[0].members(load_study(str(study))))),)).pack_id
-    for unit in (stored, "of-another-study"):
+    for unit in (Pack(pack.members[:1]).pack_id, pack.pack_id, "of-another-study"):
         store.write_checkpoint(unit, 1, b"left by a process that was killed")
-    assert run(study, "--no-report") == 0
+    _forget_checkpoints(make_plan(wanted, store.outcomes()), store)
+    assert set(store.checkpoint_units()) == {pack.pack_id, "of-another-study"}  # a member of the pack remains
+    assert run(study, *packs) == 0
+    assert run(study, *packs) == 0
     assert set(store.checkpoint_units()) == {"of-another-study"}
 
 
