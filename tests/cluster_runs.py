@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": str(ROOT),
-    "RAY_OVERRIDE_RESOURCES": '{"CPU": 2}',  # on a machine of any size
-    "RAY_worker_niceness": "0",  # other tests run beside these
+LOCAL_RAY = {  # the same on every machine, and beside whatever runs there
+    "RAY_OVERRIDE_RESOURCES": '{"CPU": 2}',
+    "RAY_worker_niceness": "0",  # else another process starves Ray's
 }
+ENVIRONMENT = {**os.environ, **LOCAL_RAY, "PYTHONPATH": str(ROOT)}
 
 
 def command(*options: str) -> list[str]:

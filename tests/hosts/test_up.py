@@ -3,6 +3,7 @@
 Takes some four minutes. `make test-cluster` runs it; it is skipped without root and the programs that make hosts.
 """
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,9 @@ def cluster(lan: Lan, tmp_path: Path) -> Path:
     head, *workers = lan.addresses.values()
     settings["provider"].update(head_ip=head, worker_ips=workers)
     settings["auth"].update(ssh_user="root", ssh_private_key=str(lan.key))
+    for node in ("head", "worker"):  # two cores on any machine: OPTIONS keep one trial a host
+        commands = settings[f"{node}_start_ray_commands"]
+        commands[:] = [re.sub(r"\bray start\b", "ray start --num-cpus=2", command) for command in commands]
     path = tmp_path / "cluster.local.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
@@ -82,7 +86,7 @@ def test_a_study_on_a_cluster_outlives_a_worker_and_the_head(lan, cluster, study
         return len(Store.open(str(out)).outcomes()) if Store.exists(str(out)) else 0
 
     def finish(out: Path) -> None:
-        wait_until(lambda: not lan.runs("head", DRIVER), seconds=120, what="the study ended")
+        wait_until(lambda: not lan.runs("head", DRIVER), seconds=300, what="the study ended")
         assert stored(out) == MEMBERS
 
     up()

@@ -6,7 +6,6 @@ import logging
 import os
 import pickle
 import threading
-import time
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -23,6 +22,14 @@ from tests.s3 import Network, s3_uri
 def network(s3):
     with Network(s3) as network:
         yield network
+
+
+@pytest.fixture
+def nobody_waits(monkeypatch):
+    def sleep(seconds):
+        raise AssertionError(f"slept for {seconds} s")
+
+    monkeypatch.setattr(files_module.time, "sleep", sleep)
 
 
 class Answering(NamedTuple):
@@ -84,16 +91,17 @@ def test_a_network_that_stays_cut_is_one_line_and_no_file_is_taken_for_damaged(n
     assert Store.open(uri).read_log("quick-0") == "still here"
 
 
+@pytest.mark.usefixtures("nobody_waits")
 def test_a_refusal_is_told_at_once():
     with answering([403]) as server:
-        files, before = Files(s3_uri(server.endpoint, "x")), time.monotonic()
+        files = Files(s3_uri(server.endpoint, "x"))
         with pytest.raises(
             StorageError, match=r"x/a cannot be written: ACCESS_DENIED.*; allowed: a place where this user"
         ):
             files.write("a", b"a")
         with pytest.raises(StorageError, match="x/a cannot be read: ACCESS_DENIED"):
             files.read("a")
-    assert time.monotonic() - before < 3
+    assert len(server.commands) == 2
 
 
 def test_a_server_that_is_busy_is_asked_again():
@@ -103,15 +111,14 @@ def test_a_server_that_is_busy_is_asked_again():
     assert asked == [200]
 
 
+@pytest.mark.usefixtures("nobody_waits")
 def test_a_full_disk_is_one_line_that_leaves_what_is_stored_and_no_rest(tmp_path, monkeypatch):
     files = Files(str(tmp_path / "out"))
     files.write("rows/a", b"a")
     with monkeypatch.context() as patch:
         patch.setattr(files_module, "_flush", lambda _: os.write(os.open("/dev/full", os.O_WRONLY), b"a"))
-        before = time.monotonic()
         with pytest.raises(StorageError) as raised:
             files.write("rows/a", b"b")
-        assert time.monotonic() - before < 0.5  # nobody waits for a disk
     expected = "No space left on device; nothing that was stored is lost: free some space there, and the same command"
     assert str(raised.value) == f"{tmp_path}/out/rows/a cannot be written: {expected} goes on"
     assert raised.value.errno == errno.ENOSPC
