@@ -29,7 +29,7 @@ def nobody_waits(monkeypatch):
     def sleep(seconds):
         raise AssertionError(f"slept for {seconds} s")
 
-    monkeypatch.setattr(files_module.time, "sleep", sleep)
+    monkeypatch.setattr("rdstudy.results.files.time.sleep", sleep)
 
 
 class Answering(NamedTuple):
