@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 from rdstudy.checks import fail
-from rdstudy.datasets import dataset_info
+from rdstudy.claims import Claim
+from rdstudy.datasets import DatasetInfo, dataset_info
 from rdstudy.estimate import Estimate, Speed, estimate
 from rdstudy.packs import Pack, make_packs, remaining_packs
 from rdstudy.placement import GpuMemory, Placement, divide, gpu_memory, pack_job, place, speed_of, usual_devices
-from rdstudy.splits import resolve_rule
+from rdstudy.splits import Rule, resolve_rule
 from rdstudy.study import Experiment, Member, Study
 
 
@@ -87,7 +88,7 @@ def make_plan(
             study does not have.
     """
     experiments = tuple(_plan_experiment(study, experiment) for experiment in study.experiments)
-    _check_claims(study, experiments)
+    study = dataclasses.replace(study, claims=_planned_claims(study, experiments))
     wanted = _wanted(experiments, only, member_id)
     remaining = [member for member in wanted if outcomes.get(member.member_id) not in ("ok", "nonfinite")]
     divisions = divide(wanted, study.resources)  # of all that is wanted: what is stored moves no cut
@@ -102,10 +103,14 @@ def make_plan(
     return Plan(study, experiments, wanted, outcomes, cut, packs, unmeasurable, gpu, placements, found)
 
 
-def _check_claims(study: Study, experiments: Sequence[PlannedExperiment]) -> None:
-    """Every claim is about models of the study, and says which: found out before they are trained."""
+def _planned_claims(study: Study, experiments: Sequence[PlannedExperiment]) -> tuple[Claim, ...]:
+    """The claims, with the names that members' splits have.
+
+    Every one is about models of the study, and says which: found out before they are trained.
+    """
     cells = tuple({member.cell: member for planned in experiments for member in planned.members}.values())
-    for claim in study.claims:
+    claims = tuple(claim.with_splits(lambda arm: _planned_split(arm, cells)) for claim in study.claims)
+    for claim in claims:
         where = f"study {study.name!r}: claim {claim.name!r}"
         for contrast in claim.flat():
             for arm in contrast.cells():
@@ -113,6 +118,25 @@ def _check_claims(study: Study, experiments: Sequence[PlannedExperiment]) -> Non
                 if found > 1 and contrast.kind != "distances_alike":  # distances are those of a split
                     told = ", ".join(f"{factor} {level}" for factor, level in arm.items())
                     raise ValueError(f"{where}: {told} is {found} cells; allowed: an arm whose factors make it one")
+    return claims
+
+
+def _planned_split(arm: Mapping[str, Any], cells: Sequence[Member]) -> str:
+    """The name that an arm's split has among some cells; as it stands where it is none of theirs, or several."""
+    others = [(factor, level) for factor, level in arm.items() if factor != "split"]
+    like = [cell for cell in cells if all(getattr(cell, factor) == level for factor, level in others)]
+    cells = like or cells  # where another factor is the mistake, the split is not to look like one
+    names = {dataset: _split_name(arm["split"], dataset) for dataset in {cell.dataset for cell in cells}}
+    found = {cell.split for cell in cells if cell.split == names[cell.dataset]}
+    return found.pop() if len(found) == 1 else str(arm["split"])
+
+
+def _split_name(split: str, dataset: str) -> str | None:
+    """The name of a split of a data set; None where it has no such split."""
+    try:
+        return str(_rule(split, dataset_info(dataset)))
+    except ValueError:
+        return None
 
 
 def _cells_of(arm: Mapping[str, Any], cells: Sequence[Member], where: str) -> int:
@@ -204,7 +228,7 @@ def _plan_experiment(study: Study, experiment: Experiment) -> PlannedExperiment:
 def _resolve(member: Member) -> Member:
     """Hold a member against its data set; its split gets the name by which it is known everywhere."""
     info = dataset_info(member.dataset)
-    rule = resolve_rule(member.split, dataset=info.name, images=info.images, has_factors=bool(info.factor_names))
+    rule = _rule(member.split, info)
     if member.architecture == "cnn":
         _check_depth(member, info.image_shape)
     if rule.train_images is not None:
@@ -212,6 +236,10 @@ def _resolve(member: Member) -> Member:
     if member.objective != "beta":
         _check_batch(member, rule.train_images or info.images)
     return dataclasses.replace(member, split=str(rule))
+
+
+def _rule(split: str, info: DatasetInfo) -> Rule:
+    return resolve_rule(split, dataset=info.name, images=info.images, has_factors=bool(info.factor_names))
 
 
 def _check_validation(member: Member, others: int) -> None:

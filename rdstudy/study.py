@@ -239,9 +239,11 @@ class Study:
             raise fail(f"study {self.name!r}: claims", claims, "a list of Claim")
         set_field(self, "claims", tuple(claims))
         for claim in self.claims:
-            for factor in (factor for one in claim.flat() for arm in one.cells() for factor in arm):
+            where = f"study {self.name!r}: claim {claim.name!r}"
+            for factor, level in (pair for one in claim.flat() for arm in one.cells() for pair in arm.items()):
                 if factor not in FACTORS:
-                    raise fail(f"study {self.name!r}: claim {claim.name!r}: factor", factor, ", ".join(FACTORS))
+                    raise fail(f"{where}: factor", factor, ", ".join(FACTORS))
+                FACTORS[factor](f"{where}: {factor}", level)
         for what, names in (("experiments", self.experiments), ("claims", self.claims)):
             _check_distinct(f"study {self.name!r} has two {what}", [one.name for one in names])
         for factor in self.measures.annealing or ():

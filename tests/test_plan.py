@@ -512,6 +512,54 @@ def test_a_claim_about_others_is_refused_before_anything_is_trained(contrast, me
         make_plan(claiming(contrast), {})
 
 
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("split", ["default", "cv( 81_920 )"])
+def test_a_claims_splits_get_the_names_that_members_have(split):
+    arms = {"dataset": "tetrominoes", "depth": 1}
+    contrasts = [
+        at_least(1, [monotone({**arms, "split": split})]),
+        widens(arms, to=arms, splits=[split, "cv(8192)"]),
+        distances_alike("tetrominoes", split=split, to="cv(8192)", apart=(split, "cv(8192)")),
+    ]
+    grid = experiment(dataset=["tetrominoes"], split=["default", "cv(8192)"])
+    other = experiment("f", dataset=["plain"], split=["default", "cv(7)"])
+    declared = study(grid, other, claims=[Claim("c", "It holds.", "nowhere", contrasts)])
+    (claim,) = declaration(make_plan(declared, {}, only=["f"]), COMMAND)["claims"]
+    assert claim["contrasts"][0]["parts"][0]["arms"]["arm"] == {**arms, "split": "cv(81920)"}
+    assert claim["contrasts"][1]["settings"]["splits"] == ["cv(81920)", "cv(8192)"]
+    assert [arm["split"] for arm in claim["contrasts"][2]["arms"].values()] == ["cv(81920)", "cv(8192)"] * 2
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_claims_default_split_is_that_of_its_own_data_set():
+    grid = experiment(dataset=["tetrominoes", "plain"], split=["default"])
+
+    def plan(arm):
+        declared = study(grid, claims=[Claim("c", "It holds.", "nowhere", [monotone(arm)])])
+        return make_plan(declared, {}).study.claims[0].contrasts[0].arms["arm"]["split"]
+
+    assert plan({"dataset": "plain", "split": "default"}) == "cv(48)"
+    assert plan({"dataset": "tetrominoes", "split": "default"}) == "cv(81920)"
+    with pytest.raises(ValueError, match=re.escape("claim 'c': split is 'default'; allowed: what the models that are")):
+        plan({"split": "default"})
+
+
+def test_a_split_that_is_there_is_not_called_the_mistake_of_another_factor():
+    declared = study(
+        experiment(split=["default"]), claims=[Claim("c", "It holds.", "", [monotone({**ARM, "depth": 2})])]
+    )
+    with pytest.raises(ValueError, match="claim 'c': split is 'cv"):
+        make_plan(declared, {})
+    arm = {"split": "default", "depth": 2}
+    with pytest.raises(ValueError, match="claim 'c': depth is 2; allowed: what the models that are left have: 1"):
+        make_plan(dataclasses.replace(declared, claims=[Claim("c", "It holds.", "", [monotone(arm)])]), {})
+
+
+def test_a_claim_about_no_level_is_refused():
+    with pytest.raises(ValueError, match=r"study 's': claim 'c': depth is 0; allowed: a whole number, 1 or more"):
+        claiming(monotone({"depth": 0}))
+
+
 def test_a_claim_about_no_factor_is_refused():
     with pytest.raises(ValueError, match=r"study 's': claim 'c': factor is 'detph'; allowed: dataset, split"):
         claiming(at_least(1, [monotone({"detph": 1})]))

@@ -13,7 +13,7 @@ Values are in nats per image unless a name says otherwise, and compared above th
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ VALUES = (
     "copied_fraction",
 )
 SUBSETS = ("train", "test")
+
+_SPLIT_GROUPS = ("splits", "than")  # the settings of a contrast that are splits of its arms
 
 Arm = Mapping[str, Any]
 """Factor -> level: the models of one cell, all its β and seeds."""
@@ -103,8 +105,23 @@ class Contrast:
 
     def cells(self) -> list[Arm]:
         """Every arm that it looks up itself, with each of the splits where it is about several."""
-        splits = [*self.settings.get("splits", ()), *self.settings.get("than", ())]
+        splits = [split for group in _SPLIT_GROUPS for split in self.settings.get(group, ())]
         return [{**arm, "split": split} for arm in self.arms.values() for split in splits] or list(self.arms.values())
+
+    def with_splits(self, rename: Callable[[Arm], str]) -> "Contrast":
+        """It with every split under another name.
+
+        Args:
+            rename: arm, with its split -> the name of that split.
+        """
+        arms = {role: {**arm, "split": rename(arm)} if "split" in arm else arm for role, arm in self.arms.items()}
+        groups = {
+            group: [rename({**self.arms["arm"], "split": split}) for split in self.settings[group]]
+            for group in _SPLIT_GROUPS
+            if group in self.settings
+        }
+        parts = tuple(part.with_splits(rename) for part in self.parts)
+        return Contrast(self.kind, arms, {**self.settings, **groups}, parts)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Contrast":

@@ -2,12 +2,12 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rdstudy.checks import fail, set_field, text
-from rdstudy.claims.contrasts import Contrast
+from rdstudy.claims.contrasts import Arm, Contrast
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ class Claim:
     def flat(self) -> list[Contrast]:
         """Its contrasts, and all that they are made of."""
         return [one for contrast in self.contrasts for one in contrast.flat()]
+
+    def with_splits(self, rename: Callable[[Arm], str]) -> "Claim":
+        """It with every split under another name, see `Contrast.with_splits`."""
+        return dataclasses.replace(self, contrasts=[one.with_splits(rename) for one in self.contrasts])
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data; `from_dict` reads it back."""
