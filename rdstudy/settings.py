@@ -84,7 +84,8 @@ class Measures:
 
     Attributes:
         names: of `MEASURES`.
-        aggregate_images: images in the aggregate posterior q(z) of a subset; None for all, a fixed random sample else.
+        aggregate_images: test images in their aggregate posterior q(z), a fixed random sample; None for all. That of
+            the training images is always of all of them.
         latent_samples: draws of z, each of another image, for the parts of the rate.
         importance_images: images on which log p(x) is estimated.
         importance_samples: draws of z for each of them, K.

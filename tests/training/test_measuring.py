@@ -104,6 +104,12 @@ def test_the_rate_of_the_aggregate_is_the_rate_of_all_images_of_the_subset(subse
         assert rows[name]["aggregate_rate"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_fewer_images_in_an_aggregate_are_those_of_the_test_subset(subsets, learner):
+    measures = dataclasses.replace(SMALL, names=["rate_parts"], aggregate_images=5)
+    rows = by_subset(measure(learner, subsets, measures))
+    assert {name: row["aggregate_images"] for name, row in rows.items()} == {"train": TRAIN, "test": 5}
+
+
 def test_measures_do_not_depend_on_memory_and_are_drawn_again_alike(subsets, learner):
     one, small, again = (measure(learner, subsets, SMALL, gib=gib) for gib in (1.0, 1e-4, 1.0))
     for first, second, third in zip(one.measures, small.measures, again.measures, strict=True):
