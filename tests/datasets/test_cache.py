@@ -1,6 +1,7 @@
 """Laws of the cache: drawn once, whole or not there, mended with a warning, whoever dies while writing."""
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -180,6 +181,21 @@ def test_a_drawing_that_fails_leaves_nothing_that_is_taken_for_whole(tmp_path):
     assert not leftovers(tmp_path)
     assert np.array_equal(ask(tmp_path), PATTERN)
     assert not leftovers(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no way to ask this disk for room")
+def test_a_full_disk_is_one_line_and_nothing_is_left_on_it(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(
+        ValueError, match=r"^cache folder .* cannot be used: .*No space left.*; set RDSTUDY_CACHE"
+    ) as it:
+        ask(tmp_path)
+    assert "\n" not in str(it.value)
+    assert not leftovers(tmp_path)
+    assert drawings(tmp_path) == 0
 
 
 def spoil(path: Path, how: str):

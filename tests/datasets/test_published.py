@@ -99,6 +99,7 @@ def test_without_its_files_and_offline_a_data_set_says_which(name, folder):
     assert str(folder / "data" / name / first.name) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "rdstudy" in str(caught.traceback[-1].path)
+    assert not list((folder / "cache").glob("*.tmp")), "as large as the data set, and nobody may come back for it"
 
 
 def test_files_of_another_data_set_are_refused(folder, real_mnist):
