@@ -3,6 +3,9 @@
 Where checksums come from: those of MNIST, Fashion-MNIST, SmallNORB and 3dShapes (SHA-256 and size) are the ones that
 TensorFlow Datasets records; that of dSprites (MD5, no size) is the one that several libraries which load it agree on.
 Those of MNIST's test files were held against the files themselves; the others have not been.
+
+MNIST and Fashion-MNIST are on hosts that fail apart. SmallNORB (New York University), 3dShapes (Google) and dSprites
+(GitHub) are each on one host under two addresses: no other is known that sends the same file.
 """
 
 from collections.abc import Callable, Sequence

@@ -9,6 +9,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -29,6 +30,9 @@ KNOWN = {
     "3dshapes": (480_000, 3, ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")),
     "dsprites": (737_280, 1, ("shape", "scale", "orientation", "x", "y")),
 }
+OWNERS = {"githubusercontent.com": "github.com"}
+ON_ONE_HOST = ("smallnorb", "3dshapes", "dsprites")
+"""Whose second address is of the same host, as README says: no other is known."""
 SIZES = {"a": 2, "b": 3, "c": 4}
 
 
@@ -89,6 +93,15 @@ def test_levels_make_up_the_images():
         assert bool(data.levels) == (data.read_levels is not None)
         assert all(size <= 256 for size in data.levels.values()), "levels are cached as bytes"
         assert all(file.dataset == data.name for file in data.files)
+
+
+def test_who_has_mirrors_has_them_on_hosts_of_their_own():
+    for data in PUBLISHED:
+        for file in data.files:
+            hosts = [str(urlsplit(url).hostname) for url in file.urls]
+            owners = {OWNERS.get(domain, domain) for domain in (".".join(host.split(".")[-2:]) for host in hosts)}
+            assert len(owners) == (1 if data.name in ON_ONE_HOST else len(file.urls)), (file.name, hosts)
+            assert len(set(file.urls)) == len(file.urls) > 1
 
 
 @pytest.mark.parametrize("name", KNOWN)
