@@ -29,11 +29,13 @@ from tests.chaos.processes import kill
 ROOT = Path(__file__).resolve().parents[2]
 _NODES = 2
 _BETWEEN_SECONDS = (1.0, 5.0)
+_AT_FIRST_SECONDS = (0.2, 1.0)  # until each kind has come: work is left for all of them on a fast machine too
 _BACK_AFTER_SECONDS = (2.0, 5.0)
 _PATIENCE_SECONDS = 90.0  # until somebody trains
 _END_SECONDS = 300.0  # from the last fault to the end
 _MEMBERS_A_SEED, _SECONDS_A_MEMBER = 4, 3.0
-_INTERRUPTED = 130
+_OK, _INTERRUPTED = 0, 130
+_FIRST_WORDS = "study chaos: "
 _CHANGING = {"run_id", "wall_seconds", "finished_at", "peak_memory_bytes", "measure_seconds"}  # from run to run
 
 
@@ -47,6 +49,7 @@ class Driver:
 
     def start(self) -> None:
         """The same command once more."""
+        self._said_before = len(self.log())
         with self._log.open("a") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
 
@@ -56,7 +59,11 @@ class Driver:
 
     def log(self) -> str:
         """All that it said."""
-        return self._log.read_text()
+        return self._log.read_text() if self._log.exists() else ""
+
+    def has_begun(self) -> bool:
+        """Whether this very process has said what there is to do: one that still imports does not listen to Ctrl-C."""
+        return _FIRST_WORDS in self.log()[self._said_before :]
 
 
 class Chaos:
@@ -77,8 +84,10 @@ class Chaos:
         self._until_somebody_trains()
         started = time.monotonic()
         for kind in self._order():
-            self._until(time.monotonic() + self._randomness.uniform(*_BETWEEN_SECONDS))
-            enough = time.monotonic() - started > seconds and all(self.survived[each] for each in self.kinds)
+            all_came = all(self.survived[each] for each in self.kinds)
+            pause = self._randomness.uniform(*(_BETWEEN_SECONDS if all_came else _AT_FIRST_SECONDS))
+            self._until(time.monotonic() + pause)
+            enough = time.monotonic() - started > seconds and all_came
             if enough or not self._until_somebody_trains():
                 return
             if self.kinds[kind]():
@@ -125,9 +134,16 @@ class Chaos:
         return True
 
     def _interrupt(self) -> bool:
+        began = self._until(
+            time.monotonic() + _PATIENCE_SECONDS, lambda: self._driver.has_begun() or self._driver.ended()
+        )
+        if not began:
+            raise SystemExit(f"said nothing for {_PATIENCE_SECONDS:.0f} s:\n{self._driver.log()}")
         self._driver.process.send_signal(signal.SIGINT)
         if not self._until(time.monotonic() + _PATIENCE_SECONDS, self._driver.ended):
             raise SystemExit(f"no end after Ctrl-C:\n{self._driver.log()}")
+        if self._driver.process.returncode == _OK:  # nothing remained
+            return False
         if self._driver.process.returncode != _INTERRUPTED:
             raise SystemExit(f"status {self._driver.process.returncode} after Ctrl-C:\n{self._driver.log()}")
         self._driver.start()
