@@ -27,6 +27,16 @@ while True:
     time.sleep(0.5)
 """
 
+ASK = """
+import socket, sys, time, ray
+from rdstudy.cluster.growth import can_grow
+host, port = sys.argv[1].split(":")
+while socket.socket().connect_ex((host, int(port))):
+    time.sleep(0.2)
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level=50)
+print([can_grow({"CPU": int(cpus)}) for cpus in sys.argv[2:]])
+"""
+
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
@@ -60,6 +70,13 @@ def test_nodes_come_while_a_study_runs_and_go_when_it_is_done(address):
         assert max(counts) == 1 + WORKERS
         until(lambda: counts[-1] == 1, seconds=40)
     assert len(table()) == 16
+
+
+def test_what_some_node_can_bring_is_known_while_it_starts_and_after_and_what_none_can_bring_too(address):
+    """The first question starts a node, the second comes while it starts, and the third when it is idle."""
+    command = [sys.executable, "-c", ASK, address, str(CPUS), str(CPUS), str(CPUS), str(CPUS + 1)]
+    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[True, True, True, False]"
 
 
 def run(address: str, *options: str) -> subprocess.CompletedProcess[str]:

@@ -20,26 +20,29 @@ def can_grow(wanted: Mapping[str, float]) -> bool:
     """
     if not is_autoscaler_v2(fetch_from_server=True):
         return False
-    before = _state().autoscaler_state_version
     # Whole GPUs: a node is asked for, not a share of one.
     request_resources(bundles=[{name: max(1, round(amount)) for name, amount in wanted.items()}])
     try:
-        return _is_feasible(before)
+        return _is_feasible(asked_at=_status().cluster_resource_state.cluster_resource_state_version)
     finally:
         request_resources(bundles=[])  # or the node would be kept up for ever
 
 
-def _is_feasible(before: int) -> bool:
+def _is_feasible(*, asked_at: int) -> bool:
+    """What the autoscaler says once it has seen a state of the cluster that is younger than `asked_at`.
+
+    Ray counts each state that it tells anybody, idle or not; the autoscaler's own version, which counts changes of its
+    nodes, stands still while they start.
+    """
     deadline = time.monotonic() + _ANSWER_SECONDS
     while time.monotonic() < deadline:
-        state = _state()
-        if state.autoscaler_state_version > before + 1:  # the state after the next may have begun before the request
-            return not state.infeasible_cluster_resource_constraints
+        answer = _status().autoscaling_state
+        if answer.last_seen_cluster_resource_state_version > asked_at:
+            return not answer.infeasible_cluster_resource_constraints
         time.sleep(_LOOK_SECONDS)
     return False
 
 
-def _state() -> "autoscaler_pb2.AutoscalingState":
+def _status() -> "autoscaler_pb2.GetClusterStatusReply":
     client = ray._raylet.GcsClient(address=ray.get_runtime_context().gcs_address)
-    reply = autoscaler_pb2.GetClusterStatusReply.FromString(client.get_cluster_status(timeout_s=5))
-    return reply.autoscaling_state
+    return autoscaler_pb2.GetClusterStatusReply.FromString(client.get_cluster_status(timeout_s=5))
