@@ -217,7 +217,7 @@ class _Run:
 
 
 def _refuse_own_folder(uri: str) -> None:
-    """Before anybody starts nodes: they would find out, each for itself, that the folder is not there."""
+    """Before nodes are waited for: they would find out, each for itself, that the folder is not there."""
     if "://" not in uri:
         raise ValueError(
             f"results folder {uri} may be on this machine alone, and nodes that train are still to come; allowed: "
