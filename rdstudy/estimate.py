@@ -31,7 +31,7 @@ OUTPUT_BYTES = 16
 
 CALIBRATION_COLUMNS = (
     *("run_id", "subset", "outcome", "wall_seconds", "device", "dataset", "split", "architecture", "depth", "width"),
-    *("latent_dim", "optimizer", "learning_rate", "batch_size", "steps"),
+    *("latent_dim", "optimizer", "learning_rate", "batch_size", "steps", "schedule", "initialization"),
 )
 """Columns of the `members` table that `calibrate` reads."""
 
@@ -103,7 +103,7 @@ def measuring_steps(measures: Measures) -> float:
     if not measures.names:
         return 0.0
     likelihoods = 0.0031 * (measures.importance_images * measures.importance_samples) / 200_000  # probes too
-    refit = 0.0015 * (measures.refit_images * measures.refit_steps) / 30_000
+    refit = 0.0015 * (2 * measures.importance_images * measures.refit_steps) / 30_000
     return 257_000 * (likelihoods + refit + 0.0035 * measures.latent_samples / 1_000)
 
 
@@ -148,6 +148,8 @@ def _member(row: Mapping[str, Any], evaluation: Evaluation) -> Member:
         learning_rate=row["learning_rate"],
         batch_size=row["batch_size"],
         steps=row["steps"],
+        schedule=row["schedule"] or Recipe.schedule,
+        initialization=row["initialization"] or Recipe.initialization,
     )
     return Member(
         dataset=row["dataset"],

@@ -5,6 +5,7 @@ name, the rule and the study's seed; never on a member's seed. One permutation o
 that `cv(n)` grows with n and `cd(n)` and `default` share their halves.
 """
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -122,5 +123,9 @@ def _constant_density(order: NDArray[np.int64], factors: NDArray[np.float64], si
     distance = np.abs(factors - 0.5).max(axis=1)
     train, test = order[:half], order[half:]
     nearest = train[np.argsort(distance[train], kind="stable")[:size]]
-    inside = test[distance[test] <= distance[nearest].max()]
+    edge = distance[nearest].max()
+    # where factors come as levels, many examples lie on the cube's surface, of which train takes a part: so does test
+    share = np.count_nonzero(distance[nearest] == edge) / np.count_nonzero(distance[train] == edge)
+    on_edge = test[distance[test] == edge]  # in random order, as the halves are
+    inside = np.concatenate([test[distance[test] < edge], on_edge[: math.ceil(share * len(on_edge))]])
     return Split(np.sort(nearest), np.sort(inside))

@@ -22,7 +22,7 @@ from rdstudy.settings import MEASURES, Evaluation, Measures, Recipe, Resources
 
 __all__ = ["MEASURES", "Evaluation", "Experiment", "Measures", "Member", "Recipe", "Resources", "Study"]
 
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 """Raised by hand when a change to the code changes the numbers of a member. Part of every `member_id`."""
 
 ARCHITECTURES = ("mlp", "cnn", "linear")
@@ -83,12 +83,21 @@ class Member:
         return cls(**{**settings, **nested})
 
 
+_ADDED = (
+    ("evaluation", "validation_images", 0),
+    ("recipe", "schedule", "constant"),
+    ("recipe", "initialization", "default"),
+)
+"""Settings that came later, and the value that members before them had: at that value they are left out of the hash."""
+
+
 @functools.lru_cache(maxsize=2**16)
 def _member_id(member: Member, numerics: int) -> str:
     """Kept because a plan asks for it some five times a member."""
     settings = {"numerics": numerics, **dataclasses.asdict(member)}
-    if not member.evaluation.validation_images:
-        del settings["evaluation"]["validation_images"]
+    for part, name, older in _ADDED:
+        if settings[part][name] == older:
+            del settings[part][name]
     text = json.dumps(settings, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -241,7 +241,22 @@ def test_constant_density_holds_the_nearest_and_no_test_image_is_outside(case, d
     assert radius(factors[split.train]).max() == edge
     outside = np.setdiff1d(halves.train, split.train)
     assert (radius(factors[outside]) >= edge).all()
-    assert np.array_equal(split.test, inside)
+    within = radius(factors[halves.test]) < edge
+    assert np.isin(halves.test[within], split.test).all()
+    assert np.isin(split.test, inside).all()
+    # of examples on the cube's surface, the share that train has of its own, the next whole number
+    on_edge, chosen = (np.count_nonzero(radius(factors[index]) == edge) for index in (halves.train, split.train))
+    shared = np.count_nonzero(radius(factors[split.test]) == edge)
+    assert shared == math.ceil(chosen / on_edge * (len(inside) - np.count_nonzero(within)))
+
+
+@pytest.mark.parametrize("n", [100, 230])
+def test_constant_density_has_as_many_test_images_where_factors_come_as_levels(n):
+    """On a full grid, thousands of examples lie on the surface of the cube that holds n: 100 met 292, and 230 met 292."""
+    levels = (np.indices((9, 9, 8)).reshape(3, -1).T + 0.5) / (9, 9, 8)
+    split = small_split(f"cd({n})", len(levels), factors=levels, study_seed=0)
+    assert len(split.train) == n
+    assert len(split.test) == pytest.approx(n, abs=5 * math.sqrt(n))
 
 
 @given(cases())

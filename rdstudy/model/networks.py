@@ -36,11 +36,16 @@ class NetworkShape:
     image_shape: tuple[int, int, int]  # channel, row, column
 
 
-def build(shape: NetworkShape, *, seed: int) -> VAE:
-    """Build a network on the CPU with initial weights that depend on `shape` and `seed` only.
+def build(shape: NetworkShape, *, seed: int, initialization: str = "default") -> VAE:
+    """Build a network on the CPU with initial weights that depend on the arguments only, from a generator of their own.
 
-    Weights and biases are uniform in ±1/sqrt(fan in), PyTorch's own default, drawn from a generator of their own.
+    Args:
+        shape: of the network.
+        seed: of the weights.
+        initialization: `default`: weights and biases uniform in ±1/sqrt(fan in), PyTorch's own; `he`: weights normal
+            with variance 2 / fan in and biases 0, which keeps the scale of what passes through ReLUs (He et al. 2015).
     """
+    initialize = _INITIALIZATIONS[initialization]
     with torch.device("meta"):
         vae = _NETWORKS[shape.architecture](shape)
     vae.to_empty(device="cpu")
@@ -48,12 +53,27 @@ def build(shape: NetworkShape, *, seed: int) -> VAE:
     with torch.no_grad():
         for module in vae.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                bound = module.weight[0].numel() ** -0.5
-                module.weight.uniform_(-bound, bound, generator=generator)
                 assert module.bias is not None
-                module.bias.uniform_(-bound, bound, generator=generator)
+                initialize(module.weight, module.bias, module, generator)
     vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions: half as fast again
     return vae
+
+
+def _uniform(weight: Tensor, bias: Tensor, _: nn.Module, generator: torch.Generator) -> None:
+    bound = weight[0].numel() ** -0.5  # of a transposed convolution too: what PyTorch takes for its fan in
+    weight.uniform_(-bound, bound, generator=generator)
+    bias.uniform_(-bound, bound, generator=generator)
+
+
+def _he(weight: Tensor, bias: Tensor, module: nn.Module, generator: torch.Generator) -> None:
+    fan_in = weight[0].numel()
+    if isinstance(module, nn.ConvTranspose2d):  # [in, out, row, column]: a place is fed by a part of the kernel
+        fan_in = weight.shape[0] * weight[0, 0].numel() // math.prod(module.stride)
+    weight.normal_(0.0, (2 / fan_in) ** 0.5, generator=generator)
+    bias.zero_()
+
+
+_INITIALIZATIONS = {"default": _uniform, "he": _he}
 
 
 def load_vae(shape: NetworkShape, weights: Mapping[str, Tensor], *, device: torch.device) -> VAE:

@@ -61,6 +61,8 @@ MEMBERS = pa.schema(
         ("stop_step", pa.int64()),  # early stopping: the step with the least D + βR on the validation subset
         ("stop_distortion", pa.float64()),  # D at that step, on the images of this row
         ("stop_rate", pa.float64()),  # R at that step
+        ("schedule", pa.string()),  # of the learning rate
+        ("initialization", pa.string()),  # of the weights
     ]
 )
 """One row per member and subset."""
@@ -124,6 +126,21 @@ MEASURES = pa.schema(
         ("best_rate", pa.float64()),
         ("best_log_marginal", pa.float64()),
         ("null_reasons", pa.string()),  # "measure: why it has no value", joined by " | "
+        ("measures_version", pa.int64()),  # of the code of the measures
+        # Of log p(x): Pareto k̂ of the importance weights, the 95th percentile over images. Above 0.7 means do not
+        # believe it; null where every value is an annealed bound.
+        ("log_marginal_khat", pa.float64()),
+        ("log_marginal_passed", pa.float64()),  # share of images with a log p(x) to be believed; else a lower bound
+        ("log_marginal_annealed", pa.float64()),  # share of images whose log p(x) is an annealed lower bound
+        # One number an image of the fixed random sample, in its order, each plus the image's floor:
+        ("image_log_marginal", pa.list_(pa.float32())),  # log p(x)
+        ("image_elbo", pa.list_(pa.float32())),  # ELBO of the encoder's posterior
+        ("image_refit_elbo", pa.list_(pa.float32())),  # ELBO of the posterior fitted to the image
+        # Of the test row: share of reconstructions whose nearest image, of the training images and as many images that
+        # were never trained on, is a training image: 1/2 where nothing is memorized.
+        *_estimate("memorization"),
+        ("memorization_answers", pa.float64()),  # effective number of different answers behind that share
+        ("memorization_controls", pa.int64()),  # training images, and as many others, that it compares with
     ]
 )
 """One row per member, subset and settings of the measures. A measure that does not apply to a subset is null there."""
@@ -162,6 +179,7 @@ RECONSTRUCTIONS = pa.schema(
         ("nearest_image", pa.int64()),  # the training image that is nearest to the reconstruction
         ("nearest_distance", pa.float64()),  # ℓ2, pixels in [0, 1]
         ("own_distance", pa.float64()),  # of the reconstruction to its own image
+        ("control_distance", pa.float64()),  # and to the nearest of as many images that were never trained on
     ]
 )
 """What members make of a few test images."""

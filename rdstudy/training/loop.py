@@ -69,8 +69,14 @@ def units_of(pack: Pack, device: torch.device) -> tuple[Pack, ...]:
 
 
 def trajectory_steps(steps: int, points: int) -> tuple[int, ...]:
-    """At most `points` distinct steps from 1 to `steps`, evenly spaced in log(step), the last one among them."""
-    return tuple(int(step) for step in np.unique(np.rint(np.geomspace(1, steps, points) if points > 1 else [steps])))
+    """At most `points` distinct steps from 1 to `steps`, the last one among them.
+
+    A multiple of four of them, half where there are many, are evenly spaced, so that the last quarter has points of its
+    own; the others in log(step). Fewer than eight are all spaced in log(step).
+    """
+    even = 4 * (points // 8)
+    rising = np.geomspace(1, steps, points - even + bool(even)) if points > 1 else [steps]
+    return tuple(int(step) for step in np.unique(np.rint([*rising, *np.linspace(0, steps, even + 1)[1:]])) if step)
 
 
 def train_unit(

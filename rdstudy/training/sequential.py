@@ -13,6 +13,7 @@ from rdstudy.seeds import derive_seed
 from rdstudy.study import Member
 from rdstudy.training.learner import Measured, shape_of
 from rdstudy.training.objectives import removed_term
+from rdstudy.training.schedules import learning_rate
 from rdstudy.training.streams import BatchStream, NoiseStream, seeded_noise
 from rdstudy.training.subsets import to_unit
 
@@ -36,11 +37,13 @@ class SequentialLearner:
         self._device = device
         self._train = train.to(device)
         self._shape = shape_of(member, image_shape)
-        self.vae = build(self._shape, seed=derive_seed(member.seed, "initial weights")).to(device)
+        recipe = member.recipe
+        seed = derive_seed(member.seed, "initial weights")
+        self.vae = build(self._shape, seed=seed, initialization=recipe.initialization).to(device)
         self._parameters = list(self.vae.parameters())
         self.parameter_count = sum(parameter.numel() for parameter in self._parameters)
-        self._optimizer = torch.optim.Adam(self._parameters, lr=member.recipe.learning_rate, fused=True)
-        batch = member.recipe.batch_size
+        self._optimizer = torch.optim.Adam(self._parameters, lr=recipe.learning_rate, fused=True)
+        batch = recipe.batch_size
         self._batches = BatchStream(seed=member.seed, images=len(train), batch_size=batch, device=device)
         self._noise = NoiseStream(seed=member.seed, batch_size=batch, latent_dim=member.latent_dim, device=device)
         self._nonfinite_step: int | None = None
@@ -70,6 +73,7 @@ class SequentialLearner:
                 if not torch.isfinite(outputs.code).all():
                     self._nonfinite_step = step
                     return
+                self._optimizer.param_groups[0]["lr"] = learning_rate(self._member.recipe, step)
                 self._optimizer.step()
                 self._optimizer.zero_grad()
             first_step += len(noise)

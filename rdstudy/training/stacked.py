@@ -27,6 +27,7 @@ from rdstudy.training.learner import Measured, shape_of
 from rdstudy.training.objectives import removed_term
 from rdstudy.training.process import is_out_of_memory
 from rdstudy.training.replay import CPU_WAYS, GPU_WAYS, WARM_UP_STEPS, Replayed, Step, Way
+from rdstudy.training.schedules import learning_rate
 from rdstudy.training.streams import CHUNK_STEPS, BatchStream, NoiseStream, seeded_noise
 from rdstudy.training.subsets import to_unit
 
@@ -69,11 +70,21 @@ class StackedLearner:
         of_seed = [self._seeds.index(member.seed) for member in self.members]
         self._seed_of_member = torch.tensor(of_seed, device=device)
         self._beta = torch.tensor([member.beta for member in self.members], device=device)[:, None, None]
-        self._vae, self.parameters = _stack(shape_of(first, image_shape), self._seeds, of_seed, device)
+        shape, initialization = shape_of(first, image_shape), first.recipe.initialization
+        self._vae, self.parameters = _stack(shape, self._seeds, of_seed, device, initialization=initialization)
         self.parameter_count = sum(stacked[0].numel() for stacked in self.parameters.values())
         on_gpu = device.type == "cuda"
+        # CUDA's fused Adam reads a float32; a CPU's reads a double
+        rate_type = torch.float32 if on_gpu else torch.float64
+        self._rate = torch.tensor(first.recipe.learning_rate, dtype=rate_type, device=device)
+        self._rates = self._rate.new_tensor(
+            [learning_rate(first.recipe, step) for step in range(first.recipe.steps)] if self._is_scheduled else []
+        )
         self._optimizer = torch.optim.Adam(
-            list(self.parameters.values()), lr=first.recipe.learning_rate, fused=True, capturable=on_gpu
+            list(self.parameters.values()),
+            lr=self._rate if self._is_scheduled else first.recipe.learning_rate,
+            fused=True,
+            capturable=on_gpu,
         )
         batch, latent = first.recipe.batch_size, first.latent_dim
         self._batches = [
@@ -91,6 +102,10 @@ class StackedLearner:
         self._step_number = torch.zeros((), dtype=torch.int64, device=device)
         self._ways = list(ways or (GPU_WAYS if on_gpu else CPU_WAYS))
         self._use_way()
+
+    @property
+    def _is_scheduled(self) -> bool:
+        return self.members[0].recipe.schedule != "constant"
 
     def _use_way(self) -> None:
         """Prepare for taking steps in the first of the ways; what was compiled or captured before is forgotten."""
@@ -159,6 +174,8 @@ class StackedLearner:
         finite = torch.isfinite(outputs.code.detach()).flatten(1).all(dim=1)
         newly = ~finite & (self._nonfinite == _FINITE)
         self._nonfinite.copy_(torch.where(newly, self._step_number, self._nonfinite))
+        if self._is_scheduled:
+            self._rate.copy_(self._rates.index_select(0, self._step_number.view(1))[0])
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._at.add_(1)
@@ -229,16 +246,18 @@ class StackedLearner:
             for name, stacked in self.parameters.items():
                 stacked.copy_(state["parameters"][name])
         self._optimizer.load_state_dict(state["optimizer"])  # into new tensors
+        if self._is_scheduled:
+            self._optimizer.param_groups[0]["lr"] = self._rate  # which every step fills
         self._nonfinite.copy_(state["nonfinite"])
         self._kept = {name: stacked.to(self._device) for name, stacked in state["kept"].items()}
         self._use_way()
 
 
 def _stack(
-    shape: NetworkShape, seeds: Sequence[int], of_seed: Sequence[int], device: torch.device
+    shape: NetworkShape, seeds: Sequence[int], of_seed: Sequence[int], device: torch.device, *, initialization: str
 ) -> tuple[VAE, dict[str, Tensor]]:
     """A network to map, and parameters `[member, ...]` that start as those of the members one by one, see `_turned`."""
-    vaes = [build(shape, seed=derive_seed(seed, "initial weights")) for seed in seeds]
+    vaes = [build(shape, seed=derive_seed(seed, "initial weights"), initialization=initialization) for seed in seeds]
     weights = [dict(vae.named_parameters()) for vae in vaes]
     stacked = {
         name: _turned(torch.stack([weights[at][name].detach() for at in of_seed]))
