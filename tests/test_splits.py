@@ -252,11 +252,11 @@ def test_constant_density_holds_the_nearest_and_no_test_image_is_outside(case, d
 
 @pytest.mark.parametrize("n", [100, 230])
 def test_constant_density_has_as_many_test_images_where_factors_come_as_levels(n):
-    """On a full grid, thousands of examples lie on the surface of the cube that holds n: 100 met 292, and 230 met 292."""
+    """Many examples of a full grid lie on the surface of a cube: with all of them, tests had 141 and 324 images."""
     levels = (np.indices((9, 9, 8)).reshape(3, -1).T + 0.5) / (9, 9, 8)
     split = small_split(f"cd({n})", len(levels), factors=levels, study_seed=0)
     assert len(split.train) == n
-    assert len(split.test) == pytest.approx(n, abs=5 * math.sqrt(n))
+    assert len(split.test) == pytest.approx(n, abs=3 * math.sqrt(n))
 
 
 @given(cases())
