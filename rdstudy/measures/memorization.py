@@ -102,7 +102,7 @@ def three_sample(train: Neighbours, controls: Neighbours) -> ThreeSample:
     nearer = (train.distance < controls.distance).double() + 0.5 * (train.distance == controls.distance)
     from_train = train.distance <= controls.distance
     reference = torch.stack([from_train.long(), torch.where(from_train, train.index, controls.index)])
-    sharing = reference.unique(dim=1, return_counts=True)[1].double()
+    sharing = torch.unique(reference, dim=1, return_counts=True)[1].double()
     answers = (sharing.sum().square() / sharing.square().sum()).item()
     weight = answers + _PSEUDO_ANSWERS
     value = (nearer.mean().item() * answers + _PSEUDO_ANSWERS / 2) / weight

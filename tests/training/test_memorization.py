@@ -70,7 +70,8 @@ def test_a_model_that_learned_its_images_by_heart_is_not_at_chance(monkeypatch):
 
     def copy(subject: Any, pixels: torch.Tensor) -> torch.Tensor:
         near = torch.cdist(pixels.double(), subject.train_images.double()).argmin(dim=1)
-        return subject.train_images[near] / 255
+        made: torch.Tensor = subject.train_images[near] / 255
+        return made
 
     monkeypatch.setattr("rdstudy.training.measuring.subject.Subject.reconstruct", copy)
     row, _ = measured(member, subsets, 1)

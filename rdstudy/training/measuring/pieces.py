@@ -155,7 +155,7 @@ def _memorization(subject: Subject, subset: str) -> None:
     train = Neighbours(copies.nearest_distance, copies.nearest_index)
     if len(controls) < len(subject.train_images):  # equally many on both sides
         chosen = subject.chosen(len(subject.train_images), len(controls), "controls train")
-        blocks = (subject.train_images[part] for part in chosen.split(BLOCK_IMAGES))
+        blocks = (subject.train_images[part] for part in torch.split(chosen, BLOCK_IMAGES))
         train = nearest_in_blocks(made, blocks, memory_bytes=memory_bytes)
     found = three_sample(train, nearest_in_blocks(made, image_blocks(subject, controls), memory_bytes=memory_bytes))
     subject.columns[subset] |= {"memorization_answers": found.answers, "memorization_controls": len(controls)}
