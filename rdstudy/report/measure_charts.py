@@ -12,19 +12,29 @@ _PAIR = ("beta", "series", "rate", "rate_sd", "distortion", "distortion_sd", "st
 
 
 def curves_chart(
-    table: pd.DataFrame, *, title: str, rules: pd.DataFrame | None = None, symlog: bool = False
+    table: pd.DataFrame,
+    *,
+    title: str,
+    rules: pd.DataFrame | None = None,
+    symlog: bool = False,
+    domain: tuple[float, float] | None = None,
+    faint: str | None = None,
 ) -> theme.Spec:
     """Curves against β: a colour a series, dashed on the training subset, hollow where not to be believed.
 
     Args:
-        table: of `measures.curves`, at least one row.
+        table: of `measures.curves`, at least one row; with `half`, half the length of bars, where they are not `sd`.
         title: of the vertical axis, with its unit.
         rules: horizontal lines, `cell, series, value`; the series is written at the line.
         symlog: a vertical axis that is logarithmic away from 0.
+        domain: the same vertical axis in all panels; bars end where it does.
+        faint: a series that is drawn in grey.
     """
     beta, grid = theme.beta_axis(table["beta"]), theme.Grid.of(table["cell"].nunique())
-    half = table["sd"].fillna(0.0)
+    half = table["half" if "half" in table else "sd"].fillna(0.0)
     table = table.assign(beta_at=beta.place(table["beta"]), low=table["value"] - half, high=table["value"] + half)
+    if domain is not None:
+        table = table.assign(low=table["low"].clip(*domain), high=table["high"].clip(*domain))
     series = tuple(dict.fromkeys(table["series"]))
     panels, sets = [], theme.Datasets()
     for place, (cell, part) in enumerate(table.groupby("cell", sort=True)):
@@ -36,6 +46,8 @@ def curves_chart(
             two_subsets=table["subset"].nunique() > 1,
             doubted=not bool(table["believed"].all()),
             symlog=symlog,
+            domain=domain,
+            faint=faint,
             width=grid.width,
         )
         names = {"points": sets.add(part, _ROW), "rules": sets.add(lines, ["series", "value"])}
@@ -53,12 +65,16 @@ def _panel(
     two_subsets: bool,
     doubted: bool,
     symlog: bool,
+    domain: tuple[float, float] | None,
+    faint: str | None,
     width: int,
 ) -> theme.Panel:
     x = beta.x()
     scale = alt.Scale(type="symlog", nice=False) if symlog else alt.Scale(zero=False, padding=8)  # no dot on the edge
+    if domain is not None:
+        scale = alt.Scale(domain=list(domain), nice=False, padding=8)
     y = alt.Y("value:Q", scale=scale, axis=alt.Axis(title=title, tickCount=6))
-    base = theme.chart_of("points").encode(x=x, color=_colour(series), detail="subset:N")
+    base = theme.chart_of("points").encode(x=x, color=_colour(series, faint), detail="subset:N")
     bars = base.mark_rule(clip=True, strokeWidth=1.3, opacity=0.6).encode(
         y=alt.Y("low:Q", scale=scale, axis=y["axis"]), y2="high:Q"
     )
@@ -70,7 +86,7 @@ def _panel(
     dots = base.mark_circle(clip=True, size=42, opacity=1).encode(y=y, tooltip=_tooltip())
     layers = [*_rules(), bars, lines, dots]
     if doubted:
-        hollow = theme.chart_of("doubted").encode(x=x, y=y, stroke=_stroke(series), tooltip=_tooltip())
+        hollow = theme.chart_of("doubted").encode(x=x, y=y, stroke=_stroke(series, faint), tooltip=_tooltip())
         layers.append(hollow.mark_point(clip=True, size=42, filled=True, fill="white", opacity=1, strokeWidth=1.6))
     return theme.template(alt.layer(*layers), width=width, height=min(270, round(0.7 * width)))
 
@@ -83,17 +99,19 @@ def _rules() -> list[alt.Chart]:
     return [line, name.encode(x=alt.value("width"), text="series:N")]
 
 
-def _colour(series: tuple[str, ...]) -> alt.Color:
+def _colour(series: tuple[str, ...], faint: str | None = None) -> alt.Color:
     legend = alt.Legend(title=None, orient="top", symbolType="circle", symbolStrokeWidth=0, columns=2, labelLimit=420)
-    return alt.Color("series:N", scale=_scale(series), legend=legend if len(series) > 1 else None)
+    return alt.Color("series:N", scale=_scale(series, faint), legend=legend if len(series) > 1 else None)
 
 
-def _stroke(series: tuple[str, ...]) -> alt.Stroke:
-    return alt.Stroke("series:N", scale=_scale(series), legend=None)
+def _stroke(series: tuple[str, ...], faint: str | None) -> alt.Stroke:
+    return alt.Stroke("series:N", scale=_scale(series, faint), legend=None)
 
 
-def _scale(series: tuple[str, ...]) -> alt.Scale:
-    return alt.Scale(domain=list(series), range=[theme.PALETTE[at % len(theme.PALETTE)] for at in range(len(series))])
+def _scale(series: tuple[str, ...], faint: str | None) -> alt.Scale:
+    colours = [theme.PALETTE[at % len(theme.PALETTE)] for at in range(len(series))]
+    grey = [theme.FAINT if name == faint else colour for name, colour in zip(series, colours, strict=True)]
+    return alt.Scale(domain=list(series), range=grey)
 
 
 def _tooltip() -> list[alt.Tooltip]:

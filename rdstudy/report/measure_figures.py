@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 
 from rdstudy.findings.values import LEAST_ESS
-from rdstudy.report import measure_charts, measures, text
+from rdstudy.report import measure_charts, measures, memorization, text
 from rdstudy.report.page import Figure
 from rdstudy.report.tables import StudyTables
 
@@ -26,7 +26,7 @@ def measure_figures(study: StudyTables, name: str, planned: pd.DataFrame) -> lis
     """
     rows = measures.with_planned(planned, study.measures)
     figures = _rate_figures(name, rows) + _density_figures(name, rows) + _stopping_figures(study, name, planned)
-    figures += _memory_figures(study, name, rows)
+    figures += _memory_figures(study, name, planned, rows)
     if planned["cell"].nunique() <= _DETAILED_CELLS:
         return figures
     return [_with_note(figure) for figure in figures if figure.key.removeprefix(f"{name}-") in _MAIN]
@@ -158,15 +158,10 @@ def _stopping_figures(study: StudyTables, name: str, planned: pd.DataFrame) -> l
     ]
 
 
-def _memory_figures(study: StudyTables, name: str, rows: pd.DataFrame) -> list[Figure]:
+def _memory_figures(study: StudyTables, name: str, planned: pd.DataFrame, rows: pd.DataFrame) -> list[Figure]:
     return [
-        *_figure(
-            f"{name}-copied",
-            "Copied reconstructions",
-            "Share of test reconstructions that are nearer (ℓ2) to some training image than to their own image.",
-            measures.curves(rows, {"copied": "copied_fraction"}),
-            "share of test reconstructions",
-        ),
+        *memorization.copied_figures(name, planned, rows),
+        *memorization.leave_one_out_figures(name, planned, study.probes),
         *_figure(
             f"{name}-optimal-decoder",
             "Beside a decoder of infinite capacity",

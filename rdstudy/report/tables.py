@@ -54,6 +54,7 @@ class StudyTables:
         trajectories: rows of these members, one per member, subset and step.
         examples: a few images of the data sets of this study (`schema.EXAMPLES`).
         measures: rows of these members, measured with the settings that the study has now (`schema.MEASURES`).
+        probes: the same of `schema.PROBES`.
         reconstructions: the same of `schema.RECONSTRUCTIONS`, of one member per cell and β: that of the lowest seed.
         neighbours: rows of the splits of these members (`schema.NEIGHBOURS`).
         damaged: files of the store that cannot be read.
@@ -73,6 +74,7 @@ class StudyTables:
     trajectories: pd.DataFrame
     examples: pd.DataFrame
     measures: pd.DataFrame
+    probes: pd.DataFrame
     reconstructions: pd.DataFrame
     neighbours: pd.DataFrame
     damaged: tuple[Damaged, ...]
@@ -123,7 +125,8 @@ def read_study(store: Store, study: str) -> StudyTables:
         members=_rows_of(store.read("members"), ids).to_pandas(),
         trajectories=_rows_of(store.read("trajectories").select(_TRAJECTORY_COLUMNS), ids).to_pandas(),
         examples=_examples(store.read("examples"), planned),
-        measures=_measures(store, declaration, ids),
+        measures=_measured(store, "measures", declaration, ids),
+        probes=_measured(store, "probes", declaration, ids),
         reconstructions=_reconstructions(store, declaration, planned),
         neighbours=_neighbours(store, planned),
         damaged=tuple(store.damaged()),
@@ -164,10 +167,10 @@ def _examples(table: pa.Table, planned: pd.DataFrame) -> pd.DataFrame:
     return examples
 
 
-def _measures(store: Store, declaration: Mapping[str, Any], ids: pa.Array) -> pd.DataFrame:
+def _measured(store: Store, name: str, declaration: Mapping[str, Any], ids: pa.Array) -> pd.DataFrame:
     """Rows of these members for the settings of the measures that the study has now; none where it has none."""
-    measures: pd.DataFrame = _of_settings(_rows_of(store.read("measures"), ids), declaration).to_pandas()
-    return measures
+    rows: pd.DataFrame = _of_settings(_rows_of(store.read(name), ids), declaration).to_pandas()
+    return rows
 
 
 def _of_settings(table: pa.Table, declaration: Mapping[str, Any]) -> pa.Table:
