@@ -182,7 +182,7 @@ def study(tmp_path):
     store = simulation.write(tmp_path / "results")
     runs = {row["member_id"]: row["run_id"] for row in store.read("members").to_pylist()}
     rows = probe_rows(simulation).to_dict("records")
-    store.write_measured({"probes": [{**row, "run_id": runs[row["member_id"]]} for row in rows]})
+    store.write_measured({"probes": [row | {"run_id": runs[row["member_id"]]} for row in rows]})
     return read_study(store, simulation.name)
 
 

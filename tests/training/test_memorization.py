@@ -9,12 +9,16 @@ import pytest
 import torch
 
 from rdstudy.datasets import Dataset
+from rdstudy.measures.neighbours import nearest
 from rdstudy.splits import make_split, order_of, resolve_rule
 from rdstudy.study import Evaluation, Measures, Member, Recipe, Resources
 from rdstudy.training import MeasureRows, Measuring, Subsets, make_subsets
 from rdstudy.training.measuring import measure_trained
 from rdstudy.training.measuring.images import _probe_ranks
+from rdstudy.training.measuring.pieces import _nearest_of_fewer
+from rdstudy.training.measuring.subject import Subject
 from rdstudy.training.sequential import SequentialLearner
+from rdstudy.training.subsets import to_unit
 
 CPU = torch.device("cpu")
 IMAGES, SIDE = 499, 7
@@ -92,6 +96,19 @@ def test_both_sides_are_cut_where_the_test_subset_is_too_small():
     available = IMAGES - 301 - 17 - 53
     assert available - 4 <= row["memorization_controls"] <= available  # without those that are shown
     assert row["memorization_se"] > 0
+
+
+def test_the_nearest_of_fewer_is_that_of_a_search_among_them():
+    member, subsets = subsets_of("cv(301)")
+    learner = SequentialLearner(member, subsets.train, image_shape=subsets.image_shape, device=CPU)
+    subject = Subject(learner.weights(0), member, subsets, Measuring(Measures()), device=CPU, memory_bytes=1e6)
+    made = to_unit(subsets.train[::3])  # each is nearest to itself, and a half of them must be sought again
+    found = _nearest_of_fewer(subject, made, nearest(made, subsets.train, memory_bytes=1e6), size=150)
+    chosen = subject.chosen(301, 150, "controls train")
+    assert torch.isin(found.index, chosen).all()
+    expected = nearest(made, subsets.train[chosen], memory_bytes=1e6)
+    assert torch.equal(found.distance, expected.distance)
+    assert 0.3 < (found.distance > 0).double().mean() < 0.7
 
 
 def test_a_checkerboard_has_no_controls_and_says_so():

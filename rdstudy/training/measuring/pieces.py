@@ -154,12 +154,30 @@ def _memorization(subject: Subject, subset: str) -> None:
     controls = control_index(subject)  # after what needs none is noted
     train = Neighbours(copies.nearest_distance, copies.nearest_index)
     if len(controls) < len(subject.train_images):  # equally many on both sides
-        chosen = subject.chosen(len(subject.train_images), len(controls), "controls train")
-        blocks = (subject.train_images[part] for part in torch.split(chosen, BLOCK_IMAGES))
-        train = nearest_in_blocks(made, blocks, memory_bytes=memory_bytes)
+        train = _nearest_of_fewer(subject, made, train, size=len(controls))
     found = three_sample(train, nearest_in_blocks(made, image_blocks(subject, controls), memory_bytes=memory_bytes))
     subject.columns[subset] |= {"memorization_answers": found.answers, "memorization_controls": len(controls)}
     subject.put(subset, memorization=found.share)
+
+
+def _nearest_of_fewer(subject: Subject, made: Tensor, train: Neighbours, *, size: int) -> Neighbours:
+    """The nearest of a random `size` of the training images; only what is nearest to one of the others is sought again.
+
+    Args:
+        subject: the member.
+        made: reconstructions, `[image, pixel]`.
+        train: the nearest of all training images.
+        size: how many are left.
+    """
+    chosen = subject.chosen(len(subject.train_images), size, "controls train")
+    again = ~torch.isin(train.index, chosen)
+    if not again.any():
+        return train
+    blocks = (subject.train_images[part] for part in torch.split(chosen, BLOCK_IMAGES))
+    found = nearest_in_blocks(made[again], blocks, memory_bytes=subject.memory_bytes)
+    distance, index = train.distance.clone(), train.index.clone()
+    distance[again], index[again] = found.distance, chosen[found.index]
+    return Neighbours(distance, index)
 
 
 def _probe(subject: Subject, _: str) -> None:
