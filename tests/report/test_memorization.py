@@ -181,8 +181,8 @@ def study(tmp_path):
     simulation = Simulation(splits=SPLITS, measured=True)
     store = simulation.write(tmp_path / "results")
     runs = {row["member_id"]: row["run_id"] for row in store.read("members").to_pylist()}
-    rows = probe_rows(simulation).to_dict("records")
-    store.write_measured({"probes": [row | {"run_id": runs[row["member_id"]]} for row in rows]})
+    rows = probe_rows(simulation).assign(run_id=lambda table: table["member_id"].map(runs))
+    store.write_measured({"probes": [dict(row) for _, row in rows.iterrows()]})
     return read_study(store, simulation.name)
 
 
