@@ -1,4 +1,4 @@
-"""Whether an estimate of log p(x) is to be believed: a property of a value, which travels into all that is made of it."""
+"""Whether an estimate of log p(x) is to be believed: a property of a value, and of all made from it."""
 
 import pandas as pd
 

