@@ -1,11 +1,13 @@
 """Curves of measures against β, one panel per cell: tidy tables of `measures` -> charts."""
 
 import functools
+from collections.abc import Mapping
 
 import altair as alt
 import pandas as pd
 
 from rdstudy.report import theme
+from rdstudy.report.measures import STOPPING
 
 _ROW = ("beta", "beta_at", "series", "subset", "value", "low", "high", "sd", "runs", "believed", "error")
 _PAIR = ("beta", "series", "rate", "rate_sd", "distortion", "distortion_sd", "stop_step", "runs")
@@ -17,24 +19,29 @@ def curves_chart(
     title: str,
     rules: pd.DataFrame | None = None,
     symlog: bool = False,
+    more: Mapping[str, str] | None = None,
     domain: tuple[float, float] | None = None,
     faint: str | None = None,
 ) -> theme.Spec:
     """Curves against β: a colour a series, dashed on the training subset, hollow where not to be believed.
 
     Args:
-        table: of `measures.curves`, at least one row; with `half`, half the length of bars, where they are not `sd`.
+        table: of `measures.curves`, at least one row; bars are mean ± sd, or from `low` to `high` where it has these.
         title: of the vertical axis, with its unit.
         rules: horizontal lines, `cell, series, value`; the series is written at the line.
         symlog: a vertical axis that is logarithmic away from 0.
+        more: further columns of numbers that the tooltip shows, with their names.
         domain: the same vertical axis in all panels; bars end where it does.
         faint: a series that is drawn in grey.
     """
     beta, grid = theme.beta_axis(table["beta"]), theme.Grid.of(table["cell"].nunique())
-    half = table["half" if "half" in table else "sd"].fillna(0.0)
-    table = table.assign(beta_at=beta.place(table["beta"]), low=table["value"] - half, high=table["value"] + half)
+    if "low" not in table:
+        half = table["sd"].fillna(0.0)
+        table = table.assign(low=table["value"] - half, high=table["value"] + half)
     if domain is not None:
         table = table.assign(low=table["low"].clip(*domain), high=table["high"].clip(*domain))
+    table, shown = table.assign(beta_at=beta.place(table["beta"])), tuple((more or {}).items())
+    columns = [*_ROW, *(name for name, _ in shown)]
     series = tuple(dict.fromkeys(table["series"]))
     panels, sets = [], theme.Datasets()
     for place, (cell, part) in enumerate(table.groupby("cell", sort=True)):
@@ -46,12 +53,13 @@ def curves_chart(
             two_subsets=table["subset"].nunique() > 1,
             doubted=not bool(table["believed"].all()),
             symlog=symlog,
+            more=shown,
             domain=domain,
             faint=faint,
             width=grid.width,
         )
-        names = {"points": sets.add(part, _ROW), "rules": sets.add(lines, ["series", "value"])}
-        names["doubted"] = sets.add(part[~part["believed"].astype(bool)], _ROW)
+        names = {"points": sets.add(part, columns), "rules": sets.add(lines, ["series", "value"])}
+        names["doubted"] = sets.add(part[~part["believed"].astype(bool)], columns)
         panels.append(theme.fill(template, names, title=part["panel"].iloc[0]))
     return theme.finish(theme.lay_out(panels, grid), sets)
 
@@ -65,6 +73,7 @@ def _panel(
     two_subsets: bool,
     doubted: bool,
     symlog: bool,
+    more: tuple[tuple[str, str], ...],
     domain: tuple[float, float] | None,
     faint: str | None,
     width: int,
@@ -83,10 +92,10 @@ def _panel(
         dash = alt.Scale(domain=list(theme.SUBSETS), range=[[1, 0], [5, 3]])
         legend = alt.Legend(title=None, orient="top", symbolType="stroke")
         lines = lines.encode(strokeDash=alt.StrokeDash("subset:N", scale=dash, legend=legend))
-    dots = base.mark_circle(clip=True, size=42, opacity=1).encode(y=y, tooltip=_tooltip())
+    dots = base.mark_circle(clip=True, size=42, opacity=1).encode(y=y, tooltip=_tooltip(more))
     layers = [*_rules(), bars, lines, dots]
     if doubted:
-        hollow = theme.chart_of("doubted").encode(x=x, y=y, stroke=_stroke(series, faint), tooltip=_tooltip())
+        hollow = theme.chart_of("doubted").encode(x=x, y=y, stroke=_stroke(series, faint), tooltip=_tooltip(more))
         layers.append(hollow.mark_point(clip=True, size=42, filled=True, fill="white", opacity=1, strokeWidth=1.6))
     return theme.template(alt.layer(*layers), width=width, height=min(270, round(0.7 * width)))
 
@@ -114,9 +123,10 @@ def _scale(series: tuple[str, ...], faint: str | None) -> alt.Scale:
     return alt.Scale(domain=list(series), range=grey)
 
 
-def _tooltip() -> list[alt.Tooltip]:
-    numbers = [("beta", "β"), ("value", "mean"), ("sd", "sd over runs"), ("error", "Monte Carlo error of one run")]
-    shown = [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in [*numbers, ("runs", "runs")]]
+def _tooltip(more: tuple[tuple[str, str], ...]) -> list[alt.Tooltip]:
+    numbers = [("beta", "β"), ("value", "mean"), ("low", "bar from"), ("high", "bar to"), ("sd", "sd over runs")]
+    numbers += [("error", "Monte Carlo error of one run"), ("runs", "runs"), *more]
+    shown = [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in numbers]
     return [alt.Tooltip("series:N"), alt.Tooltip("subset:N"), *shown]
 
 
@@ -143,8 +153,7 @@ def _stopping_panel(*, width: int, titled: bool) -> theme.Panel:
     numbers = [("beta", "β"), ("distortion", "D, mean"), ("distortion_sd", "D, sd"), ("rate", "R, mean")]
     numbers += [("rate_sd", "R, sd"), ("stop_step", "best step, mean"), ("runs", "runs")]
     tooltip = [alt.Tooltip(f"{name}:Q", title=title, format=".5~g") for name, title in numbers]
-    series = ("last step", "early stopping")
-    base = theme.chart_of("points").encode(x=x, y=y, color=_colour(series))
+    base = theme.chart_of("points").encode(x=x, y=y, color=_colour(STOPPING))
     lines = base.mark_line(clip=True, strokeWidth=2).encode(order="beta:Q")
     dots = base.mark_circle(clip=True, size=46, opacity=1).encode(tooltip=[alt.Tooltip("series:N"), *tooltip])
     stars = theme.chart_of("stars").encode(x=x, y=y, tooltip=[alt.Tooltip("series:N"), *tooltip])

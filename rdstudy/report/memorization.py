@@ -1,12 +1,11 @@
 """Two figures of memorization: reconstructions against images never trained on, and log p(x) of images left out.
 
-Tidy tables first, then charts. Nothing here reads a store. Shares are of test reconstructions, scores in nats; arrays
-of log p(x) are `[seed, image]`.
+Tidy tables first, then charts. Nothing here reads a store. Shares are of test reconstructions, scores in nats; tables
+of log p(x) are [seed, image].
 """
 
 import functools
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from rdstudy.findings.student import student_quantile
-from rdstudy.findings.values import LEAST_ESS
+from rdstudy.findings.belief import LEAST_PASSED
+from rdstudy.findings.evidence import LEVEL
 from rdstudy.report import measure_charts, measures, theme
 from rdstudy.report.cells import CELL_FACTORS, cell_name, telling_factors
+from rdstudy.report.crossed import crossed_interval
 from rdstudy.report.page import Figure
 from rdstudy.splits import parse_rule
 
@@ -28,25 +27,24 @@ BLUR_COUNTS = "nearer to some training image than to its own (blur counts too)"
 _SHARES = {NEARER: "memorization", BLUR_COUNTS: "copied_fraction"}
 
 _LEAST_PROBES = 5  # behind a mean: with fewer, its interval says little
-_LEAST_PASSED = 0.9
-"""Share of the estimates of log p(x) behind a score that must be such as can be believed."""
-
-SCORES = ["group", "panel", "smaller", "larger", "beta", "value", "half", "probes", "controls", "seeds", "believed"]
-"""The columns of `leave_one_out`. `value ± half` is a 95 % interval over images and seeds, nats."""
+SCORES = ["group", "panel", "smaller", "larger", "beta", "value", "low", "high"]
+SCORES += ["probes", "controls", "seeds", "believed"]
+"""The columns of `leave_one_out`; from `low` to `high` is the interval over images and seeds, nats."""
 
 
 # --- reconstructions ------------------------------------------------------------------------------------------------
 
 
 def copied_curves(rows: pd.DataFrame) -> pd.DataFrame:
-    """Both shares as curves over β, and `half`: the sd over seeds and a run's standard error, in quadrature.
+    """Both shares as curves over β, with bars from `low` to `high`: the sd over seeds and a run's error, in quadrature.
 
     Args:
         rows: of `measures.with_planned`.
     """
     table = measures.curves(rows[rows["subset"] == "test"], _SHARES)
     deviation, error = (table[name].astype(float).fillna(0.0) for name in ("sd", "error"))
-    return table.assign(half=np.hypot(deviation, error))
+    half = np.hypot(deviation, error)
+    return table.assign(low=table["value"] - half, high=table["value"] + half)
 
 
 def copied_figures(name: str, planned: pd.DataFrame, rows: pd.DataFrame) -> list[Figure]:
@@ -104,50 +102,6 @@ def _span(values: pd.Series) -> str:
 # --- images left out ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Score:
-    """A memorization score and half its 95 % interval, nats; nan where there is too little for one."""
-
-    value: float
-    half: float
-
-
-def controlled_score(trained: NDArray[np.float64], control: NDArray[np.float64]) -> Score:
-    """The mean of `trained` less that of `control`, with an interval over images and seeds.
-
-    Both factors are random: V = V_images + V_seeds - V_interaction (Cameron, Gelbach, Miller, Robust Inference with
-    Multiway Clustering, 2011), at least the larger of the first two, with Student's t at Satterthwaite's degrees of
-    freedom. With one seed the interval is over images alone.
-
-    Args:
-        trained: `[seed, image]`, nats, log p(x) with the image in training less log p(x) without, of images in it.
-        control: the same difference of two models of images that neither was trained on, for the same seeds.
-    """
-    value = float(trained.mean() - control.mean())
-    seeds = len(trained)
-    if min(trained.shape[1], control.shape[1]) < 2:
-        return Score(value, math.nan)
-    parts = [side.mean(axis=0).var(ddof=1) / side.shape[1] for side in (trained, control)]
-    of_images = sum(parts)
-    freedom = sum(part**2 / (side.shape[1] - 1) for part, side in zip(parts, (trained, control), strict=True))
-    variance = of_images
-    if seeds > 1:
-        of_seeds = (trained.mean(axis=1) - control.mean(axis=1)).var(ddof=1) / seeds
-        interaction = _interaction(trained) + _interaction(control)
-        variance = max(of_images + of_seeds - interaction, of_images, of_seeds)
-        freedom += of_seeds**2 / (seeds - 1)
-    if variance == 0:
-        return Score(value, 0.0)
-    return Score(value, student_quantile(0.975, max(1, int(variance**2 / freedom))) * math.sqrt(variance))
-
-
-def _interaction(values: NDArray[np.float64]) -> float:
-    """The variance of the mean of `[seed, image]` that neither seeds nor images explain."""
-    rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
-    seeds, images = values.shape
-    return float((rest**2).sum() / ((seeds - 1) * (images - 1)) / (seeds * images))
-
-
 def leave_one_out(planned: pd.DataFrame, probes: pd.DataFrame) -> pd.DataFrame:
     """Memorization scores of probe images, per pair of sizes of a split and β (van den Burg and Williams 2021).
 
@@ -165,7 +119,7 @@ def leave_one_out(planned: pd.DataFrame, probes: pd.DataFrame) -> pd.DataFrame:
     """
     rows = planned[["member_id", "cell", "beta", "seed"]].merge(probes, on="member_id")
     rows = rows[np.isfinite(rows["log_marginal"].astype(float))]
-    rows = rows.assign(passed=_passed(rows))
+    rows = rows.assign(passed=rows["log_marginal_passed"].astype("boolean").fillna(value=False).astype(bool))
     models = dict(list(rows.groupby(["cell", "beta"], sort=True)))
     betas = sorted(planned["beta"].unique())
     found = [
@@ -177,14 +131,6 @@ def leave_one_out(planned: pd.DataFrame, probes: pd.DataFrame) -> pd.DataFrame:
         for point in _points(*(models[cell, beta] for cell in pair.cells))
     ]
     return pd.DataFrame(found, columns=SCORES)
-
-
-def _passed(rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Whether each estimate can be believed; of older rows, which do not say, by their effective sample size."""
-    enough = rows["log_marginal_ess"].astype(float) >= LEAST_ESS
-    told = rows["log_marginal_passed"].astype("boolean") if "log_marginal_passed" in rows else None
-    passed = enough if told is None else told.fillna(enough.astype("boolean"))
-    return passed.to_numpy(dtype=bool)
 
 
 def _points(smaller: pd.DataFrame, larger: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -200,15 +146,21 @@ def _points(smaller: pd.DataFrame, larger: pd.DataFrame) -> Iterator[dict[str, A
     trained, control = (gain.loc[seeds].to_numpy(dtype=float) for gain, _ in sides)
     if not trained.size or not control.size:
         return
-    score = controlled_score(trained, control)
+    if min(trained.shape[1], control.shape[1]) < 2:
+        value = float(trained.mean() - control.mean())
+        low = high = value  # one image has no interval
+    else:
+        score = crossed_interval([trained, -control])
+        value, low, high = score.mean, score.low, score.high
     counted = trained.shape[1] >= _LEAST_PROBES and control.shape[1] >= _LEAST_PROBES
     yield {
-        "value": score.value,
-        "half": score.half,
+        "value": value,
+        "low": low,
+        "high": high,
         "probes": trained.shape[1],
         "controls": control.shape[1],
         "seeds": len(seeds),
-        "believed": counted and all(passed >= _LEAST_PASSED for _, passed in sides),
+        "believed": counted and all(passed >= LEAST_PASSED for _, passed in sides),
     }
 
 
@@ -263,15 +215,15 @@ def leave_one_out_figures(name: str, planned: pd.DataFrame, probes: pd.DataFrame
         "log p(x) of images in the larger training set alone, under its models less under those of the smaller one, "
         "minus the same of images in neither. 0: nothing is memorized. Of each pair of sizes, "
         f"{_span(table['probes'])} images in the larger set and {_span(table['controls'])} in neither, "
-        f"{_span(table['seeds'])} {seeds} of either. Bars: 95 % intervals over images and runs. Hollow: fewer than "
-        f"{_LEAST_PROBES} images of a kind, or more than a tenth of the estimates of log p(x) not to be believed."
+        f"{_span(table['seeds'])} {seeds} of either. Bars: {LEVEL:.0%} intervals over images and runs. Hollow: fewer "
+        f"than {_LEAST_PROBES} images of a kind, or fewer than {LEAST_PASSED:.0%} of the estimates of log p(x) pass."
     )
     if table["seeds"].min() == 1:
         note += " With one run the interval is over images alone."
     return [Figure(f"{name}-leave-one-out", "Leave-one-out memorization", note, leave_one_out_chart(table))]
 
 
-_ROW = ("beta", "beta_at", "pair", "value", "low", "high", "half", "probes", "controls", "seeds")
+_ROW = ("beta", "beta_at", "pair", "value", "low", "high", "probes", "controls", "seeds")
 
 
 def leave_one_out_chart(table: pd.DataFrame) -> theme.Spec:
@@ -281,8 +233,7 @@ def leave_one_out_chart(table: pd.DataFrame) -> theme.Spec:
         table: of `leave_one_out`, at least one row.
     """
     beta, grid = theme.beta_axis(table["beta"]), theme.Grid.of(table["group"].nunique())
-    half = table["half"].fillna(0.0)
-    table = table.assign(beta_at=beta.place(table["beta"]), low=table["value"] - half, high=table["value"] + half)
+    table = table.assign(beta_at=beta.place(table["beta"]))
     table["pair"] = [f"{less:,} / {more:,}" for less, more in zip(table["smaller"], table["larger"], strict=True)]
     pairs = tuple(dict.fromkeys(table.sort_values(["larger", "smaller"], kind="stable")["pair"]))
     panels, sets = [], theme.Datasets()
@@ -302,7 +253,7 @@ def _score_panel(beta: theme.BetaAxis, pairs: tuple[str, ...], *, titled: bool, 
     legend = alt.Legend(title="training images", orient="top", symbolType="circle", symbolStrokeWidth=0)
     colours = alt.Scale(domain=list(pairs), scheme=alt.SchemeParams("viridis", extent=[0.0, 0.9]))
     y = alt.Y("value:Q", scale=scale, axis=axis)
-    numbers = [("beta", "β"), ("value", "score"), ("half", "half of the 95 % interval")]
+    numbers = [("beta", "β"), ("value", "score"), ("low", "bar from"), ("high", "bar to")]
     numbers += [("probes", "images in the larger set alone"), ("controls", "images in neither"), ("seeds", "runs")]
     tooltip = [alt.Tooltip("pair:N", title="training images")]
     tooltip += [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in numbers]

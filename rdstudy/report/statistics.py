@@ -55,12 +55,28 @@ def rate_distortion(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def generalization_gap(rows: pd.DataFrame) -> pd.DataFrame:
-    """Test minus train distortion, each above its floor, of the same member: `cell, beta, gap, gap_sd` over seeds."""
-    wide = rows.pivot_table(index=["cell", "beta", "seed"], columns="subset", values="excess")
-    wide = wide.reindex(columns=["train", "test"]).reset_index()
-    wide["gap"] = wide["test"] - wide["train"]
-    groups = wide.groupby(["cell", "beta"], sort=True)["gap"]
-    return pd.DataFrame({"gap": groups.mean(), "gap_sd": groups.std(ddof=1)}).reset_index()
+    """What a member does worse on test images than on its training images, each above its own floor.
+
+    Args:
+        rows: of `ok_rows`.
+
+    Returns:
+        `cell, beta, gap, gap_sd, elbo_gap, elbo_gap_sd, gap_runs`: test minus train distortion, train minus test ELBO,
+        mean and standard deviation over the members that have both subsets; null where none has.
+    """
+    above = rows.assign(elbo_above=rows["elbo"] + rows["floor"])
+    wide = above.pivot_table(index=["cell", "beta", "seed"], columns="subset", values=["excess", "elbo_above"])
+    columns = pd.MultiIndex.from_product([["excess", "elbo_above"], ["train", "test"]])
+    wide = wide.reindex(columns=columns).astype(float)
+    gaps = pd.DataFrame(
+        {
+            "gap": wide["excess", "test"] - wide["excess", "train"],
+            "elbo_gap": wide["elbo_above", "train"] - wide["elbo_above", "test"],
+        }
+    )
+    groups = gaps.groupby(["cell", "beta"], sort=True)
+    table = groups.mean().join(groups.std(ddof=1).add_suffix("_sd")).assign(gap_runs=groups["gap"].count())
+    return table.reset_index()
 
 
 def best_beta(rows: pd.DataFrame) -> pd.DataFrame:
