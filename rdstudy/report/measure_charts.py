@@ -13,6 +13,9 @@ _ROW = ("beta", "beta_at", "series", "subset", "value", "low", "high", "sd", "ru
 _PAIR = ("beta", "series", "rate", "rate_sd", "distortion", "distortion_sd", "stop_step", "runs")
 
 
+_APART = 5  # CSS pixels between the series of one β
+
+
 def curves_chart(
     table: pd.DataFrame,
     *,
@@ -20,6 +23,7 @@ def curves_chart(
     rules: pd.DataFrame | None = None,
     symlog: bool = False,
     more: Mapping[str, str] | None = None,
+    apart: bool = False,
     domain: tuple[float, float] | None = None,
     faint: str | None = None,
 ) -> theme.Spec:
@@ -31,6 +35,7 @@ def curves_chart(
         rules: horizontal lines, `cell, series, value`; the series is written at the line.
         symlog: a vertical axis that is logarithmic away from 0.
         more: further columns of numbers that the tooltip shows, with their names.
+        apart: draw the series of one β a few pixels beside each other, so that no bar hides another.
         domain: the same vertical axis in all panels; bars end where it does.
         faint: a series that is drawn in grey.
     """
@@ -40,9 +45,12 @@ def curves_chart(
         table = table.assign(low=table["value"] - half, high=table["value"] + half)
     if domain is not None:
         table = table.assign(low=table["low"].clip(*domain), high=table["high"].clip(*domain))
-    table, shown = table.assign(beta_at=beta.place(table["beta"])), tuple((more or {}).items())
-    columns = [*_ROW, *(name for name, _ in shown)]
     series = tuple(dict.fromkeys(table["series"]))
+    table, shown = table.assign(beta_at=beta.place(table["beta"])), tuple((more or {}).items())
+    if apart:
+        steps = table["series"].map(series.index) - (len(series) - 1) / 2
+        table["beta_at"] *= (beta.domain[1] / beta.domain[0]) ** (steps * _APART / grid.width)
+    columns = [*_ROW, *(name for name, _ in shown)]
     panels, sets = [], theme.Datasets()
     for place, (cell, part) in enumerate(table.groupby("cell", sort=True)):
         lines = rules[rules["cell"] == cell] if rules is not None else pd.DataFrame(columns=["series", "value"])

@@ -60,10 +60,11 @@ def _figure(
     symlog: bool = False,
     bars: str = _BARS,
     more: Mapping[str, str] | None = None,
+    apart: bool = False,
 ) -> list[Figure]:
     if not len(table):
         return []
-    chart = measure_charts.curves_chart(table, title=axis, rules=rules, symlog=symlog, more=more)
+    chart = measure_charts.curves_chart(table, title=axis, rules=rules, symlog=symlog, more=more, apart=apart)
     return [Figure(key, title, f"{note} {bars}", chart)]
 
 
@@ -131,8 +132,8 @@ def _density_figures(study: StudyTables, name: str, planned: pd.DataFrame, rows:
         *_figure(
             f"{name}-log-marginal",
             "Log marginal likelihood",
-            f"{_density_note(rows)} Hollow: fewer than {LEAST_PASSED:.0%} of the images pass, not to be believed. For "
-            "β < 1 the objective is no bound on log p(x), and as β goes to 0 the estimate means little.",
+            f"{_density_note(rows)} Hollow: fewer than {100 * LEAST_PASSED:g} % of the images pass, not to be believed. "
+            "For β < 1 the objective is no bound on log p(x), and as β goes to 0 the estimate means little.",
             marginals,
             "−log p(x) above the floor, nats",
             bars=_interval_note(marginals),
@@ -150,6 +151,7 @@ def _density_figures(study: StudyTables, name: str, planned: pd.DataFrame, rows:
             pd.concat([parts, whole], ignore_index=True) if len(whole) else parts,
             "nats per image",
             bars=_interval_note(parts),
+            apart=True,
         ),
     ]
 
@@ -166,10 +168,10 @@ def _density_note(rows: pd.DataFrame) -> str:
     images = int(counted["importance_images"].max()) if len(counted) else 0
     samples = int(counted["importance_samples"].max()) if len(counted) else 0
     checks = [
-        (f"{_range(rows['log_marginal_passed'], '{:.0%}')} of the images pass", "log_marginal_passed"),
+        (f"{_range(rows['log_marginal_passed'], _SHARE)} of the images pass", "log_marginal_passed"),
         (f"Pareto k̂ (95th percentile) {_range(rows['log_marginal_khat'], '{:.2f}')}", "log_marginal_khat"),
         (f"mean effective sample size {_range(rows['log_marginal_ess'], '{:,.0f}')}", "log_marginal_ess"),
-        (f"{_range(rows['log_marginal_annealed'], '{:.0%}')} are annealed lower bounds", "log_marginal_annealed"),
+        (f"{_range(rows['log_marginal_annealed'], _SHARE)} are annealed lower bounds", "log_marginal_annealed"),
     ]
     known = [words for words, column in checks if rows[column].notna().any()]
     return (
@@ -179,9 +181,12 @@ def _density_note(rows: pd.DataFrame) -> str:
     )
 
 
+_SHARE = "{:.0f} %"
+
+
 def _range(values: pd.Series, form: str) -> str:
     """The least and the most of some values, one where they look the same."""
-    known = values.dropna().astype(float)
+    known = values.dropna().astype(float) * (100 if form == _SHARE else 1)
     ends = [form.format(value) for value in (known.min(), known.max())] if len(known) else ["–"]
     return " to ".join(dict.fromkeys(ends))
 
@@ -196,7 +201,7 @@ def _interval_note(table: pd.DataFrame) -> str:
         return f"Bars: {spread}; the choice of images, the same for all runs, is not in them."
     alone = table["runs"].max() == 1
     which = "images alone, as there is one run" if alone else "images, the same for all runs, as well as the seeds"
-    note = f"Bars: {LEVEL:.0%} intervals that hold the choice of {which}"
+    note = f"Bars: {100 * LEVEL:g} % intervals that hold the choice of {which}"
     return f"{note}." if held.all() else f"{note}; at some points {spread}."
 
 

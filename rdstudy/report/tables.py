@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from rdstudy.claims import Claim
 from rdstudy.results.store import Store
 from rdstudy.results.tables import Damaged
+from rdstudy.settings import Recipe
 from rdstudy.study import Member
 
 _SETTINGS = ("recipe", "evaluation", "measures", "resources")
@@ -58,6 +59,8 @@ class StudyTables:
         reconstructions: the same of `schema.RECONSTRUCTIONS`, of one member per cell and β: that of the lowest seed.
         neighbours: rows of the splits of these members (`schema.NEIGHBOURS`).
         damaged: files of the store that cannot be read.
+        recipe: how all members are trained; None where the declaration does not say.
+        outdated: how many members have measures of other settings or an older version alone.
     """
 
     name: str
@@ -78,6 +81,8 @@ class StudyTables:
     reconstructions: pd.DataFrame
     neighbours: pd.DataFrame
     damaged: tuple[Damaged, ...]
+    recipe: Recipe | None
+    outdated: int
 
 
 def choose_study(store: Store, study: str | None) -> str:
@@ -107,10 +112,13 @@ def read_study(store: Store, study: str) -> StudyTables:
         planned = _planned(declaration["members"])
         experiments = tuple(_experiment(entry) for entry in declaration["experiments"])
         claims = tuple(Claim.from_dict(entry) for entry in declaration.get("claims", ()))
+        recipe = Recipe(**declaration["recipe"]) if "recipe" in declaration else None
         groups = tuple(_settings(name, declaration[name]) for name in _SETTINGS if name in declaration)
     except (KeyError, TypeError) as error:
         raise ValueError(f"the declaration of study {study!r} in {store.uri} cannot be read: {error!r}") from None
     ids = pa.array(planned["member_id"].to_list(), pa.string())
+    measured = _rows_of(store.read("measures"), ids)
+    measures = _of_settings(measured, declaration)
     return StudyTables(
         name=study,
         title=declaration.get("title") or study,
@@ -125,11 +133,13 @@ def read_study(store: Store, study: str) -> StudyTables:
         members=_rows_of(store.read("members"), ids).to_pandas(),
         trajectories=_rows_of(store.read("trajectories").select(_TRAJECTORY_COLUMNS), ids).to_pandas(),
         examples=_examples(store.read("examples"), planned),
-        measures=_measured(store, "measures", declaration, ids),
-        probes=_measured(store, "probes", declaration, ids),
+        measures=measures.to_pandas(),
+        probes=_of_settings(_rows_of(store.read("probes"), ids), declaration).to_pandas(),
         reconstructions=_reconstructions(store, declaration, planned),
         neighbours=_neighbours(store, planned),
         damaged=tuple(store.damaged()),
+        recipe=recipe,
+        outdated=_outdated(measured, measures, declaration),
     )
 
 
@@ -167,10 +177,10 @@ def _examples(table: pa.Table, planned: pd.DataFrame) -> pd.DataFrame:
     return examples
 
 
-def _measured(store: Store, name: str, declaration: Mapping[str, Any], ids: pa.Array) -> pd.DataFrame:
-    """Rows of these members for the settings of the measures that the study has now; none where it has none."""
-    rows: pd.DataFrame = _of_settings(_rows_of(store.read(name), ids), declaration).to_pandas()
-    return rows
+def _outdated(measured: pa.Table, measures: pa.Table, declaration: Mapping[str, Any]) -> int:
+    """Members of which nothing is measured as the study has it now, but something otherwise; none if it wants none."""
+    wanted = (declaration.get("measures") or {}).get("names")
+    return len(set(measured["member_id"].to_pylist()) - set(measures["member_id"].to_pylist())) if wanted else 0
 
 
 def _of_settings(table: pa.Table, declaration: Mapping[str, Any]) -> pa.Table:

@@ -108,7 +108,8 @@ def declaration(study: Study) -> dict[str, Any]:
         texts = {"name": experiment.name, "title": experiment.title, "description": experiment.description}
         experiments.append({**texts, "member_ids": list(own)})
     parts = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "evaluation", "resources")}
-    parts["measures"] = {**dataclasses.asdict(study.measures), "names": [], "measures_id": study.measures.measures_id}
+    identity = {"names": list(study.measures.names), "measures_id": study.measures.measures_id}
+    parts["measures"] = {**dataclasses.asdict(study.measures), **identity}
     texts = {"name": study.name, "title": study.title, "description": study.description, "command": COMMAND}
     when = {"seed": study.seed, "declared_at": "2026-01-02T03:04:05+00:00"}
     return {**texts, **when, **parts, "experiments": experiments, "members": members}

@@ -120,10 +120,10 @@ def notes(study):
 
 def test_the_notes_say_how_log_p_was_estimated_and_what_the_bars_hold(study):
     found = notes(study)
-    for phrase in ("997 samples", "199 images", "50% to 100% of the images pass", "0.30 to 1.20", "3 to 300"):
+    for phrase in ("997 samples", "199 images", "50 % to 100 % of the images pass", "0.30 to 1.20", "3 to 300"):
         assert phrase in found["log-marginal"]
     for key in ("log-marginal", "gap-parts"):
-        assert "95% intervals that hold the choice of images" in found[key]
+        assert "95 % intervals that hold the choice of images" in found[key]
     bare = notes(dataclasses.replace(study, measures=without(study.measures, LISTS)))
     assert "numbers of single images are not stored" in bare["gap-parts"]
 
