@@ -215,8 +215,9 @@ def leave_one_out_figures(name: str, planned: pd.DataFrame, probes: pd.DataFrame
         "log p(x) of images in the larger training set alone, under its models less under those of the smaller one, "
         "minus the same of images in neither. 0: nothing is memorized. Of each pair of sizes, "
         f"{_span(table['probes'])} images in the larger set and {_span(table['controls'])} in neither, "
-        f"{_span(table['seeds'])} {seeds} of either. Bars: {100 * LEVEL:g} % intervals over images and runs. Hollow: fewer "
-        f"than {_LEAST_PROBES} images of a kind, or fewer than {100 * LEAST_PASSED:g} % of the estimates of log p(x) pass."
+        f"{_span(table['seeds'])} {seeds} of either. Bars: {100 * LEVEL:g} % intervals over images and runs. "
+        f"Hollow: fewer than {_LEAST_PROBES} images of a kind, or fewer than {100 * LEAST_PASSED:g} % of the estimates "
+        "of log p(x) pass."
     )
     if table["seeds"].min() == 1:
         note += " With one run the interval is over images alone."
