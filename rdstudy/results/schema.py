@@ -155,6 +155,7 @@ PROBES = pa.schema(
         ("in_train", pa.bool_()),  # whether the member was trained with it
         ("log_marginal", pa.float64()),
         ("log_marginal_ess", pa.float64()),
+        ("log_marginal_passed", pa.bool_()),  # whether it can be believed
     ]
 )
 """log p(x) of single images, the same for all members of a data set: what leave-one-out memorization is made of."""

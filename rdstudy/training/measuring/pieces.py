@@ -12,14 +12,15 @@ from rdstudy.measures.certificate import certify
 from rdstudy.measures.estimate import estimate_mean
 from rdstudy.measures.fitted_importance import FittedLogMarginal, fitted_log_marginal
 from rdstudy.measures.image_distortion import ImageDistortion
-from rdstudy.measures.memorization import copied_fraction
+from rdstudy.measures.memorization import copied_fraction, nearest_in_blocks, three_sample
+from rdstudy.measures.neighbours import Neighbours
 from rdstudy.measures.optimal_decoder import optimal_distortion
 from rdstudy.measures.rate_parts import cross_rate, mean_rate, rate_parts
 from rdstudy.seeds import derive_seed
 from rdstudy.training.measuring.closed_form import closed_form
-from rdstudy.training.measuring.images import note_reconstructions
+from rdstudy.training.measuring.images import control_index, image_blocks, note_reconstructions, probe_index
 from rdstudy.training.measuring.subject import Measure, Subject
-from rdstudy.training.subsets import to_unit
+from rdstudy.training.subsets import BLOCK_IMAGES, to_unit
 
 _ANNEALED_SHARE = 0.1
 """Of images, those that are annealed at most: each costs as much as importance weights of twenty."""
@@ -136,31 +137,52 @@ def _optimal_decoder(subject: Subject, subset: str) -> None:
 
 def _memorization(subject: Subject, subset: str) -> None:
     sample = subject.sample(subset, subject.measures.memorization_images, "memorization")
-    pixels = subject.images(sample.index)
-    found = copied_fraction(
-        subject.reconstruct(pixels),
-        images=pixels,
-        train=subject.train_images,
-        memory_bytes=subject.memory_bytes,
-    )
+    pixels, memory_bytes = subject.images(sample.index), subject.memory_bytes
+    made = subject.reconstruct(pixels)
+    copies = copied_fraction(made, images=pixels, train=subject.train_images, memory_bytes=memory_bytes)
     subject.columns[subset]["memorization_images"] = len(sample)
-    subject.put(subset, copied_fraction=found.copied_fraction)
+    subject.put(subset, copied_fraction=copies.copied_fraction)
+    controls = control_index(subject)  # after what needs none is noted
+    train = Neighbours(copies.nearest_distance, copies.nearest_index)
+    if len(controls) < len(subject.train_images):  # equally many on both sides
+        train = _nearest_of_fewer(subject, made, train, size=len(controls))
+    found = three_sample(train, nearest_in_blocks(made, image_blocks(subject, controls), memory_bytes=memory_bytes))
+    subject.columns[subset] |= {"memorization_answers": found.answers, "memorization_controls": len(controls)}
+    subject.put(subset, memorization=found.share)
+
+
+def _nearest_of_fewer(subject: Subject, made: Tensor, train: Neighbours, *, size: int) -> Neighbours:
+    """The nearest of a random `size` of the training images; only what is nearest to one of the others is sought again.
+
+    Args:
+        subject: the member.
+        made: reconstructions, `[image, pixel]`.
+        train: the nearest of all training images.
+        size: how many are left.
+    """
+    chosen = subject.chosen(len(subject.train_images), size, "controls train")
+    again = ~torch.isin(train.index, chosen)
+    if not again.any():
+        return train
+    blocks = (subject.train_images[part] for part in torch.split(chosen, BLOCK_IMAGES))
+    found = nearest_in_blocks(made[again], blocks, memory_bytes=subject.memory_bytes)
+    distance, index = train.distance.clone(), train.index.clone()
+    distance[again], index[again] = found.distance, chosen[found.index]
+    return Neighbours(distance, index)
 
 
 def _probe(subject: Subject, _: str) -> None:
     """Log p(x) of each of a few images of the whole data set, in the training subset or not."""
-    source, size = subject.subsets.whole["train"].source, subject.measures.probe_images
-    if size > len(source):
-        raise ValueError(f"measures.probe_images is {size}; allowed: at most the {len(source)} images of the data set")
-    rng = np.random.default_rng(derive_seed(subject.member.study_seed, "probe"))
-    index = np.sort(rng.choice(len(source), size, replace=False))
+    index = probe_index(subject)
     found = _importance(subject, to_unit(subject.images(index)), "probe")
-    in_train = np.isin(index, subject.subsets.whole["train"].index)
-    columns = zip(index, in_train, found.log_marginal.tolist(), found.effective_samples.tolist(), strict=True)
-    subject.probes = [
-        {"image": int(image), "in_train": bool(seen), "log_marginal": value, "log_marginal_ess": ess}
-        for image, seen, value, ess in columns
-    ]
+    rows = {
+        "image": index.tolist(),
+        "in_train": np.isin(index, subject.subsets.whole["train"].index).tolist(),
+        "log_marginal": found.log_marginal.tolist(),
+        "log_marginal_ess": found.effective_samples.tolist(),
+        "log_marginal_passed": found.passed.tolist(),
+    }
+    subject.probes = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
 
 
 def annealing(subject: Subject, subset: str) -> None:
