@@ -131,7 +131,7 @@ STUDY = Study(
         importance_samples=500,
         memorization_images=100,
         neighbour_images=1_000,
-        probe_images=60,
+        probe_images=40,
         reconstruction_images=2,
     ),
     resources=Resources(cpus=1),
