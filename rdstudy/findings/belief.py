@@ -1,0 +1,16 @@
+"""Whether an estimate of log p(x) is to be believed: a property of a value, and of all made from it."""
+
+import pandas as pd
+
+LEAST_PASSED = 0.95
+"""Share of images whose estimate is to be believed, below which their mean is not."""
+
+
+def believed(measures: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows of measures have a log p(x) that is to be believed; one that does not say so is not.
+
+    Args:
+        measures: rows of `schema.MEASURES`.
+    """
+    passed: pd.Series[bool] = measures["log_marginal_passed"].astype(float) >= LEAST_PASSED
+    return passed
