@@ -36,17 +36,22 @@ class Arms:
 
     def seeds(self) -> list[int]:
         """The seeds of which every curve has every number."""
-        whole = [
-            set(curve.table.index[np.isfinite(curve.table[betas].to_numpy(float)).all(axis=1)])
-            for curve, betas in zip(self.curves, self.betas, strict=True)
-        ]
-        return sorted(set.intersection(*whole))
+        complete = []
+        for curve, numbers in zip(self.curves, self._numbers(), strict=True):
+            has_all = np.isfinite(numbers).all(axis=1).tolist()
+            complete.append({seed for seed, has in zip(curve.table.index, has_all, strict=True) if has})
+        return sorted(set.intersection(*complete))
 
     def complete(self) -> list[Floats]:
         """`[seed, β]` of each curve, of these seeds."""
         seeds = self.seeds()
+        pairs = zip(self.curves, self._numbers(), strict=True)
+        return [numbers[_places(curve.table.index, seeds)] for curve, numbers in pairs]
+
+    def _numbers(self) -> list[Floats]:
+        """`[seed, β]` of each curve, of all its seeds."""
         pairs = zip(self.curves, self.betas, strict=True)
-        return [curve.table.loc[seeds, betas].to_numpy(float) for curve, betas in pairs]
+        return [curve.table.to_numpy(float)[:, _places(curve.table.columns, betas)] for curve, betas in pairs]
 
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the curves."""
@@ -65,11 +70,17 @@ class Arms:
         )
 
 
+def _places(index: pd.Index, wanted: Sequence[float]) -> list[int]:
+    """Where some seeds or β stand among those of a table."""
+    places = {name: place for place, name in enumerate(index.tolist())}
+    return [places[name] for name in wanted]
+
+
 def shared_arms(contrast: Contrast, values: Values, roles: Sequence[str]) -> Arms:
     """The curves of some roles, at the β that all of them have and that the contrast is about."""
     curves = [curve_of(contrast, values, role) for role in roles]
     kept = Betas(**contrast.settings.get("betas", {}))
-    betas = [beta for beta in within(curves[0].table, kept) if all(beta in curve.table for curve in curves)]
+    betas = [beta for beta in within(curves[0].table, kept) if all(beta in curve.table.columns for curve in curves)]
     return Arms(curves, [betas] * len(curves))
 
 
@@ -98,7 +109,7 @@ def _of_images(arms: Arms, rule: Rule, name: str) -> Floats:
     seeds, arrays = arms.seeds(), []
     count = min(curve.images[name].shape[-1] for curve in arms.curves if name in curve.images)
     for curve, betas in zip(arms.curves, arms.betas, strict=True):
-        rows, columns = curve.table.index.get_indexer(pd.Index(seeds)), curve.table.columns.get_indexer(pd.Index(betas))
+        rows, columns = _places(curve.table.index, seeds), _places(curve.table.columns, betas)
         part = (
             curve.images[name][np.ix_(rows, columns)][..., :count]
             if name in curve.images
@@ -147,7 +158,7 @@ def curve_of(contrast: Contrast, values: Values, role: str) -> Curve:
 
 def within(table: pd.DataFrame, kept: Betas) -> list[float]:
     """The β of a table that lie in a range, ascending."""
-    return [beta for beta in map(float, table.columns.to_numpy()) if beta in kept]
+    return [beta for beta in map(float, table.columns) if beta in kept]
 
 
 def decades(beta: float) -> float:

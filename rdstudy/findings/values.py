@@ -180,7 +180,7 @@ class Values:
         sample = " ".join(str(chosen[name].iloc[0]) for name in _SAMPLE if name in chosen)
         for subset, sign in signs.items():
             numbers = _images(chosen, self.lists, subset, table)
-            lost = lost or numbers is None
+            lost = lost or (numbers is None and bool(table.notna().to_numpy().any()))
             if numbers is not None:
                 images[f"{sample} {subset}"] = -sign * numbers
         note = "log p(x) of single images is not stored: its interval leaves out the choice of images"

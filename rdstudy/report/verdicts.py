@@ -92,7 +92,7 @@ def _effect(effect: Effect) -> str:
     told = f"{effect.label}: {mean} {effect.unit} ({low} to {high}); the claim needs {side} than {threshold}"
     if not effect.seen > 0:
         return told
-    return f"{told}; this study would have seen {_number(effect.seen, decimals)}"
+    return f"{told}; this study would have seen {_number(effect.seen, decimals)} {effect.unit}"
 
 
 def _number(value: float, decimals: int) -> str:

@@ -74,7 +74,7 @@ def scarcity(split: str) -> float:
     if split == "checkerboard":
         return 0.95
     if split.startswith("cd"):
-        return 0.6
+        return 0.8
     return float(np.log2(81_920 / int(split[3:-1])) / np.log2(81_920 / _SPARSE))
 
 
@@ -103,15 +103,24 @@ def paper_rows(planned: pd.DataFrame, rng: np.random.Generator, sd: float = 0.05
             "mutual_information": information,
             "marginal_kl": 3 * np.exp(-2 * u),
             "copied_fraction": copied if subset == "test" else np.nan,
+            "memorization": 0.5 + 0.5 * copied if subset == "test" else np.nan,
             "log_marginal": -(FLOOR + excess + rate) + 2,
         }
         rows = pd.DataFrame({"member_id": p["member_id"], "subset": subset, "outcome": "ok", "distortion_floor": FLOOR})
-        noise = {"copied_fraction": 0.1 * sd, "mutual_information": 0.1 * sd}
+        noise = {"copied_fraction": 0.1 * sd, "mutual_information": 0.1 * sd, "memorization": 0.1 * sd}
         drawn = {k: v + noise.get(k, sd) * rng.standard_normal(len(p)) for k, v in values.items()}
-        counts: dict[str, Any] = {"aggregate_images": images, "log_marginal_floor": FLOOR, "log_marginal_ess": 100.0}
+        counts: dict[str, Any] = {
+            "aggregate_images": images,
+            "images": 16_384,
+            "log_marginal_floor": FLOOR,
+            "log_marginal_passed": 1.0,
+            "importance_images": 200,
+            "memorization_se": 0.01,
+            "memorization_images": 500,
+        }
         tables.append(rows.assign(**drawn, **counts))
     table = pd.concat(tables, ignore_index=True)
-    return table, table.drop(columns=["distortion", "rate", "stop_distortion", "outcome", "distortion_floor"])
+    return table, table.drop(columns=["distortion", "rate", "stop_distortion", "outcome", "distortion_floor", "images"])
 
 
 def paper_distances(rng: np.random.Generator) -> pd.DataFrame:
