@@ -38,8 +38,8 @@ class Arms:
         """The seeds of which every curve has every number."""
         complete = []
         for curve, numbers in zip(self.curves, self._numbers(), strict=True):
-            has_all = np.isfinite(numbers).all(axis=1).tolist()
-            complete.append({seed for seed, has in zip(curve.table.index, has_all, strict=True) if has})
+            seeds = curve.table.index.tolist()
+            complete.append({seeds[row] for row in np.flatnonzero(np.isfinite(numbers).all(axis=1))})
         return sorted(set.intersection(*complete))
 
     def complete(self) -> list[Floats]:

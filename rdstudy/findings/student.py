@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BISECTIONS = 60
-_MOST_DF = 400
-"""Beyond, the terms of the closed form are many and the distribution is that of so many to 1e-3 of a quantile."""
 
 
 def student_cdf(t: NDArray[np.float64], df: int) -> NDArray[np.float64]:
@@ -16,9 +14,8 @@ def student_cdf(t: NDArray[np.float64], df: int) -> NDArray[np.float64]:
 
     Args:
         t: any shape.
-        df: degrees of freedom, 1 or more; taken as 400 where they are more.
+        df: degrees of freedom, 1 or more.
     """
-    df = min(df, _MOST_DF)
     theta = np.arctan(t / math.sqrt(df))
     cos2 = np.cos(theta) ** 2
     odd = df % 2 == 1

@@ -1,5 +1,6 @@
 """The paper's claims over whole tables: all supported where the paper is right, each contradicted where it is not."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from rdstudy.claims import Claim
+from rdstudy.claims.paper import Grid, paper_claims
 from rdstudy.findings.judge import judge
 from rdstudy.findings.values import Values
 from rdstudy.plan import declaration, make_plan
@@ -101,6 +103,47 @@ def add(name: str, amount, **levels) -> Change:
 
 def move_board(_, __, neighbours):
     neighbours.loc[neighbours["split"] == "checkerboard", "distance"] -= 1.9
+
+
+def sizes_alone(declared, sd, study):
+    """The finding about training set sizes of tables in the paper's pattern, with noise of `sd` nats a model."""
+    planned, claims = declared
+    claim = next(one for one in claims if one.name == "training-set-size")
+    splits = {arm["split"] for one in claim.contrasts for arm in one.arms.values()}
+    some = planned[planned["split"].isin(splits) & (planned["dataset"] == "tetrominoes")]
+    some = some[(some["architecture"] == "mlp") & (some["objective"] == "beta")]
+    rng = np.random.default_rng([29, study])
+    return verdicts([claim], some, *paper_rows(some, rng, sd=sd), paper_distances(rng))["training-set-size"]
+
+
+def test_the_papers_pattern_of_sizes_is_told_with_noise(declared):
+    """The shallow curve is a U with few images at constant volume alone; of mean distances, none of 15 was told."""
+    told = [sizes_alone(declared, 1.0, study).verdict for study in range(20)]
+    assert told.count("supported") >= 19, told
+
+
+def test_a_claim_about_one_other_data_set_says_so():
+    grid = Grid("cv(9)", "cv(5)", ["cv(5)"], ["cd(5)"], others_split="cv(5)")
+
+    def sentence(**options):
+        claims = paper_claims(dataclasses.replace(grid, **options))
+        return next(one.sentence for one in claims if one.name == "other-data-sets")
+
+    same = sentence(others=["tetrominoes-fixed"])
+    assert same.startswith("On the one other data set, tetrominoes-fixed, the same shapes at positions that do not")
+    assert "most" not in same
+    assert sentence(others=["mnist"]).startswith("On the one other data set, mnist, with few")
+    several = sentence(others=["mnist", "3dshapes", "smallnorb"], exception="3dshapes")
+    assert several.startswith("On most of the 3 other data sets, with few")
+    assert "on most of the 2 that are not 3dshapes, a deep one's falls" in several
+
+
+def test_no_claim_says_only_without_the_rise_that_it_allows(declared):
+    for claim in declared[1]:
+        for contrast in claim.flat():
+            if contrast.kind == "monotone":
+                assert f"{100 * contrast.settings['share']:g} %" in claim.sentence, claim.name
+        assert "only" not in claim.sentence.split(), claim.name
 
 
 def early(rise):
