@@ -109,8 +109,8 @@ def _dense(grid: Grid) -> Claim:
     ]
     return Claim(
         "dense-data",
-        "On dense data nothing is memorized: the gap between test and train distortion is small beside that on sparse "
-        "data. There, a deeper network has a lower rate and a lower distortion at every β.",
+        "On dense data, the gap between test and train distortion is below a tenth of that on sparse data, in the mean "
+        "over β, and a deeper network has a lower rate and a lower distortion at every β.",
         "Paper, 4.4, Figure 3, top",
         [*gaps, *(lower_everywhere(deep, than=shallow, value=value) for value in ("distortion", "rate"))],
         "dense-and-sparse-rate-distortion",
@@ -147,8 +147,9 @@ def _sparse_deep(grid: Grid) -> Claim:
     values = ("negative_elbo", "negative_log_marginal", "distortion_gap", "log_marginal_gap")
     return Claim(
         "sparse-deep",
-        f"On sparse data, a deep network's test ELBO and log p(x) are highest near β = {BEST_BETA:g}, and the "
-        "differences between test and training images are smallest there, in distortion and in log p(x).",
+        f"On sparse data, a deep network's test ELBO and log p(x) are highest within half a decade of β = "
+        f"{BEST_BETA:g}, and so are the differences between test and training images smallest, in distortion and in "
+        "log p(x).",
         "Paper, 4.4, Figure 3, bottom right, and the appendix on log p(x)",
         [best_near(arm, value=value, beta=BEST_BETA) for value in values],
         "log-marginal-log-marginal",
@@ -203,8 +204,9 @@ def _checkerboard(grid: Grid) -> Claim:
 
     return Claim(
         "checkerboard",
-        "Unseen combinations of factors generalize like sparse data, not like dense data, and the distances from test "
-        "images to their nearest training image are distributed alike.",
+        "Unseen combinations of factors generalize like sparse data: in test distortion, and in how the distances from "
+        "test images to their nearest training image are distributed, the two differ by less than half of what sparse "
+        "and dense data do.",
         "Paper, 4.4, Figure 5, and the appendix on distances",
         [
             *map(curves, (grid.shallow, grid.deep)),
@@ -277,8 +279,9 @@ def _parts_of_the_rate(grid: Grid) -> Claim:
         ]
     return Claim(
         "parts-of-the-rate",
-        "Below β = 1 the mutual information is at its most, log N, and above it falls with β; the marginal KL rises "
-        "as β falls below 1, and is small above it.",
+        f"Below β = 1 the mutual information is within {_share(1 - SATURATED)} of its most, log N, and from there on "
+        "it falls as β grows; the marginal KL rises as β falls below 1, and its mean above 1 is less than a tenth of "
+        f"that up to β = {BEST_BETA:g}.",
         "Paper, 4.5, Figure 8",
         contrasts,
         "parts-of-the-rate-rate-parts",
@@ -303,4 +306,4 @@ def _term_removed(grid: Grid) -> Claim:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:g} %"
+    return f"{100 * share:.3g} %"

@@ -116,6 +116,8 @@ class Sample:
         images: `[seed, candidate, part, image]` for each sample of images that all seeds share: what they add to the
             distances between effects and thresholds.
         shared: what shared images add to the variance, where their single numbers are not known.
+        handicaps: `[seed, candidate]`, taken off the values of candidates when seeds choose one of them: one with
+            less noise than others is to be chosen unless others are better by so much.
     """
 
     effects: NDArray[np.float64]
@@ -129,6 +131,7 @@ class Sample:
     against: "Sample | None" = None
     images: tuple[NDArray[np.float64], ...] = ()
     shared: Shared | None = None
+    handicaps: NDArray[np.float64] | None = None
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -166,7 +169,8 @@ def _some_candidate(sample: Sample) -> tuple[float, Effect]:
         chosen, tries, first = int(np.argmin(p_parts.max(axis=1))), candidates, 0
     else:
         first, tries = _choosing(seeds), 1
-        chosen = int(np.argmax(sample.values[:first].mean(axis=0).min(axis=1)))
+        lowest = sample.values[:first].mean(axis=0).min(axis=1)
+        chosen = int(np.argmax(lowest if sample.handicaps is None else lowest - sample.handicaps[:first].mean(axis=0)))
         spread = sample.spread(first)
         p_parts = spread.p_above()
     weakest = int(np.argmax(p_parts[chosen]))

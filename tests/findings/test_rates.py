@@ -33,6 +33,7 @@ from rdstudy.claims import (
 from rdstudy.findings.contrasts import evidence
 from rdstudy.findings.evidence import ERROR
 from rdstudy.findings.judge import verdict_of
+from rdstudy.findings.values import Curve
 from tests.findings.simulated import BETAS, DECADES, NASTY, Drawn, distances, drawn, even
 
 STUDIES = 400
@@ -231,6 +232,64 @@ def test_a_finer_grid_costs_little_power():
     coarse = [Coarse(empty, empty, empty, truth=line, rng=np.random.default_rng([11, study])) for study in range(200)]
     few = np.mean([verdict_of([evidence(MONO, values)]) == "supported" for values in coarse])
     assert few - shares([MONO], line, studies=200).get("supported", 0.0) <= 0.06
+
+
+@dataclasses.dataclass
+class Imaged(Drawn):
+    """Means over 31 images that all seeds share, and that differ by ten times as much as seeds do, otherwise at each β.
+
+    Arms of one name share them; the value of an image is the truth, what the image is, and what a seed makes of it.
+    """
+
+    def curve(self, arm, value, subset):
+        curve = super().curve(arm, value, subset)
+        shape = (1, len(BETAS), 31)
+        single = 10 * math.sqrt(31) * self.rng.standard_normal(shape) + self.rng.standard_normal(
+            (self.seeds, *shape[1:])
+        )
+        images = curve.table.to_numpy()[:, :, None] + single
+        table = curve.table + single.mean(axis=-1)
+        return dataclasses.replace(curve, table=table, images={f"{arm} {subset}": images})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["interior minimum", "monotone", "best near", "exceeds", "falls"])
+def test_the_choice_of_images_makes_no_shape(name):
+    contrast, *truths = NULL[name]
+    empty = pd.DataFrame()
+    for truth in truths:
+        rngs = [np.random.default_rng([17, study]) for study in range(300)]
+        studies = [Imaged(empty, empty, empty, truth=truth, rng=rng) for rng in rngs]
+        held = [verdict_of([evidence(contrast, values)]) for values in studies]
+        assert max(held.count("supported"), held.count("contradicted")) / len(held) <= MOST
+
+
+# means and deviations over seeds of test D above its floor, as `studies/mini.py` found them at five β
+MINI = {
+    (1, "cv(1000)"): ([115.9, 112.5, 101.2, 96.6, 112.5], [1.68, 1.02, 0.97, 0.82, 1.31]),
+    (2, "cv(1000)"): ([107.9, 108.4, 111.9, 134.8, 166.1], [3.1, 2.37, 4.58, 15.8, 11.36]),
+    (1, "cv(4000)"): ([58.6, 59.0, 60.9, 69.3, 93.5], [0.63, 0.91, 0.57, 0.78, 1.32]),
+    (2, "cv(4000)"): ([90.3, 92.3, 93.3, 129.6, 186.6], [1.77, 3.96, 4.0, 17.41, 18.16]),
+}
+
+
+@dataclasses.dataclass
+class Mini(Drawn):
+    """The curves of `MINI`."""
+
+    def curve(self, arm, value, subset):  # noqa: ARG002
+        mean, sd = MINI[arm["depth"], arm["split"]]
+        table = mean + np.array(sd) * self.rng.standard_normal((5, 5))
+        return Curve(pd.DataFrame(table, columns=[0.001, 0.01, 0.1, 1.0, 4.0]))
+
+
+def test_the_pattern_that_mini_shows_is_told():
+    """The shallow curve rises by 19.3 nats with few images and by none with many, the deep one never."""
+    empty = pd.DataFrame()
+    studies = [Mini(empty, empty, empty, truth=flat, rng=np.random.default_rng([19, study])) for study in range(60)]
+    held = [verdict_of([evidence(contrast, values) for contrast in (APART, LESS)]) for values in studies]
+    assert held.count("contradicted") == 0
+    assert held.count("supported") >= 50, held
 
 
 def best_at_the_doubted(_, value, __):
