@@ -347,6 +347,7 @@ def test_what_is_there_is_found_and_what_is_not_is_refuted(name):
     assert shares([contrast], fails, studies=40).get("contradicted", 0.0) >= 0.95
 
 
+@pytest.mark.slow
 def test_distances_have_the_same_errors():
     near = {"cv(1)": 4.0, "cv(2)": 5.0, "cv(3)": 4.0, "cv(4)": 6.0}
     close = {**dict.fromkeys(near, 4.0), "cv(4)": 4.05}  # a twentieth of the distances' own spread
