@@ -78,6 +78,12 @@ def resolve_rule(text: str, *, dataset: str, images: int, has_factors: bool) -> 
     return rule
 
 
+def order_of(dataset: str, *, images: int, study_seed: int) -> NDArray[np.int64]:
+    """The one permutation of a data set's images that serves all its rules: `cv(n)` trains on the first n of it."""
+    rng = np.random.default_rng(derive_seed(study_seed, f"split of {dataset}"))
+    return rng.permutation(images)
+
+
 def make_split(rule: Rule, *, dataset: str, images: int, factors: NDArray[np.float64] | None, study_seed: int) -> Split:
     """Split a data set.
 
@@ -93,8 +99,7 @@ def make_split(rule: Rule, *, dataset: str, images: int, factors: NDArray[np.flo
     """
     if rule.needs_factors and factors is None:
         raise ValueError(f"split {rule} needs generative factors, which data set {dataset!r} lacks")
-    rng = np.random.default_rng(derive_seed(study_seed, f"split of {dataset}"))
-    order = rng.permutation(images)
+    order = order_of(dataset, images=images, study_seed=study_seed)
     if rule.kind == "checkerboard":
         assert factors is not None
         split = _checkerboard(factors)

@@ -137,6 +137,7 @@ FIGURES = (
     "early-stopping",
     "early-stopping-distortion",
     "copied",
+    "leave-one-out",
     "optimal-decoder",
     "exact",
     "optimum",

@@ -48,7 +48,7 @@ STUDY = Study(
             "size-at-constant-volume",
             title="What does a smaller training set do, spread over all factors?",
             description="After Figure 4, top: fewer training images from the same volume.",
-            figures=("sizes-rate-distortion", "sizes-distortion"),
+            figures=("sizes-rate-distortion", "sizes-distortion", "leave-one-out"),
             grid={**MLP, "split": [f"cv({size})" for size in SIZES]},
         ),
         Experiment(
@@ -113,21 +113,25 @@ STUDY = Study(
         Experiment(
             "memorization",
             title="When do reconstructions copy training images?",
-            description="Reconstructions of 100 test images, held against all training images.",
-            figures=("copied", "reconstructions"),
+            description=(
+                "Reconstructions of 100 test images, held against training images and as many never trained on; log "
+                "p(x) of images with and without training on them."
+            ),
+            figures=("copied", "leave-one-out", "reconstructions"),
             grid={**MLP, "split": [DENSE, SPARSE]},
         ),
     ],
     recipe=Recipe(steps=2_500, batch_size=32, learning_rate=3e-3),
     evaluation=Evaluation(trajectory_points=30, trajectory_images=500, final_images=4_000, validation_images=500),
     measures=Measures(
-        names=["rate_parts", "active_units", "log_marginal", "memorization", "reconstructions"],
+        names=["rate_parts", "active_units", "log_marginal", "memorization", "probe", "reconstructions"],
         aggregate_images=1_024,
         latent_samples=300,
         importance_images=30,
         importance_samples=500,
         memorization_images=100,
         neighbour_images=1_000,
+        probe_images=40,
         reconstruction_images=2,
     ),
     resources=Resources(cpus=1),

@@ -41,7 +41,7 @@ STUDY = Study(
             "size-at-constant-volume",
             title="What does a smaller training set do, spread over all factors?",
             description="Figure 4, top: fewer training images from the same volume, so that neighbours move apart.",
-            figures=("sizes-rate-distortion", "sizes-distortion", *CURVES),
+            figures=("sizes-rate-distortion", "sizes-distortion", *CURVES, "leave-one-out"),
             grid={**TETROMINOES, "split": [f"cv({size})" for size in SIZES]},
         ),
         Experiment(
@@ -126,7 +126,7 @@ STUDY = Study(
                 "The appendix of section 2 on decoders of infinite capacity, and the reconstructions above the curves "
                 "of dense and sparse data."
             ),
-            figures=("copied", "optimal-decoder", "reconstructions"),
+            figures=("copied", "leave-one-out", "optimal-decoder", "reconstructions"),
             grid={**TETROMINOES, "split": [DENSE, SPARSE]},
         ),
     ],

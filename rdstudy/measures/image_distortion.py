@@ -18,6 +18,9 @@ from rdstudy.model.objective import Network
 Distortion = Callable[[Tensor, Tensor], Tensor]
 """(decoder's output `[..., pixel]`, x `[..., pixel]`) -> -log p(x|z) `[...]`, in nats."""
 
+_DIFFERENCE = 5e-3
+"""Of z, for the decoder's derivative: float32 loses some 10⁻⁵ of it, and no posterior at β = 1 is narrower by much."""
+
 _BUFFERS = 4  # of a decoder's output alive at once: the output, two terms of the likelihood, their sum
 
 
@@ -27,6 +30,15 @@ class DistortionGradient:
 
     distortion: Tensor  # [sample, image], nats
     gradient: Tensor  # [sample, image, latent], nats per unit of z
+
+
+@dataclass(frozen=True)
+class DistortionCurvature:
+    """The distortion and its first two derivatives at one z an image."""
+
+    distortion: Tensor  # [image], nats
+    gradient: Tensor  # [image, latent]
+    curvature: Tensor  # [image, latent, latent], symmetric
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ class ImageDistortion:
         fitting = self.memory_bytes / (_BUFFERS * self.x.shape[1] * self.x.element_size())
         return max(1, math.floor(min(fitting, 2.0**62)))
 
-    def select(self, images: slice) -> "ImageDistortion":
+    def select(self, images: slice | Tensor) -> "ImageDistortion":
         """The same for some of the images."""
         return ImageDistortion(self.decode, self.distortion, self.x[images], self.memory_bytes)
 
@@ -93,6 +105,31 @@ class ImageDistortion:
             values[block], gradient[block] = distortion.detach().double(), derivative.double()
         return DistortionGradient(values, gradient)
 
+    def with_curvature(self, z: Tensor) -> DistortionCurvature:
+        """Distortion at one `z` an image, `[image, latent]`, its derivative, and the Gauss-Newton curvature Jᵀ D'' J.
+
+        J is the decoder's Jacobian, by differences, and D'' the second derivative in its output, pixel by pixel: the
+        exact curvature where a decoder of ReLUs is linear, never negative where a likelihood is convex in the output.
+        """
+        images, latent = z.shape
+        values = torch.empty(images, dtype=torch.float64, device=self.x.device)
+        gradient = torch.empty(images, latent, dtype=torch.float64, device=self.x.device)
+        curvature = torch.empty(images, latent, latent, dtype=torch.float64, device=self.x.device)
+        at_once = max(1, self.rows_at_once // (3 * latent + 2))
+        for start in range(0, images, at_once):
+            block = slice(start, start + at_once)
+            inputs, x = z[block].detach().to(self.x.dtype), self.x[block]
+            output, jacobian = _with_jacobian(self.decode, inputs)  # [image, pixel], [latent, image, pixel]
+            with torch.enable_grad():
+                output = output.detach().requires_grad_()
+                distortion = self.distortion(output, x)
+                (first,) = torch.autograd.grad(distortion.sum(), output, create_graph=True)
+                (second,) = torch.autograd.grad(first.sum(), output)
+            values[block] = distortion.detach().double()
+            gradient[block] = torch.einsum("jip,ip->ij", jacobian, first.detach()).double()
+            curvature[block] = torch.einsum("jip,kip->ijk", jacobian * second, jacobian).double()
+        return DistortionCurvature(values, gradient, (curvature + curvature.mT) / 2)
+
     def _blocks(self, z: Tensor) -> Iterator[tuple[slice, slice]]:
         """Cut `[sample, image]` into blocks of as many rows as fit: all images of some samples, or some of one."""
         images = len(self.x)
@@ -113,3 +150,15 @@ class ImageDistortion:
                 f"distortion of shape {tuple(distortion.shape)}; allowed: [sample, image], here {(samples, images)}"
             )
         return distortion
+
+
+def _with_jacobian(decode: Network, z: Tensor) -> tuple[Tensor, Tensor]:
+    """The decoder's output `[image, pixel]` and its derivative in each latent dimension, `[latent, image, pixel]`.
+
+    By central differences: a decoder is only called, and may be anything that can be.
+    """
+    images, latent = z.shape
+    steps = _DIFFERENCE * torch.eye(latent, dtype=z.dtype, device=z.device)[:, None]  # [latent, 1, latent]
+    rows = torch.cat([z[None], z + steps, z - steps]).reshape(-1, latent)
+    output = decode(rows).reshape(2 * latent + 1, images, -1)
+    return output[0], (output[1 : latent + 1] - output[latent + 1 :]) / (2 * _DIFFERENCE)

@@ -1,4 +1,4 @@
-"""Importance-weighted log p(x) (Burda et al. 2016, equation 8), the sampled ELBO beside it, and when to believe them.
+"""Importance weights of a given proposal, their log p(x) (Burda et al. 2016, equation 8), the sampled ELBO beside it.
 
 The weight of a sample z = μ + σ ε from the proposal q(z|x) = N(μ, σ²) is w = p(x|z) p(z) / q(z|x), so that, with ε as
 the coordinate, log w = -D(x, z) - ½ |z|² + ½ |ε|² + ½ Σ log σ²: the factors of 2π cancel, and so do the σ of a
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rdstudy.measures.image_distortion import Distortion, ImageDistortion
+from rdstudy.measures.image_distortion import ImageDistortion
 from rdstudy.model.gaussian import Posterior
-from rdstudy.model.objective import Network
 
 
 @dataclass(frozen=True)
@@ -41,45 +40,27 @@ class Weighed:
 
 
 @torch.no_grad()
-def log_marginal(
-    encode: Network,
-    decode: Network,
-    x: Tensor,
-    *,
-    distortion: Distortion,
-    samples: int,
-    generator: torch.Generator,
-    memory_bytes: float,
-) -> LogMarginal:
-    """Estimate log p(x) of each image from samples of the encoder's q(z|x).
-
-    The estimate is a lower bound in expectation only, by about var(w) / (2 K mean(w)²): a single value may lie above.
-    Do not believe it where `effective_samples` is near 1: one sample then carries all the weight, the true mean lies
-    in samples never drawn, and the estimate is too low by an unknown amount. That is what to expect of an encoder
-    whose posterior is much narrower than the true one, as for β → 0, or of test images that it misplaces; and an
-    effective sample size can itself be high because every sample misses. `rdstudy.measures.annealing` is the check.
-
-    Args:
-        encode: the encoder, `[image, pixel]` to `[image, 2 latent]`.
-        decode: the decoder, `[row, latent]` to `[row, pixel]`.
-        x: `[image, pixel]`.
-        distortion: -log p(x|z) of the decoder's output.
-        samples: K, samples an image.
-        generator: of the noise; drawn image by image, `[sample, latent]` each, whatever the memory.
-        memory_bytes: of temporaries. The noise of one image comes on top: 8 K latent bytes.
-
-    Raises:
-        ValueError: no images, no samples, shapes that do not match, a posterior or a weight that is not finite.
-    """
-    images = ImageDistortion(decode, distortion, x, memory_bytes)
-    return importance_sampled(images, images.posterior(encode), samples=samples, generator=generator)
-
-
-@torch.no_grad()
 def importance_sampled(
     images: ImageDistortion, proposal: Posterior, *, samples: int, generator: torch.Generator
 ) -> LogMarginal:
-    """`log_marginal` with any proposal `[image, latent]`, such as a refit one (`rdstudy.measures.posterior_refit`)."""
+    """Estimate log p(x) of each image from samples of a diagonal Gaussian proposal, such as the encoder's q(z|x).
+
+    The estimate is a lower bound in expectation only, by about var(w) / (2 K mean(w)²): a single value may lie above.
+    Do not believe it where `effective_samples` is near 1: one sample then carries all the weight, the true mean lies
+    in samples never drawn, and the estimate is too low by an unknown amount. That is what an encoder gives whose
+    posterior is much narrower than the true one, as for β → 0, or that misplaces test images: 90 nats were seen. And
+    an effective sample size can itself be high because every sample misses. `rdstudy.measures.fitted_importance` fits
+    a proposal to each image, and is what studies measure.
+
+    Args:
+        images: the images and the model.
+        proposal: `[image, latent]`.
+        samples: K, samples an image.
+        generator: of the noise; drawn image by image, `[sample, latent]` each, whatever the memory.
+
+    Raises:
+        ValueError: no samples, shapes that do not match, a posterior or a weight that is not finite.
+    """
     if samples < 1:
         raise ValueError(f"{samples} importance samples; allowed: 1 or more")
     proposal = double_proposal(images, proposal)

@@ -1,25 +1,40 @@
 """Two views of memorization: reconstructions that are training images, and images that are likely only when trained on.
 
+A reconstruction that is nearer to a training image than to its own may be a copy, or only blurred: a mean of many
+images is near to many. `copied_fraction` counts both. `three_sample` asks what blur cannot answer: is it nearer to a
+training image than to one of as many images that were never trained on?
+
 Images are flattened, `[image, pixel]`; models are on the first axis of a table, images on the second.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rdstudy.measures.estimate import Estimate, estimate_mean
-from rdstudy.measures.neighbours import nearest, paired_distance
+from rdstudy.measures.neighbours import Neighbours, nearest, paired_distance
+
+_PSEUDO_ANSWERS = 4  # Agresti and Coull (1998): two successes and two failures, for an interval of about 95 %
 
 
 @dataclass(frozen=True)
-class Memorization:
+class Copies:
     """How near reconstructions are to training images, and to their own images."""
 
-    copied_fraction: Estimate  # share of images; not in nats
+    copied_fraction: Estimate  # share of images, which blur raises too; not in nats
     nearest_index: Tensor  # [image] int64, position among the training images
     nearest_distance: Tensor  # [image] float64, ℓ2 to that training image, in units of pixel values in [0, 1]
     own_distance: Tensor  # [image] float64, ℓ2 to the image that was reconstructed, in the same units
+
+
+@dataclass(frozen=True)
+class ThreeSample:
+    """How often reconstructions are nearer to training images than to as many images never trained on."""
+
+    share: Estimate  # 1/2 where nothing is memorized; not in nats
+    answers: float  # effective number of different answers behind it, from 1 to the number of images
 
 
 @dataclass(frozen=True)
@@ -33,8 +48,11 @@ class LeaveOneOut:
     without_runs: Tensor  # [image] int64, the others
 
 
-def copied_fraction(reconstructions: Tensor, *, images: Tensor, train: Tensor, memory_bytes: float) -> Memorization:
+def copied_fraction(reconstructions: Tensor, *, images: Tensor, train: Tensor, memory_bytes: float) -> Copies:
     """Share of test reconstructions closer (ℓ2) to some training image than to their own image.
+
+    It is no measure of memorization: a model that answers everything with the mean image scores 1 where some training
+    image is near the mean. See `three_sample`.
 
     Closer is meant strictly: a reconstruction at equal distances, such as that of a test image of which the training
     set holds a copy, is not counted. This is for test images: an image of the training set is among those that its
@@ -52,7 +70,69 @@ def copied_fraction(reconstructions: Tensor, *, images: Tensor, train: Tensor, m
     own_distance = paired_distance(reconstructions, images, memory_bytes=memory_bytes)
     found = nearest(reconstructions, train, memory_bytes=memory_bytes)
     copied = found.distance < own_distance
-    return Memorization(estimate_mean(copied), found.index, found.distance, own_distance)
+    return Copies(estimate_mean(copied), found.index, found.distance, own_distance)
+
+
+def three_sample(train: Neighbours, controls: Neighbours) -> ThreeSample:
+    """Share of reconstructions whose nearest image, of training images and as many controls, is a training image.
+
+    After the three-sample test of data copying (Meehan, Chaudhuri, Dasgupta, A Non-Parametric Test to Detect
+    Data-Copying in Generative Models, 2020), with reconstructions in the place of generated samples and equally many
+    references on both sides, so that the share itself can be read: 1/2 where nothing is memorized, 1 where training
+    images are returned. Ties count one half.
+
+    Where a model knows nothing of which references it was trained on, their labels are exchangeable: given all of them,
+    the label of each nearest reference is a fair coin, and reconstructions that share one share its coin. So they are
+    one answer. With n_c reconstructions at reference c, the variance of the share is that of
+    (Σ n_c)² / Σ n_c² coins (Kish, Survey Sampling, 1965): `answers`, n below. The value is (p n + 2) / (n + 4) and its
+    standard error [value (1 - value) / (n + 4)]^½ (Agresti and Coull, Approximate Is Better than "Exact", 1998): one
+    answer, as of a collapsed model, says 0.4 or 0.6 ± 0.22, not 0 or 1.
+
+    Args:
+        train: the nearest training image of each reconstruction (`neighbours.nearest`).
+        controls: the nearest of as many images never trained on, drawn as the training images were, and none of them
+            an image that was reconstructed.
+
+    Raises:
+        ValueError: there are no reconstructions, or their numbers differ.
+    """
+    if not len(train.distance) or train.distance.shape != controls.distance.shape:
+        shapes = f"{tuple(train.distance.shape)} and {tuple(controls.distance.shape)}"
+        raise ValueError(f"distances of shapes {shapes}; allowed: [reconstruction], both, 1 or more")
+    nearer = (train.distance < controls.distance).double() + 0.5 * (train.distance == controls.distance)
+    from_train = train.distance <= controls.distance
+    reference = torch.stack([from_train.long(), torch.where(from_train, train.index, controls.index)])
+    sharing = torch.unique(reference, dim=1, return_counts=True)[1].double()
+    answers = (sharing.sum().square() / sharing.square().sum()).item()
+    weight = answers + _PSEUDO_ANSWERS
+    value = (nearer.mean().item() * answers + _PSEUDO_ANSWERS / 2) / weight
+    return ThreeSample(Estimate(value, (value * (1 - value) / weight) ** 0.5, len(nearer)), answers)
+
+
+def nearest_in_blocks(queries: Tensor, blocks: Iterable[Tensor], *, memory_bytes: float) -> Neighbours:
+    """`nearest`, over references that are gathered block by block: the same answers with one block in memory.
+
+    Args:
+        queries: as for `nearest`.
+        blocks: of references, uint8 `[reference, pixel]`; indices count over all of them.
+        memory_bytes: bound on temporaries, beside a block.
+
+    Raises:
+        ValueError: as for `nearest`, or there are no blocks.
+    """
+    first, least = 0, None
+    for block in blocks:
+        found = nearest(queries, block, memory_bytes=memory_bytes)
+        found = Neighbours(found.distance, found.index + first)
+        first += len(block)
+        if least is not None:
+            nearer = found.distance < least.distance
+            index = torch.where(nearer, found.index, least.index)
+            found = Neighbours(torch.minimum(found.distance, least.distance), index)
+        least = found
+    if least is None:
+        raise ValueError("references in 0 blocks; allowed: 1 or more")
+    return least
 
 
 def leave_one_out(log_marginal: Tensor, in_train: Tensor) -> LeaveOneOut:

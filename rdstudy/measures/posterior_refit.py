@@ -26,7 +26,7 @@ class Refit:
 
     @property
     def amortization_gap(self) -> Tensor:
-        """ELBO after less ELBO before, `[image]`. Negative where too few or too large steps made it worse."""
+        """ELBO after less ELBO before, `[image]`, never negative: what made it worse is not taken."""
         return self.elbo_after - self.elbo_before
 
     def approximation_gap(self, log_marginal: Tensor) -> Tensor:
@@ -37,8 +37,9 @@ class Refit:
 @torch.no_grad()
 def refit_posterior(
     images: ImageDistortion,
-    start: Posterior,
+    encoded: Posterior,
     *,
+    start: Posterior | None = None,
     steps: int,
     learning_rate: float,
     samples_per_step: int,
@@ -53,7 +54,8 @@ def refit_posterior(
 
     Args:
         images: the images and the model.
-        start: the encoder's q(z|x), `[image, latent]`.
+        encoded: the encoder's q(z|x), `[image, latent]`.
+        start: where the steps begin, `[image, latent]`; None for the encoder's.
         steps: of Adam.
         learning_rate: of the first step, in units of z and of log variance.
         samples_per_step: z an image for each gradient.
@@ -70,7 +72,8 @@ def refit_posterior(
             raise ValueError(f"{name} {count}; allowed: 1 or more")
     if not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate {learning_rate}; allowed: more than 0, finite")
-    start = double_proposal(images, start)
+    encoded = double_proposal(images, encoded)
+    start = encoded if start is None else double_proposal(images, start)
     evaluation_noise = draw_noise(evaluation_samples, start.mean, generator)
     code = torch.cat([start.mean, start.log_var], dim=-1)
     optimizer = torch.optim.Adam([code], lr=learning_rate)
@@ -79,8 +82,11 @@ def refit_posterior(
         noise = draw_noise(samples_per_step, start.mean, generator)
         code.grad = _gradient(images, Posterior.from_code(code), noise)
         optimizer.step()
-    posterior = double_proposal(images, Posterior.from_code(code))
-    return Refit(_elbo(images, start, evaluation_noise), _elbo(images, posterior, evaluation_noise), posterior)
+    fitted = double_proposal(images, Posterior.from_code(code))
+    before, after = (_elbo(images, posterior, evaluation_noise) for posterior in (encoded, fitted))
+    better = (after > before)[:, None]
+    mean, log_var = (torch.where(better, getattr(fitted, name), getattr(encoded, name)) for name in ("mean", "log_var"))
+    return Refit(before, torch.maximum(before, after), Posterior(mean, log_var))
 
 
 def _gradient(images: ImageDistortion, posterior: Posterior, noise: Tensor) -> Tensor:

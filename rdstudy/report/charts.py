@@ -10,7 +10,7 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd
 
-from rdstudy.report import theme
+from rdstudy.report import gaps, theme
 from rdstudy.report.statistics import PlotDomain, elbo_contours, plot_domain
 
 _SHOWN = ("beta", "beta_at", "subset", "runs", "floor", "excess")
@@ -41,14 +41,19 @@ def with_bars(points: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def distortion_chart(points: pd.DataFrame, best: pd.DataFrame) -> theme.Spec:
+def distortion_chart(points: pd.DataFrame, best: pd.DataFrame, differences: pd.DataFrame) -> theme.Spec:
     """Test and train distortion against β, one panel per cell, with the lowest mean test distortion marked.
+
+    Below each, the generalization gap, as many nats to a pixel as above.
 
     Args:
         points: of `statistics.rate_distortion`, at least one row.
         best: of `statistics.best_beta`.
+        differences: of `statistics.generalization_gap`; panels of gaps are left out where none is known.
     """
     table, beta = with_bars(points), theme.beta_axis(points["beta"])
+    bars = gaps.with_bars(differences, beta).merge(table[["cell", "dataset"]].drop_duplicates(), on="cell")
+    ends = {name: gaps.ends(part) for name, part in bars.groupby("dataset")}
     grid, domains = theme.Grid.of(table["cell"].nunique()), _domains(points)
     panels, sets = [], theme.Datasets()
     for place, (cell, part) in enumerate(table.groupby("cell", sort=True)):
@@ -57,8 +62,22 @@ def distortion_chart(points: pd.DataFrame, best: pd.DataFrame) -> theme.Spec:
         align: Literal["left", "right"] = "left" if beta.in_left_half(mark["beta_at"]) else "right"
         template = _distortion_panel(beta, domains[cell], width=grid.width, align=align, titled=grid.first(place))
         names = {"points": sets.add(part, COLUMNS), "best": sets.add(mark), "floors": sets.add(_floors(part))}
-        panels.append(theme.fill(template, names, title=part["panel"].iloc[0]))
+        panel = theme.fill(template, names, title=part["panel"].iloc[0])
+        if part["dataset"].iloc[0] in ends:
+            axis = gaps.GapAxis.of(ends[part["dataset"].iloc[0]], domain=domains[cell], height=_height(grid.width))
+            below = _gap_panel(beta, axis, width=grid.width, titled=grid.first(place))
+            panel = gaps.below(panel, theme.fill(below, {"gaps": sets.add(bars[bars["cell"] == cell], gaps.COLUMNS)}))
+        panels.append(panel)
     return theme.finish(theme.lay_out(panels, grid), sets)
+
+
+@functools.cache
+def _gap_panel(beta: theme.BetaAxis, axis: gaps.GapAxis, *, width: int, titled: bool) -> theme.Panel:
+    return gaps.panel(beta, axis, color=alt.value(theme.INK), width=width, titled=titled)
+
+
+def _height(width: int) -> int:
+    return min(290, round(0.75 * width))
 
 
 @functools.cache
@@ -77,7 +96,7 @@ def _distortion_panel(
     label = ring.mark_text(clip=True, align=align, dx=8 if align == "left" else 14, dy=24, fontSize=12, fontWeight=600)
     label = label.encode(text=alt.value("lowest test"), color=alt.value(theme.INK))
     return theme.template(
-        alt.layer(_floor_lines(), lines, bars, dots, circle, label), width=width, height=min(290, round(0.75 * width))
+        alt.layer(_floor_lines(), lines, bars, dots, circle, label), width=width, height=_height(width)
     )
 
 

@@ -6,10 +6,24 @@ from typing import Any
 
 import pandas as pd
 
-from rdstudy.report import charts, coverage, distances, illustrations, learning, linear, sizes, statistics, text
+from rdstudy.findings.learning import still_learning
+from rdstudy.report import (
+    charts,
+    coverage,
+    distances,
+    gaps,
+    illustrations,
+    learning,
+    linear,
+    sentences,
+    sizes,
+    statistics,
+    text,
+)
 from rdstudy.report.cells import grid_phrase, level_name, telling_factors, with_cells
 from rdstudy.report.measure_figures import certificates_table, measure_figures, unmeasured_table
-from rdstudy.report.page import ExperimentSection, Figure, Notice, Page
+from rdstudy.report.notices import notices_of
+from rdstudy.report.page import ExperimentSection, Figure, Page
 from rdstudy.report.pictures import Album, StripTable, reconstruction_table, strip_table
 from rdstudy.report.tables import Experiment, StudyTables
 from rdstudy.report.verdicts import findings_of
@@ -36,20 +50,22 @@ def page_of(study: StudyTables) -> Page:
     complete = coverage.completeness(study.experiments, study.members)
     produced = coverage.provenance(study.members)
     failed = coverage.failures(planned, study.members)
-    album = Album()
+    album, datasets = Album(), sorted(set(planned["dataset"]))
     sections = tuple(_section(study, experiment, album) for experiment in study.experiments)
     return Page(
         title=study.title,
         description=study.description,
         status=_status(planned, rows),
-        warnings=tuple(_warnings(study, produced)),
+        recipe=sentences.recipe_line(study.recipe) if study.recipe is not None else "",
+        warnings=tuple(notices_of(study, produced)),
         findings=findings_of(study, sections),
         experiments=sections,
         pictures=album.sources,
         examples=illustrations.example_images(study.examples),
+        data_notes={name: sentences.DATA_NOTES[name] for name in datasets if name in sentences.DATA_NOTES},
         splits_figure=_splits_figure(study.seed),
         splits_used=_splits_table(coverage.splits_used(study.planned, study.members)),
-        results=_results_table(planned, rows),
+        results=_results_table(planned, rows, _falls(study, planned, rows)),
         completeness=_completeness_table(complete),
         failures=_failures_table(failed),
         certificates=certificates_table(planned, study.measures),
@@ -67,55 +83,6 @@ def page_of(study: StudyTables) -> Page:
 def _status(planned: pd.DataFrame, rows: pd.DataFrame) -> str:
     trained = rows["member_id"].nunique()
     return f"{trained:,} of {text.models(len(planned))} trained: {grid_phrase(planned)}"
-
-
-def _warnings(study: StudyTables, produced: pd.DataFrame) -> list[Notice]:
-    """What a reader must know first: what is missing, failed, mixed or damaged."""
-    found = []
-    outcome = coverage.one_row_per_member(study.members)["outcome"].value_counts()
-    missing = len(study.planned) - int(outcome.sum())
-    if missing:
-        found.append(
-            Notice(f"{text.models(missing)} of {len(study.planned):,} not trained yet. To train them:", study.command)
-        )
-    for name, phrase in (("failed", "failed"), ("nonfinite", "stopped at a value that is not finite")):
-        if outcome.get(name, 0):
-            how_many = text.models(int(outcome[name]))
-            found.append(Notice(f"{how_many} {phrase}; no mean contains them. Causes are listed under completeness."))
-    for sentence in coverage.mixed_versions(produced):
-        found.append(Notice(f"The numbers come from more than one {sentence}."))
-    for bad in study.damaged:
-        found.append(Notice(f"A file cannot be read, and what it held is left out: {bad.path} ({bad.reason})."))
-    return found
-
-
-def _findings(planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame) -> list[str]:
-    """Where the test distortion is lowest, in words, one sentence a cell."""
-    sentences = []
-    wanted, trained = (table.groupby("cell")["beta"].nunique() for table in (planned, rows))
-    for row in best.to_dict("records"):
-        if row["place"] == "only":
-            continue
-        value = text.mean_sd(row["distortion"], row["distortion_sd"]).text
-        so_far = ", so far," if trained[row["cell"]] < wanted[row["cell"]] else ""
-        sentence = f"{row['panel']}: test distortion is{so_far} lowest at β = {row['beta']:g} ({value} nats)"
-        if row["place"] == "smallest":
-            sentence += ", the smallest β trained: no minimum inside the range."
-        else:
-            rise = text.mean_sd(row["rise"], row["rise_sd"]).text
-            sentence += (
-                f"; at the smallest β trained it is {rise} nats higher (same seeds, {row['pairs']:.0f} compared)."
-            )
-        sentences.append(sentence)
-    return sentences
-
-
-def _runs_phrase(points: pd.DataFrame) -> str:
-    least, most = int(points["runs"].min()), int(points["runs"].max())
-    if most == 1:
-        return "One run stands behind each point: no error bars."
-    many = f"{most} runs" if least == most else f"{least} to {most} runs (the tooltip says how many)"
-    return f"Mean ± sample standard deviation over {many}."
 
 
 def _footer(study: StudyTables) -> str:
@@ -137,7 +104,7 @@ def _section(study: StudyTables, experiment: Experiment, album: Album) -> Experi
         title=experiment.title,
         description=experiment.description,
         status=_status(planned, rows) if len(study.experiments) > 1 else "",
-        findings=tuple(_findings(planned, rows, best)) if len(best) <= _FINDINGS_SHOWN else (),
+        findings=tuple(sentences.lowest(planned, rows, best)) if len(best) <= _FINDINGS_SHOWN else (),
         figures=tuple(one for one in figures if experiment.shows(one.key.removeprefix(f"{experiment.name}-"))),
         strips=_strips(study, planned, album) if experiment.shows("reconstructions") else None,
     )
@@ -152,9 +119,10 @@ def _all_figures(
     """
     name, figures = experiment.name, []
     if experiment.shows(*_SIZES):
-        figures += sizes.figures(name, planned, statistics.rate_distortion(rows))
+        differences = statistics.generalization_gap(rows)
+        figures += sizes.figures(name, planned, statistics.rate_distortion(rows), differences)
     if experiment.shows(*_CURVES):
-        figures += _figures(study, name, rows, best)
+        figures += _figures(study, name, planned, rows, best)
     if experiment.shows(*(other for other in FIGURES if other not in (*_SIZES, *_CURVES, *_OTHERS))):
         figures += measure_figures(study, name, planned)
     figures += linear.figures(name, planned, study.measures, study.members)
@@ -166,44 +134,56 @@ def _strips(study: StudyTables, planned: pd.DataFrame, album: Album) -> StripTab
     return strip_table(table, album, pictures=_PICTURES // len(study.experiments))
 
 
-def _figures(study: StudyTables, name: str, rows: pd.DataFrame, best: pd.DataFrame) -> list[Figure]:
+def _figures(
+    study: StudyTables, name: str, planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame
+) -> list[Figure]:
     points = statistics.rate_distortion(rows)
-    runs = _runs_phrase(points)
+    falls = _falls(study, planned, rows)
+    runs, still = sentences.runs_phrase(points), sentences.still_learning_note(falls)
     figures = [
         Figure(
             f"{name}-distortion",
             "Distortion against β",
-            f"{runs} The ring marks the lowest mean test distortion. Dashed: the distortion floor.",
-            charts.distortion_chart(points, best),
+            _joined(
+                f"{runs} The ring marks the lowest mean test distortion. Dashed: the distortion floor.",
+                gaps.NOTE,
+                still,
+            ),
+            charts.distortion_chart(points, best, statistics.generalization_gap(rows)),
         ),
         Figure(
             f"{name}-rate-distortion",
             "Rate-distortion curves",
-            f"{runs} Points are joined in the order of β; the star is the standard VAE, β = 1. Thin dashed lines join "
-            "equal ELBO, −(D + R), and carry its value; bold dashed: the distortion floor.",
+            _joined(
+                f"{runs} Points are joined in the order of β; the star is the standard VAE, β = 1. Thin dashed lines "
+                "join equal ELBO, −(D + R), and carry its value; bold dashed: the distortion floor.",
+                still,
+            ),
             charts.rate_distortion_chart(points),
         ),
     ]
     curves = statistics.learning_curves(study.trajectories, rows, points=_curve_points(study, points))
     if len(curves):
-        figures.append(
-            Figure(f"{name}-learning", "Learning curves", _learning_note(curves), learning.learning_chart(curves))
-        )
+        note = _joined(sentences.learning_note(curves), still or sentences.nothing_learned_note(falls))
+        figures.append(Figure(f"{name}-learning", "Learning curves", note, learning.learning_chart(curves)))
     return figures
+
+
+def _falls(study: StudyTables, planned: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """By how much train D of the members behind these rows fell at the end (`findings.learning`)."""
+    members = set(rows["member_id"])
+    trained = planned[planned["member_id"].isin(members)]
+    return still_learning(trained, study.trajectories[study.trajectories["member_id"].isin(members)])
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _curve_points(study: StudyTables, points: pd.DataFrame) -> int:
     """Steps of a learning curve that this page can afford, with its experiments sharing `_CURVE_ROWS`."""
     share = _CURVE_ROWS // (len(study.experiments) * len(points))
     return max(8, min(40, share))
-
-
-def _learning_note(curves: pd.DataFrame) -> str:
-    images = f"{int(curves['images'].max()):,}"
-    return (
-        f"Means over runs on a fixed sample of {images} images of each subset. Distortion is shown above its floor, "
-        "the least that any decoder reaches on those images under the likelihood. All axes logarithmic."
-    )
 
 
 def _splits_figure(seed: int) -> Figure:
@@ -231,7 +211,7 @@ def _splits_table(splits: pd.DataFrame) -> text.Table:
     return text.table([("Data set", ""), ("Split", ""), ("Train", "images"), ("Test", "images")], rows)
 
 
-def _results_table(planned: pd.DataFrame, rows: pd.DataFrame) -> text.Table:
+def _results_table(planned: pd.DataFrame, rows: pd.DataFrame, falls: pd.DataFrame) -> text.Table:
     factors = telling_factors(planned) or ("architecture", "depth")
     cells = planned.drop_duplicates("cell").set_index("cell")
     measures = [(name, subset) for name in ("distortion", "rate", "elbo") for subset in ("test", "train")]
@@ -240,8 +220,10 @@ def _results_table(planned: pd.DataFrame, rows: pd.DataFrame) -> text.Table:
     letters = {"distortion": "D", "rate": "R", "elbo": "ELBO"}
     heads += [(f"{letters[name]} {subset}", "mean ± sd, nats per image") for name, subset in measures]
     heads += [("Gap", "test minus train distortion, each above its floor"), ("Floor test", ""), ("Floor train", "")]
+    heads += [("Fall of D train in the last quarter", "of training: mean ± standard error over seeds, nats per image")]
     lines = []
-    for row in statistics.results(rows).to_dict("records"):
+    table = statistics.results(rows).merge(falls[["cell", "beta", "fall", "error"]], on=["cell", "beta"], how="left")
+    for row in table.to_dict("records"):
         cell = cells.loc[row["cell"]]
         line = [_level(factor, cell[factor]) for factor in factors] + [text.beta(row["beta"]), text.count(row["runs"])]
         line += [text.mean_sd(row[f"{name}_{subset}"], row[f"{name}_sd_{subset}"]) for name, subset in measures]
@@ -249,6 +231,7 @@ def _results_table(planned: pd.DataFrame, rows: pd.DataFrame) -> text.Table:
             text.mean_sd(row["gap"], row["gap_sd"]),
             text.number(row["floor_test"]),
             text.number(row["floor_train"]),
+            text.mean_sd(row["fall"], row["error"]),
         ]
         lines.append(line)
     return text.table(heads, lines)

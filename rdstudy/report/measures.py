@@ -9,13 +9,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from rdstudy.findings.values import LEAST_ESS
-
 CURVES = ["cell", "panel", "dataset", "series", "subset", "beta", "value", "sd", "runs", "believed", "error"]
 """The columns of every table here. `error` is the mean Monte Carlo standard error of a single run."""
 
 PARTS = {"mutual information I": "mutual_information", "marginal KL": "marginal_kl"}
 FINER = {"total correlation": "total_correlation", "dimension-wise KL": "dimension_kl"}
+STOPPING = ("last step", "early stopping")
+"""The series of early stopping, in the order of their colours."""
 CROSS = {"rate": "aggregate_rate", "cross rate": "cross_rate"}
 
 
@@ -79,43 +79,10 @@ def batch_excess(rows: pd.DataFrame) -> pd.DataFrame:
     return curves(rows.assign(excess=excess, excess_se=error), {"estimate − exact": "excess"})
 
 
-def log_marginals(rows: pd.DataFrame) -> pd.DataFrame:
-    """-log p(x) above the floor of the same images, and whether effective sample sizes allow to believe it."""
-    above = -rows["log_marginal"].astype(float) - rows["log_marginal_floor"].astype(float)
-    believed = rows["log_marginal_ess"].astype(float) >= LEAST_ESS
-    named = rows.assign(above=above, above_se=rows["log_marginal_se"], believed=believed)
-    return curves(named, {"−log p(x) above the floor": "above"})
-
-
-def gap_parts(rows: pd.DataFrame) -> pd.DataFrame:
-    """The generalization gap of the ELBO and what it is made of, of the same member: test against train.
-
-    ELBO = log p(x) - inference gap, so that ELBO(train) - ELBO(test) is the difference of log p(x), the decoder's part,
-    plus that of the inference gap, the encoder's part. Differences of log p(x) are taken above the floors of the two
-    sets of images, so that easier images are no better decoder.
-    """
-    values = ["log_marginal", "log_marginal_floor", "inference_gap", "refit_gain"]
-    train, test = (
-        rows[rows["subset"] == name].set_index("member_id")[values].astype(float) for name in ("train", "test")
-    )
-    identity = (
-        rows[["member_id", "cell", "panel", "dataset", "beta"]].drop_duplicates("member_id").set_index("member_id")
-    )
-    above = {"train": train["log_marginal"] + train["log_marginal_floor"]}
-    above["test"] = test["log_marginal"] + test["log_marginal_floor"]
-    table = identity.assign(
-        decoder=above["train"] - above["test"],
-        encoder=test["inference_gap"] - train["inference_gap"],
-        refit=test["refit_gain"],
-    )
-    table["gap"] = table["decoder"] + table["encoder"]
-    names = {"generalization gap of the ELBO": "gap", "decoder's part": "decoder", "encoder's part": "encoder"}
-    names["of the test inference gap, taken away by refitting"] = "refit"
-    return curves(table.reset_index().assign(subset="test"), names)
-
-
 def stopped(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
-    """Last against early-stopped values of the test subset: `distortion, rate` and their sd, by cell, β and series.
+    """Last against early-stopped values of the test subset: `distortion, rate` and their sd, by cell, series and β.
+
+    Series are in the order of `STOPPING`, so that one colour is one series in all figures.
 
     Args:
         planned: one row per member, with `cell` and `panel`.
@@ -125,8 +92,8 @@ def stopped(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
     rows = planned[["member_id", "cell", "panel", "dataset", "beta", "seed"]].merge(rows[_STOPPED], on="member_id")
     if not len(rows):
         return pd.DataFrame(columns=["cell", "panel", "dataset", "series", "beta"])
-    last = rows.assign(series="last step")
-    early = rows.assign(series="early stopping", distortion=rows["stop_distortion"], rate=rows["stop_rate"])
+    last = rows.assign(series=STOPPING[0])
+    early = rows.assign(series=STOPPING[1], distortion=rows["stop_distortion"], rate=rows["stop_rate"])
     groups = pd.concat([last, early]).groupby(["cell", "panel", "dataset", "series", "beta"], sort=True)
     table = groups.agg(
         distortion=("distortion", "mean"),
@@ -136,7 +103,9 @@ def stopped(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
         stop_step=("stop_step", "mean"),
         runs=("member_id", "nunique"),
     )
-    return table.reset_index()
+    table = table.reset_index()
+    order = table["series"].map(STOPPING.index)
+    return table.assign(order=order).sort_values(["cell", "order", "beta"]).drop(columns="order").reset_index(drop=True)
 
 
 _STOPPED = ["member_id", "distortion", "rate", "stop_distortion", "stop_rate", "stop_step"]

@@ -83,10 +83,12 @@ class Page:
     title: str
     description: str
     status: str
+    recipe: str  # how all models were trained; empty where the declaration does not say
     warnings: tuple[Notice, ...]
     findings: Findings | None
     experiments: tuple[ExperimentSection, ...]
     examples: dict[str, tuple[ExampleImage, ...]]
+    data_notes: Mapping[str, str]  # data set -> what a reader must know of it
     pictures: Mapping[str, str]  # of the strips: key -> PNG data URI, each stored once
     splits_figure: Figure
     splits_used: Table

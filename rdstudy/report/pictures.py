@@ -17,7 +17,7 @@ _SPLIT = ["dataset", "split", "study_seed"]
 _SHAPE = ["channels", "height", "width"]
 _IDENTITY = ["member_id", "cell", "panel", *_SPLIT, "beta", "seed"]
 _MADE = ["member_id", "image", "hard", *_SHAPE, "pixels", "optimal_pixels"]
-_DISTANCES = ["nearest_image", "nearest_distance", "own_distance"]
+_DISTANCES = ["nearest_image", "nearest_distance", "own_distance", "control_distance"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Picture:
 
     key: str
     text: str
-    copied: bool = False  # nearer to some training image than to its own
+    mark: str = ""  # "copied" or "blurred", of a reconstruction that is nearer to a training image than to its own
 
 
 @dataclass
@@ -79,14 +79,19 @@ def reconstruction_table(
 
     Returns:
         `cell, panel, dataset, split, study_seed, image, hard, beta, seed, member_id`, the reconstruction (`channels,
-        height, width, pixels, optimal_pixels, nearest_image, nearest_distance, own_distance`), `copied`: whether it is
-        nearer to some training image than to its own, and of the test image, null where they are not stored,
-        `test_pixels, test_nearest_image, test_nearest_pixels, test_distance`. By cell, the hard image first, then β.
+        height, width, pixels, optimal_pixels, nearest_image, nearest_distance, own_distance, control_distance`), what
+        is said of it, `mark`: "copied" where it is nearer to some training image than to its own and to every control
+        (as many images that were never trained on), "blurred" where it is nearer to some training image than to its
+        own but not than to every control, else ""; `elsewhere`: whether a training image or a control is nearer than
+        its own; and of the test image, null where they are not stored, `test_pixels, test_nearest_image,
+        test_nearest_pixels, test_distance`. By cell, the hard image first, then β.
     """
     table = planned[_IDENTITY].merge(reconstructions[[*_MADE, *_DISTANCES]], on="member_id")
     table = table.sort_values("seed", kind="stable").drop_duplicates(["cell", "image", "beta"])
     table["hard"] = table["hard"].astype("boolean").fillna(value=False).astype(bool)
-    table["copied"] = table["nearest_distance"] < table["own_distance"]
+    near, own, control = (table[name].astype(float) for name in _DISTANCES[1:])
+    table["mark"] = np.where((near < own) & control.notna(), np.where(near < control, "copied", "blurred"), "")
+    table["elsewhere"] = (np.minimum(near, control) < own) & control.notna()
     shown = neighbours.loc[
         neighbours["pixels"].notna(), [*_SPLIT, "image", "pixels", "nearest_image", "nearest_pixels", "distance"]
     ]
@@ -132,7 +137,7 @@ def _spread(keys: pd.DataFrame, room: int) -> pd.DataFrame:
 
 
 def _note(table: pd.DataFrame) -> str:
-    seeds, copied = sorted(table["seed"].unique()), int(table["copied"].sum())
+    seeds = sorted(table["seed"].unique())
     seed = f"seed {seeds[0]}" if len(seeds) == 1 else "the lowest seed that is stored (the tooltip names it)"
     text = (
         "The hard example is the test image at the 90th percentile of the distance to the nearest training image; "
@@ -140,8 +145,27 @@ def _note(table: pd.DataFrame) -> str:
     )
     if table["optimal_pixels"].notna().any():
         text += "Below, what the infinite-capacity decoder makes of the same code: a mixture of training images. "
-    text += f"Framed, “copied”: nearer (ℓ2) to some training image than to its own image; {copied:,} of {len(table):,} "
-    return text + "stored reconstructions are."
+    return text + _marks_note(table)
+
+
+def _marks_note(table: pd.DataFrame) -> str:
+    """What the frames mean, how many there are, and how many there would be by chance."""
+    known = table[table["control_distance"].notna()]
+    unknown = len(table) - len(known)
+    if known.empty:
+        return "Nothing is framed as a copy: distances to images that were never trained on are not stored."
+    copied, blurred = (int((known["mark"] == mark).sum()) for mark in ("copied", "blurred"))
+    elsewhere = int(known["elsewhere"].sum())
+    text = (
+        "Framed, “copied”: nearer (ℓ2) to a training image than to its own image and than to every one of as many "
+        f"images never trained on; {copied:,} of {len(known):,} stored reconstructions are. Dashed, “blurred”: nearer "
+        f"to a training image than to its own, but an image never trained on is as near; {blurred:,} are. Chance: of "
+        "reconstructions that copy nothing, half of those nearer to another image than to their own would be framed, "
+        f"here half of {elsewhere:,}."
+    )
+    if unknown:
+        text += f" No frame for {unknown:,} others: their distances to images never trained on are not stored."
+    return text
 
 
 def _left_out(keys: pd.DataFrame, *, shown_hard: int, shown_others: int) -> str:
@@ -188,8 +212,11 @@ def _reconstruction(album: Album, row: Mapping[str, Any] | None) -> Picture | No
     text = f"reconstruction at β = {row['beta']:g}, seed {row['seed']}"
     if row["own_distance"] is not None and row["nearest_distance"] is not None:
         text += f": ℓ2 {row['own_distance']:.3g} to its own image, {row['nearest_distance']:.3g} to training image "
-        text += f"{row['nearest_image']:,.0f}" + (", copied" if row["copied"] else "")
-    return _picture(album, row, "pixels", text, copied=row["copied"])
+        text += f"{row['nearest_image']:,.0f}"
+        if row["control_distance"] is not None:
+            text += f", {row['control_distance']:.3g} to the nearest image never trained on"
+        text += {"copied": ": copied", "blurred": ": blurred, no copy"}.get(row["mark"], "")
+    return _picture(album, row, "pixels", text, mark=row["mark"])
 
 
 def _optimal(album: Album, row: Mapping[str, Any] | None) -> Picture | None:
@@ -197,8 +224,8 @@ def _optimal(album: Album, row: Mapping[str, Any] | None) -> Picture | None:
     return None if row is None else _picture(album, row, "optimal_pixels", text)
 
 
-def _picture(album: Album, row: Mapping[str, Any], column: str, text: str, *, copied: bool = False) -> Picture | None:
+def _picture(album: Album, row: Mapping[str, Any], column: str, text: str, *, mark: str = "") -> Picture | None:
     if row[column] is None:
         return None
     channels, height, width = (int(row[name]) for name in _SHAPE)
-    return Picture(album.add(row[column], (channels, height, width)), text, copied)
+    return Picture(album.add(row[column], (channels, height, width)), text, mark)

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from rdstudy.report import charts, theme
+from rdstudy.report import charts, gaps, theme
 from rdstudy.report.cells import CELL_FACTORS, cell_name, telling_factors
 from rdstudy.report.page import Figure
 from rdstudy.report.statistics import PlotDomain, plot_domain
@@ -15,6 +15,7 @@ from rdstudy.splits import parse_rule
 _LEAST_SIZES = 3  # two curves are compared as well in two panels
 _KINDS = {"cv": "constant volume", "cd": "constant density"}
 _COLUMNS = (*charts.COLUMNS, "size")
+_GAP_COLUMNS = (*gaps.COLUMNS, "size")
 
 
 def sized_points(planned: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
@@ -22,7 +23,7 @@ def sized_points(planned: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         planned: one row per member, with `cell`.
-        points: of `statistics.rate_distortion`.
+        points: of `statistics.rate_distortion`, with further columns or none.
 
     Returns:
         The test rows of `points` with `size`, the number of training images, `group`, a number in the order of
@@ -60,22 +61,52 @@ def sizes_chart(points: pd.DataFrame, *, against: str) -> theme.Spec:
     """Test curves, one panel per group and one line per size of the split, from dark (few images) to light.
 
     Args:
-        points: of `sized_points`, at least one row.
-        against: the horizontal axis, `rate` or `beta`.
+        points: of `sized_points`, at least one row; with the columns of `statistics.generalization_gap` for `beta`.
+        against: the horizontal axis, `rate` or `beta`, with the generalization gap below.
     """
     table, domain, beta = charts.with_bars(points), plot_domain(points), theme.beta_axis(points["beta"])
     sizes = tuple(sorted(points["size"].unique().tolist()))
     groups, sets = list(table.groupby("group", sort=True)), theme.Datasets()
     grid = theme.Grid.of(len(groups))
     shared = charts.add_contours(sets, domain) if against == "rate" else {}
-    panels = []
+    panels, axis = [], None
+    if against == "beta" and table["gap"].notna().any():
+        ends, height = gaps.ends(gaps.with_bars(table, beta)), _height(grid.width)
+        domain = gaps.widened(domain, ends, height=height)
+        axis = gaps.GapAxis.of(ends, domain=domain, height=height)
     for place, (_, part) in enumerate(groups):
         template = _panel(sizes, beta, domain, against=against, width=grid.width, titled=grid.first(place))
         roles = {"points": sets.add(_named(part), _COLUMNS), **shared}
         if against == "rate":
             roles["stars"] = sets.add(_named(part[part["beta"] == 1.0]), _COLUMNS)
-        panels.append(theme.fill(template, roles, title=part["panel"].iloc[0]))
+        panel = theme.fill(template, roles, title=part["panel"].iloc[0])
+        if axis is not None:
+            rows = sets.add(gaps.with_bars(_named(part), beta), _GAP_COLUMNS)
+            below = _gap_panel(sizes, beta, axis, width=grid.width, titled=grid.first(place))
+            panel = gaps.below(panel, theme.fill(below, {"gaps": rows}))
+        panels.append(panel)
     return theme.finish(theme.lay_out(panels, grid), sets)
+
+
+def _height(width: int) -> int:
+    return min(300, round(0.8 * width))
+
+
+@functools.cache
+def _gap_panel(
+    sizes: tuple[int, ...], beta: theme.BetaAxis, axis: gaps.GapAxis, *, width: int, titled: bool
+) -> theme.Panel:
+    tooltip = [alt.Tooltip("size:N", title="training images")]
+    return gaps.panel(beta, axis, color=_size_colour(sizes), width=width, titled=titled, tooltip=tooltip)
+
+
+def _size_colour(sizes: tuple[int, ...]) -> alt.Color:
+    names = [f"{size:,}" for size in sizes]
+    scale = alt.Scale(domain=names, scheme=alt.SchemeParams("viridis", extent=[0.0, 0.9]))
+    legend = alt.Legend(
+        title="training images", orient="top", direction="horizontal", symbolType="circle", symbolOpacity=1
+    )
+    return alt.Color("size:O", sort=names, scale=scale, legend=legend)
 
 
 def _named(points: pd.DataFrame) -> pd.DataFrame:
@@ -86,15 +117,10 @@ def _named(points: pd.DataFrame) -> pd.DataFrame:
 def _panel(
     sizes: tuple[int, ...], beta: theme.BetaAxis, domain: PlotDomain, *, against: str, width: int, titled: bool
 ) -> theme.Panel:
-    names = [f"{size:,}" for size in sizes]
-    scale = alt.Scale(domain=names, scheme=alt.SchemeParams("viridis", extent=[0.0, 0.9]))
-    legend = alt.Legend(
-        title="training images", orient="top", direction="horizontal", symbolType="circle", symbolOpacity=1
-    )
     y = charts.distortion_axis(domain, titled=titled)
     x = charts.rate_axis(domain) if against == "rate" else beta.x()
     tooltip = [alt.Tooltip("size:N", title="training images"), *charts.point_tooltip()]
-    base = theme.chart_of("points").encode(color=alt.Color("size:O", sort=names, scale=scale, legend=legend))
+    base = theme.chart_of("points").encode(color=_size_colour(sizes))
     lines = base.mark_line(clip=True, strokeWidth=1.8).encode(x=x, y=y, order="beta:Q")
     upright = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.6).encode(
         x=x, y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2="distortion_high:Q"
@@ -109,12 +135,19 @@ def _panel(
         star = stars.mark_point(clip=True, shape=theme.star_path(), size=80, filled=True, opacity=1)
         star = star.encode(fill=alt.value("white"), stroke=alt.value(theme.INK))
         layers = [*charts.contour_lines(x, y), *layers, across, star]
-    return theme.template(alt.layer(*layers), width=width, height=min(300, round(0.8 * width)))
+    return theme.template(alt.layer(*layers), width=width, height=_height(width))
 
 
-def figures(name: str, planned: pd.DataFrame, points: pd.DataFrame) -> list[Figure]:
-    """The figures of an experiment; none where `sized_points` has no rows."""
-    table = sized_points(planned, points)
+def figures(name: str, planned: pd.DataFrame, points: pd.DataFrame, differences: pd.DataFrame) -> list[Figure]:
+    """The figures of an experiment; none where `sized_points` has no rows.
+
+    Args:
+        name: of the experiment.
+        planned: its members, with `cell`.
+        points: of `statistics.rate_distortion`.
+        differences: of `statistics.generalization_gap`.
+    """
+    table = sized_points(planned, points.merge(differences, on=["cell", "beta"], how="left"))
     if table.empty:
         return []
     least, most = int(table["runs"].min()), int(table["runs"].max())
@@ -125,5 +158,7 @@ def figures(name: str, planned: pd.DataFrame, points: pd.DataFrame) -> list[Figu
     by_rate, by_beta = (sizes_chart(table, against=axis) for axis in ("rate", "beta"))
     return [
         Figure(f"{name}-sizes-rate-distortion", "Rate-distortion curves by size of the split", note + curves, by_rate),
-        Figure(f"{name}-sizes-distortion", "Test distortion against β by size of the split", note, by_beta),
+        Figure(
+            f"{name}-sizes-distortion", "Test distortion against β by size of the split", f"{note} {gaps.NOTE}", by_beta
+        ),
     ]

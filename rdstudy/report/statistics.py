@@ -6,10 +6,13 @@ is the sample standard deviation over seeds (n - 1), null where one member stand
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+
+from rdstudy.findings.evidence import LEVEL
+from rdstudy.findings.student import student_quantile
 
 MEASURES = ("rate", "distortion", "excess", "elbo")
 """`excess` is the distortion above its floor."""
@@ -55,52 +58,74 @@ def rate_distortion(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def generalization_gap(rows: pd.DataFrame) -> pd.DataFrame:
-    """Test minus train distortion, each above its floor, of the same member: `cell, beta, gap, gap_sd` over seeds."""
-    wide = rows.pivot_table(index=["cell", "beta", "seed"], columns="subset", values="excess")
-    wide = wide.reindex(columns=["train", "test"]).reset_index()
-    wide["gap"] = wide["test"] - wide["train"]
-    groups = wide.groupby(["cell", "beta"], sort=True)["gap"]
-    return pd.DataFrame({"gap": groups.mean(), "gap_sd": groups.std(ddof=1)}).reset_index()
-
-
-def best_beta(rows: pd.DataFrame) -> pd.DataFrame:
-    """The β with the lowest mean test distortion of each cell, and what a smaller β costs.
-
-    Members of one cell with equal seeds share initial weights, batches and noise, so β are compared seed by seed.
+    """What a member does worse on test images than on its training images, each above its own floor.
 
     Args:
         rows: of `ok_rows`.
 
     Returns:
-        One row per cell: `cell, panel, beta, distortion, distortion_sd, floor, runs`; `place`: where the best β lies
-        among those trained (`inside`, `smallest`, `largest`, `only`); `rise, rise_sd, pairs`: distortion at the
-        smallest β minus that at the best, mean and standard deviation over the seeds that have both.
+        `cell, beta, gap, gap_sd, elbo_gap, elbo_gap_sd, gap_runs`: test minus train distortion, train minus test ELBO,
+        mean and standard deviation over the members that have both subsets; null where none has.
+    """
+    above = rows.assign(elbo_above=rows["elbo"] + rows["floor"])
+    wide = above.pivot_table(index=["cell", "beta", "seed"], columns="subset", values=["excess", "elbo_above"])
+    columns = pd.MultiIndex.from_product([["excess", "elbo_above"], ["train", "test"]])
+    wide = wide.reindex(columns=columns).astype(float)
+    gaps = pd.DataFrame(
+        {
+            "gap": wide["excess", "test"] - wide["excess", "train"],
+            "elbo_gap": wide["elbo_above", "train"] - wide["elbo_above", "test"],
+        }
+    )
+    groups = gaps.groupby(["cell", "beta"], sort=True)
+    table = groups.mean().join(groups.std(ddof=1).add_suffix("_sd")).assign(gap_runs=groups["gap"].count())
+    return table.reset_index()
+
+
+ENDS = ("smallest", "largest")
+"""The β at the ends of those trained, with which the best one is compared."""
+
+
+def best_beta(rows: pd.DataFrame) -> pd.DataFrame:
+    """The β with the lowest mean test distortion of each cell, and what the smallest and the largest β cost.
+
+    Members of one cell with equal seeds share initial weights, batches and noise, so β are compared seed by seed. The
+    best β is chosen by the numbers that it is compared with: intervals are Student's over seeds, corrected for as many
+    comparisons as there were other β to choose (Bonferroni).
+
+    Args:
+        rows: of `ok_rows`.
+
+    Returns:
+        One row per cell: `cell, panel, beta, distortion, distortion_sd, floor, runs, betas`; `place`: where the best β
+        lies among those trained (`inside`, `smallest`, `largest`, `only`); for each of `ENDS`, `<end>`: its β, and
+        `<end>_rise, <end>_low, <end>_high, <end>_pairs`: distortion there minus that at the best, mean and interval
+        over the seeds that have both, no interval for one seed.
     """
     test = rows[rows["subset"] == "test"]
-    means = rate_distortion(test)
+    kept = ["cell", "panel", "beta", "distortion", "distortion_sd", "floor", "runs"]
     found = []
-    for cell, points in means.groupby("cell", sort=True):
+    for cell, points in rate_distortion(test).groupby("cell", sort=True):
         best = points.sort_values("distortion", kind="stable").iloc[0]
-        least, most = points["beta"].min(), points["beta"].max()
+        betas = {"smallest": points["beta"].min(), "largest": points["beta"].max()}
         seeds = test[test["cell"] == cell].pivot_table(index="seed", columns="beta", values="distortion")
-        rise = (seeds[least] - seeds[best["beta"]]).dropna()
-        record = best[["cell", "panel", "beta", "distortion", "distortion_sd", "floor", "runs"]].to_dict()
-        record["place"] = _place(best["beta"], least, most)
-        found.append({**record, "rise": rise.mean(), "rise_sd": rise.std(ddof=1), "pairs": len(rise)})
-    columns = [
-        "cell",
-        "panel",
-        "beta",
-        "distortion",
-        "distortion_sd",
-        "floor",
-        "runs",
-        "place",
-        "rise",
-        "rise_sd",
-        "pairs",
-    ]
-    return pd.DataFrame(found, columns=columns)
+        record: dict[Any, Any] = best[kept].to_dict()
+        record |= {"betas": len(points), "place": _place(best["beta"], *betas.values())}
+        for end, beta in betas.items():
+            record |= {end: beta} | _rise(seeds[beta] - seeds[best["beta"]], end, choices=max(1, len(points) - 1))
+        found.append(record)
+    compared = [f"{end}{name}" for end in ENDS for name in ("", "_rise", "_low", "_high", "_pairs")]
+    return pd.DataFrame(found, columns=[*kept, "betas", "place", *compared])
+
+
+def _rise(differences: pd.Series, end: str, *, choices: int) -> dict[str, float]:
+    known = differences.dropna()
+    mean, pairs, half = known.mean(), len(known), math.nan
+    if pairs > 1:
+        quantile = student_quantile(1 - (1 - LEVEL) / 2 / choices, pairs - 1)
+        half = quantile * float(known.std(ddof=1)) / math.sqrt(pairs)
+    named = {"rise": mean, "low": mean - half, "high": mean + half, "pairs": pairs}
+    return {f"{end}_{name}": value for name, value in named.items()}
 
 
 def _place(beta: float, least: float, most: float) -> str:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from rdstudy.claims import Claim
 from rdstudy.results.store import Store
 from rdstudy.results.tables import Damaged
+from rdstudy.settings import Recipe
 from rdstudy.study import Member
 
 _SETTINGS = ("recipe", "evaluation", "measures", "resources")
@@ -54,9 +55,12 @@ class StudyTables:
         trajectories: rows of these members, one per member, subset and step.
         examples: a few images of the data sets of this study (`schema.EXAMPLES`).
         measures: rows of these members, measured with the settings that the study has now (`schema.MEASURES`).
+        probes: the same of `schema.PROBES`.
         reconstructions: the same of `schema.RECONSTRUCTIONS`, of one member per cell and β: that of the lowest seed.
         neighbours: rows of the splits of these members (`schema.NEIGHBOURS`).
         damaged: files of the store that cannot be read.
+        recipe: how all members are trained; None where the declaration does not say.
+        outdated: how many members have measures of other settings or an older version alone.
     """
 
     name: str
@@ -73,9 +77,12 @@ class StudyTables:
     trajectories: pd.DataFrame
     examples: pd.DataFrame
     measures: pd.DataFrame
+    probes: pd.DataFrame
     reconstructions: pd.DataFrame
     neighbours: pd.DataFrame
     damaged: tuple[Damaged, ...]
+    recipe: Recipe | None
+    outdated: int
 
 
 def choose_study(store: Store, study: str | None) -> str:
@@ -105,10 +112,13 @@ def read_study(store: Store, study: str) -> StudyTables:
         planned = _planned(declaration["members"])
         experiments = tuple(_experiment(entry) for entry in declaration["experiments"])
         claims = tuple(Claim.from_dict(entry) for entry in declaration.get("claims", ()))
+        recipe = Recipe(**declaration["recipe"]) if "recipe" in declaration else None
         groups = tuple(_settings(name, declaration[name]) for name in _SETTINGS if name in declaration)
     except (KeyError, TypeError) as error:
         raise ValueError(f"the declaration of study {study!r} in {store.uri} cannot be read: {error!r}") from None
     ids = pa.array(planned["member_id"].to_list(), pa.string())
+    measured = _rows_of(store.read("measures"), ids)
+    measures = _of_settings(measured, declaration)
     return StudyTables(
         name=study,
         title=declaration.get("title") or study,
@@ -123,10 +133,13 @@ def read_study(store: Store, study: str) -> StudyTables:
         members=_rows_of(store.read("members"), ids).to_pandas(),
         trajectories=_rows_of(store.read("trajectories").select(_TRAJECTORY_COLUMNS), ids).to_pandas(),
         examples=_examples(store.read("examples"), planned),
-        measures=_measures(store, declaration, ids),
+        measures=measures.to_pandas(),
+        probes=_of_settings(_rows_of(store.read("probes"), ids), declaration).to_pandas(),
         reconstructions=_reconstructions(store, declaration, planned),
         neighbours=_neighbours(store, planned),
         damaged=tuple(store.damaged()),
+        recipe=recipe,
+        outdated=_outdated(measured, measures, declaration),
     )
 
 
@@ -164,10 +177,10 @@ def _examples(table: pa.Table, planned: pd.DataFrame) -> pd.DataFrame:
     return examples
 
 
-def _measures(store: Store, declaration: Mapping[str, Any], ids: pa.Array) -> pd.DataFrame:
-    """Rows of these members for the settings of the measures that the study has now; none where it has none."""
-    measures: pd.DataFrame = _of_settings(_rows_of(store.read("measures"), ids), declaration).to_pandas()
-    return measures
+def _outdated(measured: pa.Table, measures: pa.Table, declaration: Mapping[str, Any]) -> int:
+    """Members of which nothing is measured as the study has it now, but something otherwise; none if it wants none."""
+    wanted = (declaration.get("measures") or {}).get("names")
+    return len(set(measured["member_id"].to_pylist()) - set(measures["member_id"].to_pylist())) if wanted else 0
 
 
 def _of_settings(table: pa.Table, declaration: Mapping[str, Any]) -> pa.Table:

@@ -150,11 +150,13 @@ def template(chart: alt.LayerChart | alt.FacetChart | alt.Chart, *, width: int, 
     return {key: value for key, value in spec.items() if key not in ("$schema", "config")}
 
 
-def fill(template: Panel, names: Mapping[str, str], *, title: str, subtitle: str = "") -> Panel:
-    """A panel with its title and rows: `names` says where `Datasets` keeps those of each role."""
+def fill(template: Panel, names: Mapping[str, str], *, title: str = "", subtitle: str = "") -> Panel:
+    """A panel with its title, if any, and rows: `names` says where `Datasets` keeps those of each role."""
     layers = [_with_rows(layer, names) for layer in template.get("layer", [])]
     text = {"text": title, "anchor": "start", "fontSize": 13, "fontWeight": 600, "color": INK, "offset": 8}
-    filled = {**_with_rows(template, names), "title": {**text, "subtitle": subtitle} if subtitle else text}
+    filled = _with_rows(template, names)
+    if title:
+        filled = {**filled, "title": {**text, "subtitle": subtitle} if subtitle else text}
     return {**filled, "layer": layers} if layers else filled
 
 

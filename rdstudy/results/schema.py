@@ -105,11 +105,11 @@ MEASURES = pa.schema(
         ("active_units", pa.int64()),  # latent dimensions with Var_x(E[z_j|x]) > 0.01
         ("importance_images", pa.int64()),
         ("importance_samples", pa.int64()),  # K
-        *_estimate("log_marginal"),  # log p(x); the standard error is over images
+        *_estimate("log_marginal"),  # log p(x), with a proposal fitted to each image; the standard error is over images
         ("log_marginal_floor", pa.float64()),  # the least distortion of those images: -log p(x) compares with it
-        ("log_marginal_ess", pa.float64()),  # mean effective sample size, 1 to K: near 1 means do not believe it
-        *_estimate("inference_gap"),  # log p(x) - ELBO on the same images
-        ("refit_images", pa.int64()),  # of the test row
+        ("log_marginal_ess", pa.float64()),  # mean effective number of draws
+        *_estimate("inference_gap"),  # log p(x) - ELBO on the same images, never below refit_gain
+        ("refit_images", pa.int64()),  # the same as those of log p(x)
         *_estimate("refit_elbo_before"),  # ELBO of the encoder's posterior
         *_estimate("refit_elbo_after"),  # and of one fitted to each image under the frozen decoder
         *_estimate("refit_gain"),  # their difference, paired
@@ -155,6 +155,7 @@ PROBES = pa.schema(
         ("in_train", pa.bool_()),  # whether the member was trained with it
         ("log_marginal", pa.float64()),
         ("log_marginal_ess", pa.float64()),
+        ("log_marginal_passed", pa.bool_()),  # whether it can be believed
     ]
 )
 """log p(x) of single images, the same for all members of a data set: what leave-one-out memorization is made of."""

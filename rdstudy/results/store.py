@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 from rdstudy.checks import one_line
 from rdstudy.results import schema
 from rdstudy.results.files import Files, StorageError
-from rdstudy.results.tables import Damaged, best_runs, distinct, from_parquet, to_parquet
+from rdstudy.results.tables import Damaged, best_runs, distinct, from_parquet, of_runs, to_parquet
 
 _FORMAT = {"format": "rdstudy results", "version": 1}
 _READERS = 32  # files read at the same time: each is assumed to wait some 30 ms for a bucket
@@ -168,8 +168,7 @@ class Store:
         if name == "members":
             return members.sort_by([("member_id", "ascending"), ("subset", "ascending")])
         runs = members.group_by(["member_id", "run_id"]).aggregate([])
-        table = self._read_all(name)[0].join(runs, ["member_id", "run_id"], join_type="left semi")
-        return distinct(table, schema.OF_MEMBERS[name])
+        return distinct(of_runs(self._read_all(name)[0], runs), schema.OF_MEMBERS[name])
 
     def unmeasured(self, measures_id: str) -> dict[str, str | None]:
         """Members stored as ok that lack the measures of these settings -> the run that kept their weights, or None."""

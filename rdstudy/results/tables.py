@@ -62,6 +62,14 @@ def best_runs(members: pa.Table) -> pa.Table:
     return members.filter(pa.array([best[member] == run for member, run in pairs], pa.bool_()))
 
 
+def of_runs(table: pa.Table, runs: pa.Table) -> pa.Table:
+    """The rows of these runs of members, in their order; rows are joined by number, since Arrow joins no lists."""
+    keys = ["member_id", "run_id"]
+    numbers = pa.array(range(len(table)), pa.int64())
+    kept = table.select(keys).append_column("row", numbers).join(runs, keys, join_type="left semi")["row"]
+    return table.filter(pc.is_in(numbers, value_set=kept.combine_chunks()))
+
+
 def distinct(table: pa.Table, key: Sequence[str]) -> pa.Table:
     """Sorted by a key, and of rows that agree in it only the first: a measuring that was cut off is done again."""
     table = table.append_column("row", pa.array(range(len(table)), pa.int64()))

@@ -6,9 +6,9 @@ import torch
 from rdstudy.measures.annealing import linear_temperatures, sigmoidal_temperatures
 from rdstudy.measures.certificate import Certificate, certify
 from rdstudy.measures.estimate import estimate_mean
-from rdstudy.measures.importance import log_marginal
 from rdstudy.model.likelihoods import bernoulli_distortion, bernoulli_simulate
 from rdstudy.model.networks import NetworkShape, build
+from tests.measures.encoder_proposal import log_marginal
 from tests.measures.linear_model import LATENT, linear_model
 
 IMAGES, CHAINS = 101, 17

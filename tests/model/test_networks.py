@@ -71,3 +71,25 @@ def test_initial_weights_have_the_spread_of_pytorchs_own(architecture, width):
             module.reset_parameters()
             torch.testing.assert_close(spread, module.weight.detach().std(), rtol=0.15, atol=0)
             assert reference.shape == module.weight.shape
+
+
+@pytest.mark.parametrize(("architecture", "width"), [("mlp", 64), ("cnn", 16)])
+def test_he_weights_are_normal_with_variance_two_over_fan_in_and_no_bias(architecture, width):
+    vae = build(NetworkShape(architecture, 2, width, 10, (3, 32, 32)), seed=1, initialization="he")
+    for module in vae.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            fan_in = module.weight[0].numel()
+            if isinstance(module, nn.ConvTranspose2d):  # stride 2: a place is fed by a quarter of the 4 × 4 kernel
+                fan_in = module.in_channels * 4
+            assert module.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.15)
+            assert module.bias is not None
+            assert not module.bias.any()
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+def test_he_weights_keep_the_scale_of_what_passes_where_the_default_loses_it(architecture):
+    shape = NetworkShape(architecture, 3, 64 if architecture == "mlp" else 16, 10, (3, 32, 32))
+    z = torch.randn(997, 10, generator=torch.Generator().manual_seed(1))
+    he, default = (build(shape, seed=1, initialization=name).decoder(z).std().item() for name in ("he", "default"))
+    assert 0.5 < he < 3
+    assert default < 0.2

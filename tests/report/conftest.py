@@ -108,7 +108,8 @@ def declaration(study: Study) -> dict[str, Any]:
         texts = {"name": experiment.name, "title": experiment.title, "description": experiment.description}
         experiments.append({**texts, "member_ids": list(own)})
     parts = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "evaluation", "resources")}
-    parts["measures"] = {**dataclasses.asdict(study.measures), "names": [], "measures_id": study.measures.measures_id}
+    identity = {"names": list(study.measures.names), "measures_id": study.measures.measures_id}
+    parts["measures"] = {**dataclasses.asdict(study.measures), **identity}
     texts = {"name": study.name, "title": study.title, "description": study.description, "command": COMMAND}
     when = {"seed": study.seed, "declared_at": "2026-01-02T03:04:05+00:00"}
     return {**texts, **when, **parts, "experiments": experiments, "members": members}
@@ -162,15 +163,27 @@ def measures_row(row: dict[str, Any], measures_id: str) -> dict[str, Any]:
     if test:
         values |= {"cross_rate": rate + 4.0, "copied_fraction": 0.25, "refit_gain": 0.5}
     errors = {f"{name}_se": 0.03 for name in values if name != "aggregate_rate"}
+    doubted = row["beta"] < 0.05
+    checks = {"khat": 1.2, "passed": 0.5, "annealed": 0.25} if doubted else {"khat": 0.3, "passed": 1.0, "annealed": 0}
     more = {
         "measures_id": measures_id,
         "importance_samples": 997,
         "log_marginal_floor": row["distortion_floor"],
-        "log_marginal_ess": 3.0 if row["beta"] < 0.05 else 300.0,
+        "log_marginal_ess": 3.0 if doubted else 300.0,
+        **{f"log_marginal_{name}": float(value) for name, value in checks.items()},
         "active_units": 7,
         "null_reasons": "batch_rate_parts: 500 images in the aggregate; allowed: 512 | other: why" if test else None,
     }
-    return {**identity, **counts, **values, **errors, **more}
+    return {**identity, **counts, **values, **errors, **more, **of_images(values, row["distortion_floor"], test=test)}
+
+
+def of_images(values: dict[str, Any], floor: float, *, test: bool) -> dict[str, Any]:
+    """Numbers image by image whose means are those of the row; the images are the same in all members."""
+    apart = np.random.default_rng(test).normal(0, 20.0, 199)
+    log_marginal = values["log_marginal"] + floor + apart - apart.mean()
+    elbo = log_marginal - values["inference_gap"]
+    lists = {"log_marginal": log_marginal, "elbo": elbo, "refit_elbo": elbo + 0.5}
+    return {f"image_{name}": numbers.tolist() for name, numbers in lists.items()}
 
 
 def curve(row: dict[str, Any], points: int) -> list[dict[str, Any]]:

@@ -20,6 +20,8 @@ from tests.report.conftest import BETAS, Simulation
 
 SHAPE = {"channels": 3, "height": 5, "width": 7}
 HARD, OTHER = 11, 13
+CONTROLS = {0.001: 0.7, 0.01: 0.4, 0.1: 0.7, 1.0: 1.0, 3.0: 1.5}  # nearest training image at 1; a tie is no copy
+MARKS = {0.001: "", 0.01: "", 0.1: "blurred", 1.0: "blurred", 3.0: "copied"}
 
 
 def pixels(value: int) -> bytes:
@@ -47,7 +49,8 @@ def study(tmp_path) -> StudyTables:
                     "optimal_pixels": pixels(100),
                     "nearest_image": 3,
                     "nearest_distance": 1.0,
-                    "own_distance": 2.0 if row["beta"] == 3.0 else 0.5,
+                    "own_distance": 0.5 if row["beta"] < 0.05 else 2.0,
+                    "control_distance": CONTROLS[row["beta"]],
                 }
             )
     store.write_measured({"reconstructions": rows})
@@ -79,8 +82,34 @@ def test_a_strip_shows_the_lowest_seed_along_beta_and_marks_copies(study):
     assert (len(strips.hard), len(strips.others)) == (2, 2)
     for strip in (*strips.hard, *strips.others):
         assert strip.own is not None
-        assert [made is not None and made.copied for made in strip.reconstructions] == [beta == 3.0 for beta in BETAS]
+        marks = {beta: made.mark for beta, made in zip(BETAS, strip.reconstructions, strict=True) if made is not None}
+        assert marks == MARKS
     assert "4 of 20 stored reconstructions are" in strips.note
+    assert "8 are" in strips.note
+    assert "half of 16" in strips.note  # at β = 0.01 a control is nearer than its own image: no mark, but by chance
+
+
+def test_tooltips_name_the_control_and_call_blur_blur(study):
+    table = reconstruction_table(with_cells(study.planned), study.reconstructions, study.neighbours)
+    strips = strip_table(table, Album(), pictures=1_000)
+    assert strips is not None
+    texts = {beta: made.text for beta, made in zip(BETAS, strips.hard[0].reconstructions, strict=True) if made}
+    assert texts[3.0].endswith("1 to training image 3, 1.5 to the nearest image never trained on: copied")
+    assert texts[0.1].endswith("0.7 to the nearest image never trained on: blurred, no copy")
+    assert texts[0.001].endswith("0.7 to the nearest image never trained on")
+
+
+def test_older_rows_without_controls_have_no_frame_and_say_so(study):
+    older = study.reconstructions.assign(control_distance=None)
+    some = study.reconstructions.copy()
+    some.loc[some["image"] == OTHER, "control_distance"] = np.nan
+    planned = with_cells(study.planned)
+    for rows, said in ((older, "Nothing is framed as a copy"), (some, "No frame for 10 others")):
+        table = reconstruction_table(planned, rows, study.neighbours)
+        assert not table.loc[table["control_distance"].isna(), "mark"].any()
+        strips = strip_table(table, Album(), pictures=1_000)
+        assert strips is not None
+        assert said in strips.note
 
 
 def test_equal_pictures_are_stored_once(study):
@@ -104,6 +133,7 @@ def test_the_page_holds_the_strips_and_a_page_without_them_is_whole(study):
     assert page.experiments[0].strips is not None
     html = render(page)
     assert html.count('class="copied"') == 4
+    assert html.count('class="blurred"') == 8
     assert all(f'"{key}":"data:image/png' in html for key in page.pictures)
     bare = page_of(dataclasses.replace(study, reconstructions=study.reconstructions.iloc[:0]))
     assert bare.experiments[0].strips is None

@@ -309,6 +309,13 @@ def test_a_measuring_that_was_cut_off_and_done_again_is_read_once(store):
     assert len(store.read("measures")) == 2
 
 
+def test_numbers_image_by_image_are_read_with_their_rows(store):
+    run_id = write(store, "a")
+    common = {"member_id": "a", "run_id": run_id, "subset": "test", "measures_id": "m"}
+    store.write_measured({"measures": [{**common, "image_elbo": [1.0, 2.0, 5.0]}, {**common, "subset": "train"}]})
+    assert store.read("measures")["image_elbo"].to_pylist() == [[1.0, 2.0, 5.0], None]
+
+
 def test_members_that_lack_measures_are_told_with_the_run_that_kept_their_weights(store):
     runs = {member: write(store, member) for member in "abc"}
     write(store, "bad", outcome="nonfinite")

@@ -1,9 +1,11 @@
 """The same bits in any company, order and process, interrupted or not; and failures are rows."""
 
+import itertools
 import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -191,6 +193,16 @@ def test_trajectory_steps_are_distinct_ascending_and_end_with_the_last(steps, po
     assert list(chosen) == sorted(set(chosen))
     assert chosen[-1] == steps
     assert chosen[0] >= 1
+
+
+def test_half_of_many_trajectory_steps_are_even_so_that_the_end_of_training_is_seen():
+    chosen = trajectory_steps(16_000, 40)
+    assert set(range(800, 16_001, 800)) <= set(chosen)
+    assert 12_000 in chosen
+    late = [later / earlier for earlier, later in itertools.pairwise(chosen) if later > 8_000]
+    assert max(late) <= 1.1 + 1e-9
+    assert sum(step < 800 for step in chosen) >= 10  # and the beginning, where the most happens
+    assert trajectory_steps(157, 7) == tuple(int(step) for step in np.rint(np.geomspace(1, 157, 7)))
 
 
 def test_evaluation_settings_do_not_change_what_is_learned(train):

@@ -1,5 +1,6 @@
 """Images that a reader looks at: reconstructions of a few test images, and their neighbours in the training subset."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,12 +8,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rdstudy.measures.memorization import copied_fraction
+from rdstudy.measures.memorization import copied_fraction, nearest_in_blocks
 from rdstudy.measures.neighbours import hard_example, nearest
 from rdstudy.measures.optimal_decoder import optimal_reconstructions
+from rdstudy.seeds import derive_seed
+from rdstudy.splits import order_of, parse_rule
 from rdstudy.study import Measures, Member
 from rdstudy.training.measuring.subject import Subject
 from rdstudy.training.subsets import Sample, Subsets, gather, sample_of
+
+_BLOCK_IMAGES = 4096
+"""References on the device at once, beside the training images."""
+
+_ENOUGH_CONTROLS = 0.9
+"""Controls, as a share of the training images, with which a picture is called a copy: with fewer, a training image is
+the nearest more often for being one of more."""
 
 
 def note_reconstructions(subject: Subject, subset: str) -> None:
@@ -22,6 +32,7 @@ def note_reconstructions(subject: Subject, subset: str) -> None:
     made = subject.reconstruct(pixels)
     found = copied_fraction(made, images=pixels, train=subject.train_images, memory_bytes=subject.memory_bytes)
     optimal = _optimal_pixels(subject, pixels, subset)
+    from_control = _control_distance(subject, made, subset)
     channels, height, width = subject.subsets.image_shape
     train_index = subject.subsets.whole["train"].index
     subject.reconstructions = [
@@ -36,6 +47,7 @@ def note_reconstructions(subject: Subject, subset: str) -> None:
             "nearest_image": int(train_index[int(found.nearest_index[at])]),
             "nearest_distance": found.nearest_distance[at].item(),
             "own_distance": found.own_distance[at].item(),
+            "control_distance": None if from_control is None else from_control[at].item(),
         }
         for at, image in enumerate(index)
     ]
@@ -53,6 +65,78 @@ def _optimal_pixels(subject: Subject, pixels: Tensor, subset: str) -> Tensor | N
     except ValueError as error:
         subject.reasons[subset].append(f"reconstructions of the optimal decoder: {' '.join(str(error).split())}")
         return None
+
+
+def _control_distance(subject: Subject, made: Tensor, subset: str) -> Tensor | None:
+    """Distance of each reconstruction to the nearest control, `[image]`; None with a reason where there are too few."""
+    try:
+        controls, size = control_index(subject), len(subject.subsets.train)
+        if len(controls) < _ENOUGH_CONTROLS * size:
+            raise ValueError(f"{len(controls)} controls for {size} training images; allowed: about as many")
+        blocks = image_blocks(subject, controls)
+        return nearest_in_blocks(made, blocks, memory_bytes=subject.memory_bytes).distance
+    except ValueError as error:
+        subject.reasons[subset].append(f"reconstructions and controls: {' '.join(str(error).split())}")
+        return None
+
+
+def control_index(subject: Subject) -> NDArray[np.int64]:
+    """Images that were never trained on, as many as training images where there are as many; `[control]`, ascending.
+
+    A random sample of the test subset, by the study's seed, without the images whose reconstructions are compared with
+    them or shown: equal for all members of a split.
+
+    Raises:
+        ValueError: none are left, or the split gives the test subset another distribution than the training subset.
+    """
+    subsets, measures, study_seed = subject.subsets, subject.measures, subject.member.study_seed
+    if parse_rule(subject.member.split).kind == "checkerboard":
+        raise ValueError(
+            "the split is checkerboard, whose test images come from another distribution than the training images; "
+            "allowed: default, cv(N), cd(N)"
+        )
+    compared = subject.sample("test", measures.memorization_images, "memorization").index
+    shown = reconstructed_images(subsets, measures, study_seed, subject.hard_image)
+    rng = np.random.default_rng(derive_seed(study_seed, "controls"))
+    order = rng.permutation(subsets.whole["test"].index)  # then one image more or fewer changes one control
+    left = order[~np.isin(order, np.concatenate([compared, shown]))]
+    if not len(left):
+        raise ValueError(f"all {len(order)} test images are reconstructed; allowed: fewer, so that some are controls")
+    return np.sort(left[: len(subsets.train)])
+
+
+def image_blocks(subject: Subject, index: NDArray[np.int64]) -> Iterator[Tensor]:
+    """Images of the data set in blocks on the device, uint8 `[block, pixel]`."""
+    for start in range(0, len(index), _BLOCK_IMAGES):
+        yield subject.images(index[start : start + _BLOCK_IMAGES])
+
+
+def probe_index(subject: Subject) -> NDArray[np.int64]:
+    """The images whose log p(x) is stored one by one, the same for all splits of a data set; `[probe]`, ascending.
+
+    `cv(n)` trains on the first n images of one random order (`order_of`). Half of the probes stand at ranks of it that
+    are evenly spaced in their logarithm, from a thousandth of the images on: any two sizes have probes that one of them
+    trains on and the other does not. The other half has the last ranks: images that neither of them trains on.
+
+    Raises:
+        ValueError: there are fewer images.
+    """
+    images, size = len(subject.subsets.whole["train"].source), subject.measures.probe_images
+    if size > images:
+        raise ValueError(f"measures.probe_images is {size}; allowed: at most the {images} images of the data set")
+    order = order_of(subject.member.dataset, images=images, study_seed=subject.member.study_seed)
+    return np.sort(order[_probe_ranks(images, size)])
+
+
+def _probe_ranks(images: int, size: int) -> NDArray[np.int64]:
+    """Ranks from 0, ascending and distinct `[probe]`."""
+    far = size // 2
+    near, end = size - far, images - far
+    place = np.arange(near)
+    wanted = np.geomspace(min(max(images // 1000, 1), end), end, near).round().astype(np.int64) - 1
+    distinct = np.maximum.accumulate(wanted - place) + place  # the next free rank where small ones coincide
+    distinct = np.minimum(distinct, end - near + place)
+    return np.concatenate([distinct, np.arange(end, images)])
 
 
 def _bytes(image: Tensor) -> bytes:

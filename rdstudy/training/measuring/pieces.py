@@ -1,5 +1,7 @@
 """Each measure of a member: what it is computed on, and the columns that it fills."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,25 +10,27 @@ from rdstudy.measures.active_units import active_units
 from rdstudy.measures.batch_estimate import batch_rate_parts
 from rdstudy.measures.certificate import certify
 from rdstudy.measures.estimate import estimate_mean
+from rdstudy.measures.fitted_importance import FittedLogMarginal, fitted_log_marginal
 from rdstudy.measures.image_distortion import ImageDistortion
-from rdstudy.measures.importance import LogMarginal, log_marginal
-from rdstudy.measures.memorization import copied_fraction
+from rdstudy.measures.memorization import copied_fraction, nearest_in_blocks, three_sample
+from rdstudy.measures.neighbours import Neighbours
 from rdstudy.measures.optimal_decoder import optimal_distortion
-from rdstudy.measures.posterior_refit import refit_posterior
 from rdstudy.measures.rate_parts import cross_rate, mean_rate, rate_parts
 from rdstudy.seeds import derive_seed
 from rdstudy.training.measuring.closed_form import closed_form
-from rdstudy.training.measuring.images import note_reconstructions
+from rdstudy.training.measuring.images import control_index, image_blocks, note_reconstructions, probe_index
 from rdstudy.training.measuring.subject import Measure, Subject
-from rdstudy.training.subsets import to_unit
+from rdstudy.training.subsets import BLOCK_IMAGES, to_unit
 
-_REFIT_LEARNING_RATE = 0.02
-_REFIT_SAMPLES = 4  # of z a step
-_REFIT_EVALUATION_SAMPLES = 100
+_ANNEALED_SHARE = 0.1
+"""Of images, those that are annealed at most: each costs as much as importance weights of twenty."""
+_MOST_IMAGES = 0.95  # of images have a Pareto k̂ of at most what the row says
+_LEAST_KHAT = -1.0  # of weights that are all equal, whose k̂ is -inf
 _ANNEALING_CHAINS = 4
 _LEAPFROG_STEPS = 10
 _BATCH_SIZE = 512  # of the paper's estimate (paper, 4.5)
 _BATCHES = 8  # of it at most
+_GAP_ERRORS = 4.0  # standard errors by which annealed bounds may cross
 
 
 def _rate_parts(subject: Subject, subset: str) -> None:
@@ -76,54 +80,42 @@ def _active_units(subject: Subject, subset: str) -> None:
 def _log_marginal(subject: Subject, subset: str) -> None:
     sample = subject.sample(subset, subject.measures.importance_images, "importance")
     pixels = subject.images(sample.index)
-    found = _importance(subject, pixels, f"importance {subset}")
+    found = _importance(subject, to_unit(pixels), f"importance {subset}")
+    floors = subject.likelihood.floor(to_unit(pixels)).double()
     subject.put(
         subset,
         log_marginal=estimate_mean(found.log_marginal),
         inference_gap=estimate_mean(found.inference_gap),
+        refit_elbo_before=estimate_mean(found.elbo),
+        refit_elbo_after=estimate_mean(found.refit_elbo),
+        refit_gain=estimate_mean(found.refit_gain),
     )
+    khat = found.khat.clamp(min=_LEAST_KHAT).quantile(_MOST_IMAGES).item()
     subject.columns[subset] |= {
         "importance_images": len(sample),
         "importance_samples": subject.measures.importance_samples,
-        "log_marginal_floor": subject.likelihood.floor(to_unit(pixels)).double().mean().item(),
+        "refit_images": len(sample),
+        "log_marginal_floor": floors.mean().item(),
         "log_marginal_ess": found.effective_samples.mean().item(),
+        "log_marginal_khat": khat if math.isfinite(khat) else None,
+        "log_marginal_passed": found.passed.double().mean().item(),
+        "log_marginal_annealed": found.annealed.double().mean().item(),
+        "image_log_marginal": (found.log_marginal + floors).tolist(),
+        "image_elbo": (found.elbo + floors).tolist(),
+        "image_refit_elbo": (found.refit_elbo + floors).tolist(),
     }
 
 
-def _importance(subject: Subject, pixels: Tensor, purpose: str) -> LogMarginal:
-    """Log p(x) of images, uint8 `[image, pixel]`."""
-    return log_marginal(
-        subject.vae.encoder,
-        subject.vae.decoder,
-        to_unit(pixels),
-        distortion=subject.likelihood.distortion,
-        samples=subject.measures.importance_samples,
-        generator=subject.generator(purpose),
-        memory_bytes=subject.memory_bytes,
-    )
-
-
-def _posterior_refit(subject: Subject, subset: str) -> None:
-    sample = subject.sample(subset, subject.measures.refit_images, "importance")
-    pixels = subject.images(sample.index)
-    images = ImageDistortion(
-        subject.vae.decoder, subject.likelihood.distortion, to_unit(pixels), memory_bytes=subject.memory_bytes
-    )
-    refit = refit_posterior(
+def _importance(subject: Subject, x: Tensor, purpose: str) -> FittedLogMarginal:
+    """Log p(x) of images `[image, pixel]` in [0, 1], with a proposal fitted to each."""
+    images = ImageDistortion(subject.vae.decoder, subject.likelihood.distortion, x, memory_bytes=subject.memory_bytes)
+    return fitted_log_marginal(
         images,
-        subject.encode(pixels),
-        steps=subject.measures.refit_steps,
-        learning_rate=_REFIT_LEARNING_RATE,
-        samples_per_step=_REFIT_SAMPLES,
-        evaluation_samples=_REFIT_EVALUATION_SAMPLES,
-        generator=subject.generator("refit"),
-    )
-    subject.columns[subset]["refit_images"] = len(sample)
-    subject.put(
-        subset,
-        refit_elbo_before=estimate_mean(refit.elbo_before),
-        refit_elbo_after=estimate_mean(refit.elbo_after),
-        refit_gain=estimate_mean(refit.amortization_gap),
+        images.posterior(subject.vae.encoder),
+        samples=subject.measures.importance_samples,
+        refit_steps=subject.measures.refit_steps,
+        most_annealed=max(1, round(_ANNEALED_SHARE * len(x))),
+        generator=subject.generator(purpose),
     )
 
 
@@ -145,31 +137,52 @@ def _optimal_decoder(subject: Subject, subset: str) -> None:
 
 def _memorization(subject: Subject, subset: str) -> None:
     sample = subject.sample(subset, subject.measures.memorization_images, "memorization")
-    pixels = subject.images(sample.index)
-    found = copied_fraction(
-        subject.reconstruct(pixels),
-        images=pixels,
-        train=subject.train_images,
-        memory_bytes=subject.memory_bytes,
-    )
+    pixels, memory_bytes = subject.images(sample.index), subject.memory_bytes
+    made = subject.reconstruct(pixels)
+    copies = copied_fraction(made, images=pixels, train=subject.train_images, memory_bytes=memory_bytes)
     subject.columns[subset]["memorization_images"] = len(sample)
-    subject.put(subset, copied_fraction=found.copied_fraction)
+    subject.put(subset, copied_fraction=copies.copied_fraction)
+    controls = control_index(subject)  # after what needs none is noted
+    train = Neighbours(copies.nearest_distance, copies.nearest_index)
+    if len(controls) < len(subject.train_images):  # equally many on both sides
+        train = _nearest_of_fewer(subject, made, train, size=len(controls))
+    found = three_sample(train, nearest_in_blocks(made, image_blocks(subject, controls), memory_bytes=memory_bytes))
+    subject.columns[subset] |= {"memorization_answers": found.answers, "memorization_controls": len(controls)}
+    subject.put(subset, memorization=found.share)
+
+
+def _nearest_of_fewer(subject: Subject, made: Tensor, train: Neighbours, *, size: int) -> Neighbours:
+    """The nearest of a random `size` of the training images; only what is nearest to one of the others is sought again.
+
+    Args:
+        subject: the member.
+        made: reconstructions, `[image, pixel]`.
+        train: the nearest of all training images.
+        size: how many are left.
+    """
+    chosen = subject.chosen(len(subject.train_images), size, "controls train")
+    again = ~torch.isin(train.index, chosen)
+    if not again.any():
+        return train
+    blocks = (subject.train_images[part] for part in torch.split(chosen, BLOCK_IMAGES))
+    found = nearest_in_blocks(made[again], blocks, memory_bytes=subject.memory_bytes)
+    distance, index = train.distance.clone(), train.index.clone()
+    distance[again], index[again] = found.distance, chosen[found.index]
+    return Neighbours(distance, index)
 
 
 def _probe(subject: Subject, _: str) -> None:
     """Log p(x) of each of a few images of the whole data set, in the training subset or not."""
-    source, size = subject.subsets.whole["train"].source, subject.measures.probe_images
-    if size > len(source):
-        raise ValueError(f"measures.probe_images is {size}; allowed: at most the {len(source)} images of the data set")
-    rng = np.random.default_rng(derive_seed(subject.member.study_seed, "probe"))
-    index = np.sort(rng.choice(len(source), size, replace=False))
-    found = _importance(subject, subject.images(index), "probe")
-    in_train = np.isin(index, subject.subsets.whole["train"].index)
-    columns = zip(index, in_train, found.log_marginal.tolist(), found.effective_samples.tolist(), strict=True)
-    subject.probes = [
-        {"image": int(image), "in_train": bool(seen), "log_marginal": value, "log_marginal_ess": ess}
-        for image, seen, value, ess in columns
-    ]
+    index = probe_index(subject)
+    found = _importance(subject, to_unit(subject.images(index)), "probe")
+    rows = {
+        "image": index.tolist(),
+        "in_train": np.isin(index, subject.subsets.whole["train"].index).tolist(),
+        "log_marginal": found.log_marginal.tolist(),
+        "log_marginal_ess": found.effective_samples.tolist(),
+        "log_marginal_passed": found.passed.tolist(),
+    }
+    subject.probes = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
 
 
 def annealing(subject: Subject, subset: str) -> None:
@@ -190,15 +203,12 @@ def annealing(subject: Subject, subset: str) -> None:
         generator=generator,
         memory_bytes=subject.memory_bytes,
     )
-    importance = log_marginal(
-        subject.vae.encoder,
-        subject.vae.decoder,
-        found.x,
-        distortion=subject.likelihood.distortion,
-        samples=measures.importance_samples,
-        generator=subject.generator("annealing importance"),
-        memory_bytes=subject.memory_bytes,
-    )
+    if found.gap.value < -_GAP_ERRORS * found.gap.standard_error:
+        raise ValueError(
+            f"the upper bound lies {-found.gap.value:.3g} ± {found.gap.standard_error:.2g} nats below the lower one; "
+            "allowed: bounds in their order, up to their errors"
+        )
+    importance = _importance(subject, found.x, "annealing importance")
     subject.columns[subset]["annealing_images"] = images
     subject.put(
         subset,
@@ -208,7 +218,7 @@ def annealing(subject: Subject, subset: str) -> None:
     )
 
 
-ON_TEST_ONLY = frozenset({"cross_rate", "posterior_refit", "memorization", "probe", "reconstructions", "annealing"})
+ON_TEST_ONLY = frozenset({"cross_rate", "memorization", "probe", "reconstructions", "annealing"})
 """Measures that mean nothing for training images, or are of no subset at all: they stand in the row of test."""
 
 PIECES: dict[str, Measure] = {
@@ -217,7 +227,6 @@ PIECES: dict[str, Measure] = {
     "cross_rate": _cross_rate,
     "active_units": _active_units,
     "log_marginal": _log_marginal,
-    "posterior_refit": _posterior_refit,
     "optimal_decoder": _optimal_decoder,
     "memorization": _memorization,
     "probe": _probe,

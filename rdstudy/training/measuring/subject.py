@@ -16,6 +16,7 @@ from rdstudy.model.gaussian import Posterior
 from rdstudy.model.likelihoods import likelihood
 from rdstudy.model.networks import load_vae
 from rdstudy.seeds import derive_seed
+from rdstudy.settings import MEASURES_VERSION
 from rdstudy.study import Measures, Member
 from rdstudy.training.learner import shape_of
 from rdstudy.training.subsets import Sample, Subsets, gather, sample_of, to_unit
@@ -85,10 +86,11 @@ class Subject:
     def finish(self, rows: MeasureRows) -> None:
         """Add what was measured to the rows."""
         common = {"member_id": self.member.member_id, "measures_id": self.measures.measures_id}
+        version = {"measures_version": MEASURES_VERSION}
         for subset, columns in self.columns.items():
             reasons = " | ".join(self.reasons[subset]) or None
             whole = {"subset": subset, "measure_seconds": self.seconds, "null_reasons": reasons}
-            rows.measures.append(common | whole | columns)
+            rows.measures.append(common | version | whole | columns)
         rows.probes += [common | {"dataset": self.member.dataset} | row for row in self.probes]
         rows.reconstructions += [common | {"dataset": self.member.dataset} | row for row in self.reconstructions]
 
