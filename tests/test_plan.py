@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdstudy.claims import Claim, at_least, distances_alike, interior_minimum, monotone, widens
+from rdstudy.claims import Claim, at_least, distances_alike, interior_minimum, monotone, rises_apart, rises_less_apart
 from rdstudy.datasets import Dataset, DatasetInfo, registry
 from rdstudy.describe import describe_packs
 from rdstudy.packs import GIB, GPU_PACK_SIZE, fits
@@ -487,7 +487,7 @@ ARM = {"split": "cv(8192)", "depth": 1}
     "contrast",
     [
         monotone(ARM),
-        widens({"depth": 1}, to={"depth": 1}, splits=["cv(8192)", "cv(16384)"]),
+        rises_less_apart({"depth": 1}, than={"depth": 1}, split="cv(8192)", beside="cv(16384)"),
         at_least(1, [monotone(ARM), interior_minimum({"width": 64})]),
         distances_alike("tetrominoes", split="cv(8192)", to="cv(16384)", apart=("cv(8192)", "cv(16384)")),
     ],
@@ -503,7 +503,7 @@ def test_a_claim_about_models_of_the_study_is_planned(contrast):
         (monotone({"split": "default"}), "split is 'default'; allowed: what the models that are left have: cv(8192), "),
         (monotone({"split": "cv(8192)"}), "split cv(8192) is 2 cells; allowed: an arm whose factors make it one"),
         (at_least(1, [monotone(ARM), monotone({"width": 65})]), "width is 65; allowed: "),
-        (widens({"depth": 1}, to={"depth": 3}, splits=["cv(8192)", "cv(16384)"]), "split is 'cv(16384)'; allowed"),
+        (rises_apart({"depth": 1}, than={"depth": 3}, split="cv(16384)"), "split is 'cv(16384)'; allowed"),
         (distances_alike("mnist", split="cv(8192)", to="cv(9)", apart=("cv(8192)", "cv(9)")), "dataset is 'mnist'"),
     ],
 )
@@ -518,7 +518,7 @@ def test_a_claims_splits_get_the_names_that_members_have(split):
     arms = {"dataset": "tetrominoes", "depth": 1}
     contrasts = [
         at_least(1, [monotone({**arms, "split": split})]),
-        widens(arms, to=arms, splits=[split, "cv(8192)"]),
+        rises_less_apart(arms, than=arms, split=split, beside="cv(8192)"),
         distances_alike("tetrominoes", split=split, to="cv(8192)", apart=(split, "cv(8192)")),
     ]
     grid = experiment(dataset=["tetrominoes"], split=["default", "cv(8192)"])
@@ -526,7 +526,8 @@ def test_a_claims_splits_get_the_names_that_members_have(split):
     declared = study(grid, other, claims=[Claim("c", "It holds.", "nowhere", contrasts)])
     (claim,) = declaration(make_plan(declared, {}, only=["f"]), COMMAND)["claims"]
     assert claim["contrasts"][0]["parts"][0]["arms"]["arm"] == {**arms, "split": "cv(81920)"}
-    assert claim["contrasts"][1]["settings"]["splits"] == ["cv(81920)", "cv(8192)"]
+    renamed = [arm["split"] for arm in claim["contrasts"][1]["arms"].values()]
+    assert renamed == ["cv(81920)", "cv(81920)", "cv(8192)", "cv(8192)"]
     assert [arm["split"] for arm in claim["contrasts"][2]["arms"].values()] == ["cv(81920)", "cv(8192)"] * 2
 
 

@@ -19,9 +19,10 @@ from rdstudy.claims.contrasts import (
     falls,
     interior_minimum,
     lower_everywhere,
+    mean_above,
     monotone,
-    widens,
-    widens_less,
+    rises_apart,
+    rises_less_apart,
 )
 from rdstudy.claims.records import Claim
 
@@ -40,7 +41,8 @@ __all__ = [
     "falls",
     "interior_minimum",
     "lower_everywhere",
+    "mean_above",
     "monotone",
-    "widens",
-    "widens_less",
+    "rises_apart",
+    "rises_less_apart",
 ]

@@ -1,21 +1,36 @@
 """Kinds of contrasts -> samples: one number a seed, candidate and part. `rdstudy.claims.contrasts` says what they mean.
 
-A seed counts where all numbers that the contrast needs of it are there.
+A seed counts where all numbers that the contrast needs of it are there. A contrast that compares a β whose log p(x) is
+not to be believed says nothing: leaving that β out and judging the rest would judge another claim.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from rdstudy.claims import Arm, Betas, Contrast
-from rdstudy.findings.evidence import Evidence, Sample, at_least, decide
-from rdstudy.findings.values import NATS, UNITS, Curve, Values
-from rdstudy.splits import parse_rule
+from rdstudy.claims.contrasts import RETIRED
+from rdstudy.findings.arms import (
+    Arms,
+    by_group,
+    curve_of,
+    decades,
+    grouped,
+    linear,
+    mean_over_betas,
+    named,
+    one_candidate,
+    rises,
+    shared_arms,
+    unit_of,
+    within,
+)
+from rdstudy.findings.evidence import LEAST_SEEDS, Evidence, Sample, at_least, decide
+from rdstudy.findings.spread import Floats
+from rdstudy.findings.values import Values, betas_phrase
 
 _IMAGE_GROUPS = 10
 """Distances of images have no seeds: the test images, a random sample, are dealt into so many groups instead."""
@@ -24,6 +39,8 @@ _QUANTILES = 100
 _DISTANCE = "ℓ2 of pixels in [0, 1]"
 _NEAR_DECADES = 0.5
 """β is near another at most this far away: of 0.1, neither 1 nor 0.01 is."""
+_NO_OVERLAP = 0.999
+"""Share of log N from which on no two codes of the training images overlap as far as can be told."""
 
 
 def evidence(contrast: Contrast, values: Values) -> Evidence:
@@ -34,120 +51,195 @@ def evidence(contrast: Contrast, values: Values) -> Evidence:
     """
     if contrast.kind == "at_least":
         return at_least(contrast.settings["least"], [evidence(part, values) for part in contrast.parts])
+    if contrast.kind in RETIRED:
+        note = "declared by an older version, by a contrast that is judged no more: start the study again"
+        return Evidence(1.0, 1.0, None, None, LEAST_SEEDS, (note,))
     return decide(_SAMPLES[contrast.kind](contrast, values))
 
 
 def _interior_minimum(contrast: Contrast, values: Values) -> Sample:
-    found, betas, notes = _one(contrast, values)
-    inner = found[:, 1:-1]
-    rises = np.stack([found[:, :1] - inner, found[:, -1:] - inner], axis=2)  # of the edges over β
-    labels = [[f"rise from β = {beta:g} to {edge:g}" for edge in (betas[0], betas[-1])] for beta in betas[1:-1]]
-    return Sample(rises, contrast.settings["share"] * rises[:, :, ::-1], labels, _unit(contrast), notes=notes)
+    arms = shared_arms(contrast, values, ("arm",))
+    groups = arms.groups
+
+    def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
+        (found,) = by_group(arrays, groups)
+        inner = found[:, 1:-1]
+        edges = np.stack([found[:, :1] - inner, found[:, -1:] - inner], axis=2)  # of the edges over the others
+        return edges, contrast.settings["share"] * edges[:, :, ::-1]
+
+    ends = (groups[0], groups[-1]) if groups else ()
+    labels = [[f"rise from β = {named(inner)} to {named(edge)}" for edge in ends] for inner in groups[1:-1]]
+    return linear(contrast, arms, rule, labels)
 
 
 def _monotone(contrast: Contrast, values: Values) -> Sample:
-    found, betas, notes = _one(contrast, values)
-    low, high = np.triu_indices(len(betas), 1)
-    rises = (found[:, low] - found[:, high])[:, :, None]
-    allowed = contrast.settings["share"] * (found[:, -1:] - found[:, :1])[:, :, None]
-    labels = [[f"rise from β = {betas[j]:g} to {betas[i]:g}"] for i, j in zip(low, high, strict=True)]
-    return Sample(rises, np.broadcast_to(allowed, rises.shape), labels, _unit(contrast), never=True, notes=notes)
+    arms = shared_arms(contrast, values, ("arm",))
+    low, high = np.triu_indices(len(arms.groups), 1)
+
+    def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
+        (found,) = by_group(arrays, arms.groups)
+        ups = (found[:, low] - found[:, high])[:, :, None]
+        allowed = contrast.settings["share"] * (found[:, -1:] - found[:, :1])[:, :, None]
+        return ups, np.broadcast_to(allowed, ups.shape)
+
+    names = [named(group) for group in arms.groups]
+    labels = [[f"rise from β = {names[j]} to {names[i]}"] for i, j in zip(low, high, strict=True)]
+    return dataclasses.replace(linear(contrast, arms, rule, labels), never=True)
 
 
 def _falls(contrast: Contrast, values: Values) -> Sample:
-    found, betas, notes = _one(contrast, values)
-    labels = [f"fall from β = {low:g} to {high:g}" for low, high in itertools.pairwise(betas)]
-    return _plain(contrast, found[:, :-1] - found[:, 1:], 0.0, labels, notes)
+    arms = shared_arms(contrast, values, ("arm",))
+    labels = [f"fall from β = {named(low)} to {named(high)}" for low, high in itertools.pairwise(arms.groups)]
+
+    def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
+        (found,) = by_group(arrays, arms.groups)
+        return one_candidate(found[:, :-1] - found[:, 1:], 0.0)
+
+    return linear(contrast, arms, rule, [labels])
 
 
 def _above(contrast: Contrast, values: Values) -> Sample:
-    found, betas, notes = _one(contrast, values)
-    labels = [f"{_name(contrast)} at β = {beta:g}" for beta in betas]
-    return _plain(contrast, found, contrast.settings["least"], labels, notes)
+    arms = shared_arms(contrast, values, ("arm",))
+    labels = [f"{_name(contrast)} at β = {named(group)}" for group in arms.groups]
+    least = contrast.settings["least"]
+    sample = linear(contrast, arms, lambda arrays: one_candidate(by_group(arrays, arms.groups)[0], 0.0), [labels])
+    return dataclasses.replace(sample, thresholds=np.full_like(sample.effects, least))
+
+
+def _mean_above(contrast: Contrast, values: Values) -> Sample:
+    arms = shared_arms(contrast, values, ("arm",))
+    label = f"mean {_name(contrast)} at β = {betas_phrase(arms.betas[0])}"
+    sample = linear(contrast, arms, lambda arrays: one_candidate(mean_over_betas(arrays[0]), 0.0), [[label]])
+    return dataclasses.replace(sample, thresholds=np.full_like(sample.effects, contrast.settings["least"]))
 
 
 def _lower_everywhere(contrast: Contrast, values: Values) -> Sample:
-    (low, high), betas, notes = _several(contrast, values, ("arm", "than"))
-    return _plain(contrast, high - low, 0.0, [f"{_name(contrast)} at β = {beta:g}, lower by" for beta in betas], notes)
+    arms = shared_arms(contrast, values, ("arm", "than"))
+    labels = [f"{_name(contrast)} at β = {named(group)}, lower by" for group in arms.groups]
+
+    def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
+        low, high = by_group(arrays, arms.groups)
+        return one_candidate(high - low, 0.0)
+
+    return linear(contrast, arms, rule, [labels])
 
 
 def _exceeds(contrast: Contrast, values: Values) -> Sample:
-    curves = [_curve(contrast, values, role) for role in ("arm", "over")]
+    curves = [curve_of(contrast, values, role) for role in ("arm", "over")]
     ranges = [Betas(**contrast.settings[name]) for name in ("betas", "over_betas")]
-    kept = [_within(curve.table, some) for curve, some in zip(curves, ranges, strict=True)]
-    one, other = _complete([curve.table[betas] for curve, betas in zip(curves, kept, strict=True)])
-    thresholds = contrast.settings["times"] * _mean(other)
-    return _plain(contrast, _mean(one), thresholds, [f"mean {_name(contrast)}"], _notes(curves))
+    betas = [within(curve.table, kept) for curve, kept in zip(curves, ranges, strict=True)]
+    arms = Arms(curves, betas)
+    label = f"mean {_name(contrast)}" + (f" at β = {betas_phrase(betas[0])}" if betas[0] != betas[1] else "")
 
+    def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
+        one, other = map(mean_over_betas, arrays)
+        return one_candidate(one[:, : other.shape[1]], contrast.settings["times"] * other[:, : one.shape[1]])
 
-def _alike(contrast: Contrast, values: Values) -> Sample:
-    (one, two, far, away), _, notes = _several(contrast, values, ("arm", "to", "one", "other"))
-    label, unit = "mean difference of the curves", _unit(contrast)
-    return _nearer(_apart(one, two), _apart(far, away), share=contrast.settings["share"], about=(label, unit, notes))
+    return linear(contrast, arms, rule, [[label]])
 
 
 def _best_near(contrast: Contrast, values: Values) -> Sample:
-    found, betas, notes = _one(contrast, values)
-    decades = np.log10(np.maximum(np.asarray(betas, float), 1e-12)) - np.log10(contrast.settings["beta"])
-    near, far = np.flatnonzero(np.abs(decades) <= _NEAR_DECADES), np.flatnonzero(np.abs(decades) > _NEAR_DECADES)
-    if len(betas) and not len(near):
-        notes = (*notes, f"no {_name(contrast)} at a β near {contrast.settings['beta']:g}")
-    excess = found[:, None, far] - found[:, near, None]
-    labels = [[f"{_name(contrast)} at β = {betas[j]:g} over that at {betas[i]:g}" for j in far] for i in near]
-    return Sample(excess, np.zeros_like(excess), labels, _unit(contrast), notes=notes)
+    arms = shared_arms(contrast, values, ("arm",))
+    betas = arms.betas[0]
+    is_near = [abs(decades(beta) - decades(contrast.settings["beta"])) <= _NEAR_DECADES for beta in betas]
+    near = grouped([beta for beta, close in zip(betas, is_near, strict=True) if close])
+    far = grouped([beta for beta, close in zip(betas, is_near, strict=True) if not close])
+
+    def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
+        (found,) = by_group(arrays, [*near, *far], betas)
+        excess = found[:, None, len(near) :] - found[:, : len(near), None]
+        return excess, np.zeros_like(excess)
+
+    labels = [[f"{_name(contrast)} at β = {named(other)} over that at {named(one)}" for other in far] for one in near]
+    sample = linear(contrast, arms, rule, labels)
+    if not betas or near:
+        return sample
+    return dataclasses.replace(
+        sample, notes=(*sample.notes, f"no {_name(contrast)} at a β near {contrast.settings['beta']:g}")
+    )
 
 
 def _deeper_minimum(contrast: Contrast, values: Values) -> Sample:
-    (one, other), betas, notes = _several(contrast, values, ("arm", "than"))
-    deep, shallow = one[:, :1] - one, other[:, :1] - other  # rises to the smallest β, 0 from itself
-    shape = (len(one), len(betas), len(betas))
-    labels = [[f"rise from β = {beta:g} to the smallest, beside that from {its:g}" for its in betas] for beta in betas]
-    effects, limits = np.broadcast_to(deep[:, :, None], shape), np.broadcast_to(shallow[:, None, :], shape)
-    return Sample(effects, limits, labels, _unit(contrast), notes=notes)
+    arms = shared_arms(contrast, values, ("arm", "than"))
+
+    def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
+        deep, shallow = map(rises, by_group(arrays, arms.groups))
+        shape = (len(deep), deep.shape[1], shallow.shape[1])
+        return np.broadcast_to(deep[:, :, None], shape), np.broadcast_to(shallow[:, None, :], shape)
+
+    names = [named(group) for group in arms.groups]
+    labels = [[f"rise from β = {name} to the smallest, beside that from {its}" for its in names] for name in names]
+    return linear(contrast, arms, rule, labels)
 
 
-def _widens(contrast: Contrast, values: Values) -> Sample:
-    (growth,), notes = _growth(contrast, values, ["splits"])
-    labels = ["growth of the curves' difference, each halving of N"]
-    against = _plain(contrast, growth.most, 0.0, labels, notes)
-    return dataclasses.replace(_plain(contrast, growth.least, 0.0, labels, notes), against=against)
-
-
-def _widens_less(contrast: Contrast, values: Values) -> Sample:
-    (growth, other), notes = _growth(contrast, values, ["splits", "than"])
-    labels = [f"{way} of the curves' difference, each halving of N" for way in ("growth", "shrinking")]
+def _rises_apart(contrast: Contrast, values: Values) -> Sample:
+    """Some lowest point of `arm` has a larger rise than any point of `than`: that is, than the highest of its rises."""
+    arms = shared_arms(contrast, values, ("arm", "than"))
     share = contrast.settings["share"]
 
-    def sample(*, up: NDArray[np.float64], down: NDArray[np.float64], of: NDArray[np.float64]) -> Sample:
-        both = np.concatenate([up, -down], axis=1)
-        return _plain(contrast, both, share * of, labels[: both.shape[1]], notes, below=True)
+    def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
+        one, other = by_group(arrays, arms.groups)
+        further = rises(one)[:, :, None] - rises(other)[:, None, :]
+        fall = share * (one[:, -1:] - one)[:, :, None]
+        return further, np.broadcast_to(fall, further.shape)
 
-    against = sample(up=growth.least, down=growth.most, of=other.most)
-    return dataclasses.replace(sample(up=growth.most, down=growth.least, of=other.least), against=against)
-
-
-def _growth(contrast: Contrast, values: Values, groups: Sequence[str]) -> tuple[list["_Between"], tuple[str, ...]]:
-    """Per group of splits: least-squares slope of the arms' mean difference against -log2 of N."""
-    settings = contrast.settings
-    arms = [
-        {**contrast.arms[role], "split": split}
-        for group in groups
-        for split in settings[group]
-        for role in ("arm", "to")
+    names = [named(group) for group in arms.groups]
+    labels = [
+        [f"rise to the smallest β from {name}, less the other arm's from {its}" for its in names] for name in names
     ]
-    curves = [values.curve(arm, settings["value"], settings["subset"]) for arm in arms]
-    tables = iter(_complete(_shared([curve.table for curve in curves])))
-    found = []
-    for group in groups:
-        sizes = [parse_rule(split).train_images or 1 for split in settings[group]]
-        halvings = -np.log2(np.asarray(sizes, float))
-        weights = (halvings - halvings.mean()) / np.sum((halvings - halvings.mean()) ** 2)
-        apart = [_apart(next(tables), next(tables)) for _ in sizes]
-        pairs = list(zip(weights, apart, strict=True))
-        least = sum(weight * (one.least if weight > 0 else one.most) for weight, one in pairs)
-        most = sum(weight * (one.most if weight > 0 else one.least) for weight, one in pairs)
-        found.append(_Between(np.asarray(least), np.asarray(most)))
-    return found, _notes(curves)
+    return linear(contrast, arms, rule, labels)
+
+
+def _rises_less_apart(contrast: Contrast, values: Values) -> Sample:
+    """For the lowest points of `than` here and of `arm` there, whatever those of the two others are.
+
+    A rise is the highest over all points from which it may start. The difference of two is small here and large there
+    when it is so for some candidate, of the rise that is taken off here and of the one that it is taken off there, with
+    all parts, of the two other rises. To take off none here, the rise from the smallest β itself, has no noise: seeds
+    choose another only where it comes to half of what is allowed.
+    """
+    arms = shared_arms(contrast, values, ("arm", "than", "one", "other"))
+    share, count = contrast.settings["share"], len(arms.groups)
+
+    def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
+        here, off_here, there, off_there = map(rises, by_group(arrays, arms.groups))
+        effects = here[:, None, None, :, None] - off_here[:, None, :, None, None]
+        limits = share * (there[:, :, None, None, None] - off_there[:, None, None, None, :])
+        shape = (len(here), count, count, count, count)
+        pairs = (len(here), count**2, count**2)
+        return np.broadcast_to(effects, shape).reshape(pairs), np.broadcast_to(limits, shape).reshape(pairs)
+
+    split = contrast.arms["arm"].get("split", "the split")
+    names = [named(group) for group in arms.groups]
+    parts = [f"rise to the smallest β on {split}, from {name}, less the other arm's" for name in names for _ in names]
+    there = rises(by_group(arms.complete(), arms.groups)[2])
+    handicaps = np.repeat(share / 2 * np.abs(there), count, axis=1) * (np.arange(count**2) % count > 0)
+    sample = linear(contrast, arms, rule, [parts] * count**2)
+    return dataclasses.replace(sample, below=True, handicaps=handicaps)
+
+
+def _alike(contrast: Contrast, values: Values) -> Sample:
+    arms = shared_arms(contrast, values, ("arm", "to", "one", "other"))
+    one, two, far, away = arms.complete()
+    label, unit, doubts, notes = "mean difference of the curves", unit_of(contrast), arms.doubts(), arms.notes()
+    if contrast.settings.get("overlap"):
+        more, unknown = _codes_apart(contrast, values, arms)
+        doubts, notes = (*doubts, *more), (*notes, *unknown)
+    if any(curve.images for curve in arms.curves):
+        notes = (*notes, f"the choice of images is not in the interval of a {label}")
+    sample = _nearer(_apart(one, two), _apart(far, away), share=contrast.settings["share"], about=(label, unit, notes))
+    return dataclasses.replace(sample, doubts=doubts)
+
+
+def _codes_apart(contrast: Contrast, values: Values, arms: "Arms") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Why nothing follows where no codes overlap, and whether it is not known that they do."""
+    share = values.curve(contrast.arms["to"], "information_share", "train").table
+    known = [beta for beta in arms.betas[0] if beta in share and share[beta].notna().any()]
+    if len(known) < len(arms.betas[0]):
+        return (), ("whether codes overlap was not measured: where they do not, nothing changes by construction",)
+    apart = [beta for beta in known if share[beta].mean() >= _NO_OVERLAP]
+    told = f"at β = {betas_phrase(apart)} no two codes overlap, so that nothing changes by construction"
+    return ((told,) if apart else ()), ()
 
 
 def _distances_alike(contrast: Contrast, values: Values) -> Sample:
@@ -162,7 +254,7 @@ def _distances_alike(contrast: Contrast, values: Values) -> Sample:
     return _nearer(_apart(one, two), _apart(far, away), share=contrast.settings["share"], about=about)
 
 
-def _distances(values: Values, arm: Arm) -> list[NDArray[np.float64]]:
+def _distances(values: Values, arm: Arm) -> list[Floats]:
     """Distances of a split's test images, dealt into groups; none where too few are stored."""
     rows = values.neighbours
     rows = rows[(rows["dataset"] == arm["dataset"]) & (rows["split"] == arm["split"])].dropna(subset=["distance"])
@@ -178,11 +270,11 @@ def _distances(values: Values, arm: Arm) -> list[NDArray[np.float64]]:
 class _Between:
     """`[seed, 1]` each: two estimates of a number; where they err on average, one is too small and one too large."""
 
-    least: NDArray[np.float64]
-    most: NDArray[np.float64]
+    least: Floats
+    most: Floats
 
 
-def _apart(one: NDArray[np.float64], two: NDArray[np.float64]) -> _Between:
+def _apart(one: Floats, two: Floats) -> _Between:
     """How far two curves `[seed, β]` are apart, in the mean over β.
 
     The mean of |d| over seeds is too large: noise alone gives some, where the curves are equal. A seed's d with the
@@ -190,94 +282,21 @@ def _apart(one: NDArray[np.float64], two: NDArray[np.float64]) -> _Between:
     """
     d = one - two
     others = d.sum(axis=0) - d
-    return _Between(_mean(d * np.sign(others)), _mean(np.abs(d)))
+    return _Between(mean_over_betas(d * np.sign(others)), mean_over_betas(np.abs(d)))
 
 
 def _nearer(near: _Between, apart: _Between, *, share: float, about: tuple[str, str, tuple[str, ...]]) -> Sample:
     """Less than a share of the distance `apart`; each verdict has the errors of both estimates against itself."""
     label, unit, notes = about
 
-    def sample(near: NDArray[np.float64], apart: NDArray[np.float64]) -> Sample:
+    def sample(near: Floats, apart: Floats) -> Sample:
         return Sample(near[:, None], share * apart[:, None], [[label]], unit, below=True, notes=notes)
 
     return dataclasses.replace(sample(near.most, apart.least), against=sample(near.least, apart.most))
 
 
-# --- numbers of arms --------------------------------------------------------------------------------------------------
-
-
-def _curve(contrast: Contrast, values: Values, role: str) -> Curve:
-    """The curve of an arm, of the β that the contrast is about."""
-    settings = contrast.settings
-    return values.curve(contrast.arms[role], settings["value"], settings["subset"])
-
-
-def _one(contrast: Contrast, values: Values) -> tuple[NDArray[np.float64], list[float], tuple[str, ...]]:
-    """`[seed, β]` of the only arm, its β, and notes."""
-    (found,), betas, notes = _several(contrast, values, ("arm",))
-    return found, betas, notes
-
-
-def _several(
-    contrast: Contrast, values: Values, roles: Sequence[str]
-) -> tuple[list[NDArray[np.float64]], list[float], tuple[str, ...]]:
-    """`[seed, β]` of some arms at the β that all of them have, these β, and notes."""
-    curves = [_curve(contrast, values, role) for role in roles]
-    tables = _shared([curve.table for curve in curves])
-    kept = Betas(**contrast.settings.get("betas", {}))
-    betas = _within(tables[0], kept)
-    return _complete([table[betas] for table in tables]), betas, _notes(curves)
-
-
-def _within(table: pd.DataFrame, kept: Betas) -> list[float]:
-    """The β of a table that lie in a range, ascending."""
-    return [beta for beta in map(float, table.columns.to_numpy()) if beta in kept]
-
-
-def _shared(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Tables of the β that all of them have."""
-    shared = [beta for beta in tables[0] if all(beta in table for table in tables)]
-    return [table[shared] for table in tables]
-
-
-def _complete(tables: Sequence[pd.DataFrame]) -> list[NDArray[np.float64]]:
-    """`[seed, β]` of the seeds of which every table has every number."""
-    whole = [set(table.index[np.isfinite(table.to_numpy(float)).all(axis=1)]) for table in tables]
-    seeds = sorted(set.intersection(*whole))
-    return [table.loc[seeds].to_numpy(float) for table in tables]
-
-
-def _mean(found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`[seed, 1]`: the mean over β; `[seed, 0]` of no β."""
-    return found.mean(axis=1, keepdims=True) if found.shape[1] else found
-
-
-def _plain(
-    contrast: Contrast,
-    effects: NDArray[np.float64],
-    thresholds: NDArray[np.float64] | float,
-    labels: list[str],
-    notes: tuple[str, ...],
-    *,
-    below: bool = False,
-) -> Sample:
-    """A sample of one candidate: effects `[seed, part]`; none where there is nothing to hold them against."""
-    if isinstance(thresholds, np.ndarray) and not thresholds.shape[1]:
-        effects = effects[:, :0]
-    limits = np.broadcast_to(thresholds, effects.shape)
-    return Sample(effects[:, None, :], limits[:, None, :], [labels], _unit(contrast), below=below, notes=notes)
-
-
-def _unit(contrast: Contrast) -> str:
-    return UNITS.get(contrast.settings["value"], NATS)
-
-
 def _name(contrast: Contrast) -> str:
     return str(contrast.settings["value"]).replace("_", " ")
-
-
-def _notes(curves: Sequence[Curve]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(note for curve in curves for note in curve.notes))
 
 
 _SAMPLES: Mapping[str, Callable[[Contrast, Values], Sample]] = {
@@ -285,12 +304,13 @@ _SAMPLES: Mapping[str, Callable[[Contrast, Values], Sample]] = {
     "monotone": _monotone,
     "falls": _falls,
     "above": _above,
+    "mean_above": _mean_above,
     "lower_everywhere": _lower_everywhere,
     "exceeds": _exceeds,
     "alike": _alike,
     "best_near": _best_near,
     "deeper_minimum": _deeper_minimum,
-    "widens": _widens,
-    "widens_less": _widens_less,
+    "rises_apart": _rises_apart,
+    "rises_less_apart": _rises_less_apart,
     "distances_alike": _distances_alike,
 }

@@ -1,17 +1,26 @@
 """What seeds say about a contrast: Student's t on one number a seed, and how parts of a claim combine.
 
 Members of a cell with the same seed share initial weights, batches and noise, so a contrast is computed within each
-seed and only then over seeds: n seeds are n numbers. A contrast `holds` when its mean is above 0. Axis order: seed,
-candidate, part. There are two forms,
+seed and only then over seeds: n seeds are n numbers. Where a value was measured on a small sample of images that all
+seeds share, the choice of images is in the error too (`rdstudy.findings.spread`). A contrast `holds` when its mean is
+above 0. Axis order: seed, candidate, part. There are two forms,
 
     exists   some candidate has all its parts above 0          (a minimum at some β, lower than both edges)
     never    no candidate has all its parts above 0            (between no two β does the curve rise)
 
-and a single candidate is the plain form. For `exists`, the first fifth of the seeds, one at least, choose the candidate
-and are then left out, so that no seed is judged by its own choice; all parts of it must hold (intersection-union).
-Letting each seed be judged by the choice of all others wastes none, but these choices hang together: on curves that are
-flat, five seeds then find a minimum among ten β in 8 % of studies instead of 2.5 %. Against `exists`, every candidate
-must be refuted, each by any of its parts, corrected for their number. `never` is the reverse.
+and a single candidate is the plain form. Nothing is pooled over candidates or parts: noise may differ tenfold between
+β.
+
+For `exists`, the first fifth of the seeds, one at least, choose the candidate and are then left out, so that no seed is
+judged by its own choice; all parts of it must hold (intersection-union). Letting each seed be judged by the choice of
+all others wastes none, but these choices hang together: on curves that are flat, five seeds then find a minimum among
+ten β in 8 % of studies instead of 2.5 %. Seeds that share images share the error that these make, so there the choice
+is not a seed's but corrected for: Bonferroni over candidates.
+
+Against `exists`, every candidate must be refuted, each by any of its parts: of one or two, corrected for their number;
+of more, by the part that the first fifth of the seeds choose, where there are five seeds or more and no shared images.
+With five seeds a correction for eight parts asks for an effect of 2.5 standard deviations, the choice for 1.6.
+`never` is the reverse.
 """
 
 import math
@@ -21,7 +30,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rdstudy.findings.student import student_cdf, student_quantile
+from rdstudy.findings.spread import Shared, Spread, spread_of
+from rdstudy.findings.student import student_quantile
 
 LEAST_SEEDS = 3
 """Two seeds give an interval 13 standard errors wide on either side, and no idea of what a seed can do."""
@@ -31,13 +41,28 @@ LEVEL = 0.95
 
 ERROR = (1.0 - LEVEL) / 2
 
+POWER = 0.8
+"""The chance with which an effect is told that this study "would have seen"."""
+
+_SEEDS_TO_CHOOSE_A_PART = 5
+_PARTS_TO_CORRECT_FOR = 2
+
 
 @dataclass(frozen=True)
 class Effect:
     """A mean over seeds with its interval, and what it is held against.
 
-    `low` and `high` are the ends of Student's interval; to hold, the effect must be `above` the threshold, or else
-    below it.
+    Attributes:
+        mean: over seeds.
+        low: end of Student's interval of the distance to the threshold, laid around the mean.
+        high: the other end.
+        threshold: to hold, the effect must be `above` it, or else below it.
+        above: which of these.
+        label: what it is.
+        unit: of all these.
+        seeds: in the interval.
+        seen: the distance to the threshold that an interval as wide as this one tells with a chance of `POWER`.
+        images: in the interval too: in the smallest of the samples that all seeds share; 0 where there is none.
     """
 
     mean: float
@@ -48,6 +73,8 @@ class Effect:
     label: str
     unit: str
     seeds: int
+    seen: float = math.nan
+    images: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,8 +110,14 @@ class Sample:
         below: whether an effect holds below its threshold instead.
         never: whether no candidate may hold.
         notes: what a reader must know.
+        doubts: why nothing follows from these numbers; none where something does. They speak for neither side then.
         against: what is held against the claim instead, where an estimate errs to one side: the effects and thresholds
             of this sample then err against the claim, and those of `against` for it.
+        images: `[seed, candidate, part, image]` for each sample of images that all seeds share: what they add to the
+            distances between effects and thresholds.
+        shared: what shared images add to the variance, where their single numbers are not known.
+        handicaps: `[seed, candidate]`, taken off the values of candidates when seeds choose one of them: one with
+            less noise than others is to be chosen unless others are better by so much.
     """
 
     effects: NDArray[np.float64]
@@ -94,34 +127,76 @@ class Sample:
     below: bool = False
     never: bool = False
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     against: "Sample | None" = None
+    images: tuple[NDArray[np.float64], ...] = ()
+    shared: Shared | None = None
+    handicaps: NDArray[np.float64] | None = None
 
     @property
     def values(self) -> NDArray[np.float64]:
         """`[seed, candidate, part]`: above 0 where an effect holds."""
         return self.thresholds - self.effects if self.below else self.effects - self.thresholds
 
+    @property
+    def share_images(self) -> bool:
+        """Whether seeds share an error, so that no seed may choose for the others."""
+        return bool(self.images) or self.shared is not None
+
+    def spread(self, first: int = 0) -> Spread:
+        """Of the means over the seeds from `first` on."""
+        return spread_of(self.values[first:], [sample[first:] for sample in self.images], self.shared)
+
 
 def decide(sample: Sample) -> Evidence:
-    """Evidence of a sample; of too few seeds, none for either side."""
-    values = sample.values
-    seeds, candidates, parts = values.shape
-    if seeds < LEAST_SEEDS or not candidates or not parts:
-        return Evidence(1.0, 1.0, None, None, seeds, sample.notes)
-    choosing = max(1, seeds // 5) if candidates > 1 else 0
-    chosen = int(np.argmax(values[:choosing].mean(axis=0).min(axis=1))) if choosing else 0
-    p_parts = _p_below(-values[choosing:, chosen])
-    weakest = int(np.argmax(p_parts))
-    refuting = sample.against or sample
-    p_refuted = np.minimum(1.0, _p_below(refuting.values) * parts)  # [candidate, part]
-    hardest = int(np.argmax(p_refuted.min(axis=1)))
-    part = int(np.argmin(p_refuted[hardest]))
-    exists = _effect(sample, chosen, weakest, first=choosing)
-    none = _effect(refuting, hardest, part, first=0)
-    p_exists, p_none = float(p_parts.max()), float(p_refuted[hardest, part])
+    """Evidence of a sample; of too few seeds, or of numbers that are in doubt, none for either side."""
+    seeds, candidates, parts = sample.effects.shape
+    if sample.doubts or seeds < LEAST_SEEDS or not candidates or not parts:
+        return Evidence(1.0, 1.0, None, None, seeds, (*sample.notes, *sample.doubts))
+    p_exists, exists = _some_candidate(sample)
+    p_none, none = _no_candidate(sample.against or sample)
     if sample.never:
         return Evidence(p_none, p_exists, none, exists, seeds, sample.notes)
     return Evidence(p_exists, p_none, exists, none, seeds, sample.notes)
+
+
+def _some_candidate(sample: Sample) -> tuple[float, Effect]:
+    """P of a candidate with all its parts, were there none, and its weakest effect."""
+    seeds, candidates, _ = sample.effects.shape
+    if candidates == 1 or sample.share_images:
+        spread = sample.spread()
+        p_parts = spread.p_above()
+        chosen, tries, first = int(np.argmin(p_parts.max(axis=1))), candidates, 0
+    else:
+        first, tries = _choosing(seeds), 1
+        lowest = sample.values[:first].mean(axis=0).min(axis=1)
+        chosen = int(np.argmax(lowest if sample.handicaps is None else lowest - sample.handicaps[:first].mean(axis=0)))
+        spread = sample.spread(first)
+        p_parts = spread.p_above()
+    weakest = int(np.argmax(p_parts[chosen]))
+    return min(1.0, tries * float(p_parts[chosen, weakest])), _effect(sample, spread, chosen, weakest, first=first)
+
+
+def _no_candidate(sample: Sample) -> tuple[float, Effect]:
+    """P of every candidate's failing, were there one that does not, and the effect that refutes the hardest."""
+    seeds, _, parts = sample.effects.shape
+    if parts <= _PARTS_TO_CORRECT_FOR or seeds < _SEEDS_TO_CHOOSE_A_PART or sample.share_images:
+        first, spread = 0, sample.spread()
+        p = np.minimum(1.0, spread.p_below() * parts)
+        refuting = p.argmin(axis=1)
+    else:
+        first = _choosing(seeds)
+        refuting = sample.values[:first].mean(axis=0).argmin(axis=1)
+        spread = sample.spread(first)
+        p = spread.p_below()
+    p_candidates = np.take_along_axis(p, refuting[:, None], axis=1)[:, 0]
+    hardest = int(np.argmax(p_candidates))
+    return float(p_candidates[hardest]), _effect(sample, spread, hardest, int(refuting[hardest]), first=first)
+
+
+def _choosing(seeds: int) -> int:
+    """How many seeds choose, and judge no more."""
+    return max(1, seeds // 5)
 
 
 def at_least(least: int, found: Sequence[Evidence]) -> Evidence:
@@ -140,28 +215,21 @@ def at_least(least: int, found: Sequence[Evidence]) -> Evidence:
     return Evidence(p_for, p_against, decisive.weakest, against.refuted, decisive.seeds, notes)
 
 
-def _p_below(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One-sided p of means over the first axis: how likely so low a mean is where the true one is 0 or more."""
-    seeds = len(values)
-    mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / math.sqrt(seeds)
-    # seeds that all agree have no error: the sign of their mean decides, and nothing does where it is 0
-    certain = np.where(mean > 0, np.inf, np.where(mean < 0, -np.inf, 0.0))
-    return student_cdf(np.divide(mean, error, out=certain, where=error > 0), seeds - 1)
-
-
-def _effect(sample: Sample, candidate: int, part: int, *, first: int) -> Effect:
+def _effect(sample: Sample, spread: Spread, candidate: int, part: int, *, first: int) -> Effect:
     """The mean effect over the seeds from `first` on; its interval is that of the distance to the threshold."""
-    distance = sample.values[first:, candidate, part]
-    seeds = len(distance)
-    half = student_quantile((1 + LEVEL) / 2, seeds - 1) * float(distance.std(ddof=1)) / math.sqrt(seeds)
+    error, df = float(spread.error[candidate, part]), int(spread.df[candidate, part])
+    sure = student_quantile((1 + LEVEL) / 2, df)
     mean = float(sample.effects[first:, candidate, part].mean())
+    counts = [*(one.shape[-1] for one in sample.images), *([sample.shared.images] if sample.shared else [])]
     return Effect(
         mean=mean,
-        low=mean - half,
-        high=mean + half,
+        low=mean - sure * error,
+        high=mean + sure * error,
         threshold=float(sample.thresholds[first:, candidate, part].mean()),
         above=sample.below == sample.never,
         label=sample.labels[candidate][part],
         unit=sample.unit,
-        seeds=seeds,
+        seeds=len(sample.effects) - first,
+        seen=(sure + student_quantile(POWER, df)) * error,
+        images=min(counts, default=0),
     )

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-_BISECTIONS = 200
+_BISECTIONS = 60
 
 
 def student_cdf(t: NDArray[np.float64], df: int) -> NDArray[np.float64]:

@@ -1,26 +1,35 @@
 """Tables of a study -> the numbers that contrasts are made of: one table of seeds × β for an arm and a value.
 
 Nats per image, and above the floor of the images that they were measured on: test sets of different splits differ.
-Members that ended otherwise than `ok` have no number, and nothing is made up for them.
+Members that ended otherwise than `ok` have no number, and nothing is made up for them. A value that was measured on a
+small sample of images, the same for all seeds, comes with what is known of that choice: its single images, or an error.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rdstudy.claims import Arm
+from rdstudy.findings.belief import believed
+from rdstudy.findings.learning import still_learning
 
 LEAST_ESS = 10.0
-"""Mean effective sample size below which an estimate of log p(x) is not to be believed."""
+"""Mean effective sample size from which rows of older measures were believed: of figures alone, never of a claim."""
 
-UNITS = {"information_share": "of log N", "copied_fraction": "of test reconstructions"}
+UNITS = {
+    "information_share": "of log N",
+    "copied_fraction": "of test reconstructions",
+    "memorization_excess": "of test reconstructions",
+}
 NATS = "nats"
 
 _ID = ["member_id", "subset"]
-_MEMBERS = [*_ID, "distortion", "rate", "distortion_floor", "stop_distortion"]
+_MEMBERS = [*_ID, "distortion", "rate", "distortion_floor", "stop_distortion", "images"]
 _MEASURES = [
     *_ID,
     "mutual_information",
@@ -29,8 +38,13 @@ _MEASURES = [
     "copied_fraction",
     "log_marginal",
     "log_marginal_floor",
-    "log_marginal_ess",
+    "log_marginal_passed",
+    "importance_images",
+    "memorization",
+    "memorization_se",
+    "memorization_images",
 ]
+_SAMPLE = ["dataset", "split", "study_seed"]  # what the random images that all seeds share depend on, with the subset
 
 
 class AmbiguousArmError(ValueError):
@@ -39,10 +53,26 @@ class AmbiguousArmError(ValueError):
 
 @dataclass(frozen=True)
 class Curve:
-    """A value of an arm: `table` has one row a seed and one column a β, NaN where there is no number."""
+    """A value of an arm.
+
+    Attributes:
+        table: one row a seed and one column a β, NaN where there is no number.
+        notes: what a reader must know.
+        doubted: the β of the table whose numbers are not to be believed.
+        arm: what it is a curve of, in words.
+        images: sample of images -> `[seed, β, image]`, as the table: its part of the table's value, which is the sum of
+            the means over these images. All seeds, and all arms that name the same sample, share them.
+        error: as the table: standard error by images that all seeds share, where no number of a single one is known.
+        error_images: how many these are.
+    """
 
     table: pd.DataFrame
     notes: tuple[str, ...] = ()
+    doubted: tuple[float, ...] = ()
+    arm: str = ""
+    images: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    error: pd.DataFrame | None = None
+    error_images: int = 0
 
 
 @dataclass
@@ -53,22 +83,48 @@ class Values:
         planned: one row per member: `member_id`, its factors, `beta`, `seed`.
         rows: one per member and subset, with a column per value.
         neighbours: rows of `schema.NEIGHBOURS`.
+        lists: one row per member and subset with log p(x) of single images: `member_id`, `subset`,
+            `image_log_marginal`.
+        learning: what `still_learning` says of the study.
         used: ids of members whose numbers were asked for; fills as curves are made.
+        counted: images behind the numbers that were asked for: (what, subset) -> how many; fills in the same way.
     """
 
     planned: pd.DataFrame
     rows: pd.DataFrame
     neighbours: pd.DataFrame
+    lists: pd.DataFrame = field(default_factory=pd.DataFrame)
+    learning: pd.DataFrame = field(default_factory=pd.DataFrame)
     used: set[str] = field(default_factory=set)
+    counted: dict[tuple[str, str], set[int]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, planned: pd.DataFrame, members: pd.DataFrame, measures: pd.DataFrame, neighbours: pd.DataFrame
+        cls,
+        planned: pd.DataFrame,
+        members: pd.DataFrame,
+        measures: pd.DataFrame,
+        neighbours: pd.DataFrame,
+        *,
+        trajectories: pd.DataFrame | None = None,
     ) -> "Values":
-        """The numbers of stored tables (`schema.MEMBERS`, `schema.MEASURES`, `schema.NEIGHBOURS`)."""
-        rows = members.loc[members["outcome"] == "ok", _MEMBERS].merge(measures[_MEASURES], on=_ID, how="left")
+        """The numbers of stored tables.
+
+        Args:
+            planned: one row per member: `member_id`, its factors, `beta`, `seed`.
+            members: rows of `schema.MEMBERS`.
+            measures: rows of `schema.MEASURES`.
+            neighbours: rows of `schema.NEIGHBOURS`.
+            trajectories: rows of `schema.TRAJECTORIES`; without them, nothing is known of what still learns.
+        """
+        ok = members.loc[members["outcome"] == "ok"].reindex(columns=_MEMBERS)
+        rows = ok.merge(measures.reindex(columns=_MEASURES), on=_ID, how="left")
         numbers = rows[[*_MEMBERS[2:], *_MEASURES[2:]]].astype(float)
-        return cls(planned, pd.concat([rows[_ID], _of_rows(numbers)], axis=1), neighbours)
+        numbers = numbers.assign(believed=believed(rows))
+        lists = measures.reindex(columns=[*_ID, "image_log_marginal"]).dropna(subset="image_log_marginal")
+        known = trajectories is not None and len(trajectories) > 0
+        learning = still_learning(planned, trajectories) if known and trajectories is not None else pd.DataFrame()
+        return cls(planned, pd.concat([rows[_ID], _of_rows(numbers)], axis=1), neighbours, lists, learning)
 
     def curve(self, arm: Arm, value: str, subset: str) -> Curve:
         """A value of the members of an arm; no rows where the study has none.
@@ -78,15 +134,21 @@ class Values:
         """
         chosen = self._members(arm)
         if chosen.empty:
-            return Curve(pd.DataFrame(), (f"the study has no models with {_phrase(arm)}",))
+            return Curve(pd.DataFrame(), (f"the study has no models with {phrase(arm)}",))
         self.used.update(chosen["member_id"])
-        if value in _GAPS:
-            test, train = (_wide(chosen, self.rows, _GAPS[value], name) for name in ("test", "train"))
-            table, subsets = test - train, ["test", "train"]
-        else:
-            table, subsets = _wide(chosen, self.rows, value, subset), [subset]
-        if value in ("negative_log_marginal", "log_marginal_gap"):
-            return self._believed(table, chosen, subsets)
+        signs = {"test": 1.0, "train": -1.0} if value in _GAPS else {subset: 1.0}
+        column = _GAPS.get(value, value)
+        for name in signs:
+            self._count(chosen, column, name)
+        table = sum(sign * _wide(chosen, self.rows, column, name) for name, sign in signs.items())
+        assert isinstance(table, pd.DataFrame)
+        if column == "negative_log_marginal":
+            return self._of_log_marginal(table, chosen, arm, signs)
+        if column == "memorization_excess":
+            error = _wide(chosen, self.rows, "memorization_se", subset)
+            images = _wide(chosen, self.rows, "memorization_images", subset).to_numpy(float)
+            known = images[np.isfinite(images)]
+            return Curve(table, error=error, error_images=int(known.min()) if len(known) else 0)
         return Curve(table)
 
     def _members(self, arm: Arm) -> pd.DataFrame:
@@ -97,27 +159,41 @@ class Values:
             cells = chosen.drop(columns=["member_id", "beta", "seed"]).drop_duplicates()
             apart = [factor for factor in cells if cells[factor].nunique() > 1]
             raise AmbiguousArmError(
-                f"{_phrase(arm)} is {len(cells)} cells, which differ in {', '.join(map(str, apart))}"
+                f"{phrase(arm)} is {len(cells)} cells, which differ in {', '.join(map(str, apart))}"
             )
         return chosen
 
-    def _believed(self, table: pd.DataFrame, chosen: pd.DataFrame, subsets: Sequence[str]) -> Curve:
-        """Leave out β at which the estimate of log p(x) rests on too few of its draws in any subset."""
-        sizes = pd.DataFrame({subset: _wide(chosen, self.rows, "ess", subset).mean() for subset in subsets}).min(axis=1)
-        doubted = sizes.index[sizes < LEAST_ESS].tolist()
-        if not doubted:
-            return Curve(table)
-        named = ", ".join(f"{beta:g}" for beta in doubted)
-        note = f"log p(x) is left out at β = {named}, where its effective sample size is below {LEAST_ESS:g}"
-        return Curve(table.drop(columns=doubted), (note,))
+    def _count(self, chosen: pd.DataFrame, column: str, subset: str) -> None:
+        """Remember how many images are behind a value of some members."""
+        what, counts = _COUNTS.get(column, ("", "images"))
+        rows = self.rows[self.rows["member_id"].isin(chosen["member_id"]) & (self.rows["subset"] == subset)]
+        found = rows.loc[rows[column].notna(), counts].dropna()
+        self.counted.setdefault((what, subset), set()).update(map(int, found.unique()))
+
+    def _of_log_marginal(
+        self, table: pd.DataFrame, chosen: pd.DataFrame, arm: Arm, signs: Mapping[str, float]
+    ) -> Curve:
+        """Log p(x), with the β at which some model's is not to be believed, and its single images."""
+        doubt = [_wide(chosen, self.rows, "doubted", subset).max() > 0 for subset in signs]
+        doubted = tuple(float(beta) for beta in table.columns[np.logical_or.reduce(doubt)])
+        images, lost = {}, False
+        sample = " ".join(str(chosen[name].iloc[0]) for name in _SAMPLE if name in chosen)
+        for subset, sign in signs.items():
+            numbers = _images(chosen, self.lists, subset, table)
+            lost = lost or (numbers is None and bool(table.notna().to_numpy().any()))
+            if numbers is not None:
+                images[f"{sample} {subset}"] = -sign * numbers
+        note = "log p(x) of single images is not stored: its interval leaves out the choice of images"
+        return Curve(table, (note,) if lost else (), doubted, phrase(arm), {} if lost else images)
 
 
-def _phrase(arm: Arm) -> str:
+def phrase(arm: Arm) -> str:
+    """An arm in words."""
     return ", ".join(f"{factor} {level}" for factor, level in arm.items())
 
 
 def _of_rows(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The values of `rdstudy.claims.contrasts`, and `ess`."""
+    """The values of `rdstudy.claims.contrasts`, and what belongs to them."""
     return pd.DataFrame({name: derive(numbers) for name, derive in _DERIVED.items()})
 
 
@@ -131,9 +207,23 @@ _DERIVED: Mapping[str, Callable[[pd.DataFrame], Any]] = {
     "marginal_kl": lambda n: n["marginal_kl"],
     "information_share": lambda n: n["mutual_information"] / np.log(n["aggregate_images"]),
     "copied_fraction": lambda n: n["copied_fraction"],
-    "ess": lambda n: n["log_marginal_ess"],
+    "memorization_excess": lambda n: n["memorization"] - 0.5,
+    "doubted": lambda n: (n["log_marginal"].notna() & ~n["believed"]).astype(float),
+    **{
+        name: lambda n, name=name: n[name]  # type: ignore[misc]
+        for name in ("memorization_se", "memorization_images", "importance_images", "aggregate_images", "images")
+    },
 }
 _GAPS = {"distortion_gap": "distortion", "log_marginal_gap": "negative_log_marginal"}
+_COUNTS = {
+    "negative_log_marginal": ("log p(x)", "importance_images"),
+    "mutual_information": ("the parts of the rate", "aggregate_images"),
+    "marginal_kl": ("the parts of the rate", "aggregate_images"),
+    "information_share": ("the parts of the rate", "aggregate_images"),
+    "copied_fraction": ("memorization", "memorization_images"),
+    "memorization_excess": ("memorization", "memorization_images"),
+}
+"""Value -> what it is called, and the column that counts its images; of all others, those of D and R."""
 
 
 def _wide(chosen: pd.DataFrame, rows: pd.DataFrame, value: str, subset: str) -> pd.DataFrame:
@@ -141,3 +231,23 @@ def _wide(chosen: pd.DataFrame, rows: pd.DataFrame, value: str, subset: str) -> 
     found = rows.loc[rows["subset"] == subset, ["member_id", value]]
     table = chosen[["member_id", "beta", "seed"]].merge(found, on="member_id", how="left")
     return table.pivot(index="seed", columns="beta", values=value).sort_index(axis=1)
+
+
+def _images(chosen: pd.DataFrame, lists: pd.DataFrame, subset: str, table: pd.DataFrame) -> NDArray[np.float64] | None:
+    """`[seed, β, image]` as the table, NaN where it has no number; None where a number lacks its images."""
+    if lists.empty:
+        return None
+    found = chosen[["member_id", "beta", "seed"]].merge(lists[lists["subset"] == subset], on="member_id")
+    sizes = {len(numbers) for numbers in found["image_log_marginal"]}
+    if len(sizes) != 1 or min(sizes) < 2:
+        return None
+    numbers = np.full((*table.shape, sizes.pop()), math.nan)
+    places = table.index.get_indexer(pd.Index(found["seed"])), table.columns.get_indexer(pd.Index(found["beta"]))
+    numbers[places] = np.stack([np.asarray(one, float) for one in found["image_log_marginal"]])
+    complete = not (np.isfinite(table.to_numpy(float)) & ~np.isfinite(numbers).all(axis=-1)).any()
+    return numbers if complete else None
+
+
+def betas_phrase(betas: Sequence[float]) -> str:
+    """β in words, such as "0.1, 1"."""
+    return ", ".join(f"{beta:g}" for beta in betas)

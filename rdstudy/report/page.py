@@ -61,7 +61,8 @@ class FindingEntry:
     sentence: str
     source: str
     effect: str  # number, unit and interval, and what the claim needs; empty without enough runs
-    runs: str
+    runs: str  # data sets, models, seeds and images behind it
+    learning: str  # which of its networks still learned when their training ended; empty where none did
     notes: tuple[str, ...]
     anchor: str  # of the figure that shows it; empty where there is none
     where: str  # its name

@@ -2,10 +2,10 @@
 
 import collections
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
-from rdstudy.findings.evidence import ERROR, LEVEL, Effect
+from rdstudy.findings.evidence import ERROR, LEVEL, POWER, Effect
 from rdstudy.findings.judge import Finding, Verdict, judge
 from rdstudy.findings.values import Values
 from rdstudy.report import text
@@ -22,8 +22,8 @@ def findings_of(study: StudyTables, sections: Sequence[ExperimentSection]) -> Fi
     """
     if not study.claims:
         return None
-    values = Values.of(study.planned, study.members, study.measures, study.neighbours)
-    found = judge(study.claims, values)
+    tables = (study.planned, study.members, study.measures, study.neighbours)
+    found = judge(study.claims, Values.of(*tables, trajectories=study.trajectories))
     return Findings(_summary(found), tuple(_entry(finding, sections) for finding in found))
 
 
@@ -35,9 +35,12 @@ def _summary(found: Sequence[Finding]) -> str:
     some = f", so that of all {many} some verdict is wrong in at most {100 * min(1.0, many * ERROR):.3g} %"
     return (
         f"{counted}. An effect is one number for each seed; behind it, the {100 * LEVEL:g} % interval of Student's t "
-        f"over seeds of its distance to what the claim needs. A verdict by itself is meant to be wrong in at most "
-        f"{100 * ERROR:g} % of studies; "
-        f"nothing is corrected for the number of claims{some if many > 1 else ''}."
+        f"over seeds of its distance to what the claim needs. It holds the choice of images too where all seeds share "
+        f"a small sample of them, as for log p(x) and memorization; D and R are means over many more, whose choice is "
+        f"not in it. What a study would have seen is the distance that such an interval tells with a chance of "
+        f"{100 * POWER:g} %. A verdict by itself is meant to be wrong in at most {100 * ERROR:g} % of studies; nothing "
+        f"is corrected for the number of claims{some if many > 1 else ''}. β within a quarter of a decade count as one "
+        f"where β are compared."
     )
 
 
@@ -50,11 +53,32 @@ def _entry(finding: Finding, sections: Sequence[ExperimentSection]) -> FindingEn
         sentence=claim.sentence,
         source=claim.source,
         effect=_effect(effect) if effect else "",
-        runs=text.models(finding.runs) + (f", {effect.seeds} seeds in the interval" if effect else ""),
+        runs=_behind(finding),
+        learning=finding.learning,
         notes=finding.notes,
         anchor=anchor,
         where=where,
     )
+
+
+def _behind(finding: Finding) -> str:
+    """Such as "2 data sets, 120 models, 5 seeds in the interval, 4,000 test images; log p(x) on 200 test images"."""
+    behind, effect = finding.behind, finding.effect
+    sets = [f"{behind.datasets:,} data set{'' if behind.datasets == 1 else 's'}"] if behind.datasets else []
+    seeds = [f"{effect.seeds} seeds in the interval"] if effect else []
+    if effect and effect.images:
+        seeds = [f"{effect.seeds} seeds and {effect.images:,} images in the interval"]
+    kinds = list(dict.fromkeys(what for what, _ in behind.images))
+    images = [
+        _images({subset: many for (what, subset), many in behind.images.items() if what == kind}) for kind in kinds
+    ]
+    told = [f"{kind} on {phrase}" if kind else phrase for kind, phrase in zip(kinds, images, strict=True)]
+    return ", ".join([*sets, text.models(behind.models), *seeds, *told])
+
+
+def _images(counts: Mapping[str, int]) -> str:
+    """Such as "4,000 test and 1,024 train images"."""
+    return " and ".join(f"{many:,} {subset}" for subset, many in counts.items()) + " images"
 
 
 def _effect(effect: Effect) -> str:
@@ -62,11 +86,17 @@ def _effect(effect: Effect) -> str:
     half = (effect.high - effect.low) / 2
     decimals = min(max(0, 1 - math.floor(math.log10(half))), 6) if half > 0 else 4
     mean, low, high, threshold = (
-        f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "−")
-        for value in (effect.mean, effect.low, effect.high, effect.threshold)
+        _number(value, decimals) for value in (effect.mean, effect.low, effect.high, effect.threshold)
     )
     side = "more" if effect.above else "less"
-    return f"{effect.label}: {mean} {effect.unit} ({low} to {high}); the claim needs {side} than {threshold}"
+    told = f"{effect.label}: {mean} {effect.unit} ({low} to {high}); the claim needs {side} than {threshold}"
+    if not effect.seen > 0:
+        return told
+    return f"{told}; this study would have seen {_number(effect.seen, decimals)} {effect.unit}"
+
+
+def _number(value: float, decimals: int) -> str:
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "−")
 
 
 def _link(figure: str, sections: Iterable[ExperimentSection]) -> tuple[str, str]:

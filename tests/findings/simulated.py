@@ -1,5 +1,6 @@
 """Simulated studies with known answers: curves drawn around a truth, and whole tables in which the paper is right."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,27 +19,72 @@ Truth = Callable[[Arm, str, str], NDArray[np.float64]]
 """Arm, value, subset -> the true mean at each of `BETAS`."""
 
 
+Noise = Callable[[np.random.Generator, int], NDArray[np.float64]]
+"""Generator, seeds -> what is added to the truth, `[seed, β]`, for an sd of 1; NaN where a run is lost."""
+
+
+def even(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:
+    """As much at every β; a seed's β share a shift twice as wide, which paired contrasts must not see."""
+    return rng.standard_normal((seeds, len(BETAS))) + 2 * rng.standard_normal((seeds, 1))
+
+
+def ten_times(place: int) -> Noise:
+    """Ten times as much at one β."""
+    widths = np.where(np.arange(len(BETAS)) == place % len(BETAS), 10.0, 1.0)
+    return lambda rng, seeds: rng.standard_normal((seeds, len(BETAS))) * widths
+
+
+def heavy(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:
+    """Student's t with 5 degrees of freedom: a run far off now and then."""
+    return np.asarray(rng.standard_t(5, (seeds, len(BETAS)))) / math.sqrt(5 / 3)
+
+
+def tilted(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:
+    """A seed's curve as a whole is steeper or flatter than another's: neighbouring β err alike."""
+    slopes = rng.standard_normal((seeds, 1))
+    return 0.5 * rng.standard_normal((seeds, len(BETAS))) + slopes * ((DECADES + 3) / 2)
+
+
+def lossy(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:
+    """One run of thirty is lost."""
+    noise = even(rng, seeds)
+    noise[rng.random(noise.shape) < 1 / 30] = np.nan
+    return noise
+
+
+NASTY: dict[str, Noise] = {
+    "even": even,
+    "ten times at one β": ten_times(5),
+    "ten times at the smallest β": ten_times(0),
+    "ten times at the largest β": ten_times(-1),
+    "heavy tails": heavy,
+    "tilted seeds": tilted,
+    "lost runs": lossy,
+}
+
+
 @dataclass
 class Drawn(Values):
-    """Values that are drawn around a truth, so that thousands of studies can be judged in seconds.
-
-    Within a seed, all β of an arm share a shift twice as wide as the noise: paired contrasts must not see it.
-    """
+    """Values that are drawn around a truth, so that thousands of studies can be judged in seconds."""
 
     truth: Truth = field(kw_only=True)
     rng: np.random.Generator = field(kw_only=True)
     seeds: int = field(default=5, kw_only=True)
-    sd: "float | Callable[[Arm], float]" = field(default=1.0, kw_only=True)
+    sd: float = field(default=1.0, kw_only=True)
+    noise: Noise = field(default=even, kw_only=True)
+    doubted: tuple[float, ...] = field(default=(), kw_only=True)  # β at which log p(x) is not to be believed
     _curves: dict[Any, Curve] = field(default_factory=dict, kw_only=True)
 
     def curve(self, arm: Arm, value: str, subset: str) -> Curve:
         key = (tuple(sorted(arm.items())), value, subset)
         if key not in self._curves:
-            noise = self.rng.standard_normal((self.seeds, len(BETAS))) + 2 * self.rng.standard_normal((self.seeds, 1))
-            sd = self.sd(arm) if callable(self.sd) else self.sd
-            table = self.truth(arm, value, subset) + sd * noise
-            self._curves[key] = Curve(pd.DataFrame(table, index=range(self.seeds), columns=list(BETAS)))
+            table = self.truth(arm, value, subset) + self.sd * self.noise(self.rng, self.seeds)
+            doubted = self.doubted if "log_marginal" in value else ()
+            self._curves[key] = Curve(pd.DataFrame(table, columns=_COLUMNS), doubted=doubted, arm=str(arm))
         return self._curves[key]
+
+
+_COLUMNS = pd.Index(BETAS)
 
 
 def drawn(
@@ -46,12 +92,15 @@ def drawn(
     seed: Sequence[int],
     *,
     seeds: int = 5,
-    sd: float | Callable[[Arm], float] = 1.0,
+    sd: float = 1.0,
+    noise: Noise = even,
     neighbours: pd.DataFrame | None = None,
+    doubted: Sequence[float] = (),
 ) -> Drawn:
     empty = pd.DataFrame()
+    how = {"seeds": seeds, "sd": sd, "noise": noise, "doubted": tuple(doubted)}
     rng = np.random.default_rng(seed)
-    return Drawn(empty, empty, empty if neighbours is None else neighbours, truth=truth, rng=rng, seeds=seeds, sd=sd)
+    return Drawn(empty, empty, empty if neighbours is None else neighbours, truth=truth, rng=rng, **how)  # type: ignore[arg-type]
 
 
 def distances(centres: dict[str, float], rng: np.random.Generator, images: int = 400) -> pd.DataFrame:
@@ -74,7 +123,7 @@ def scarcity(split: str) -> float:
     if split == "checkerboard":
         return 0.95
     if split.startswith("cd"):
-        return 0.6
+        return 0.8
     return float(np.log2(81_920 / int(split[3:-1])) / np.log2(81_920 / _SPARSE))
 
 
@@ -103,15 +152,24 @@ def paper_rows(planned: pd.DataFrame, rng: np.random.Generator, sd: float = 0.05
             "mutual_information": information,
             "marginal_kl": 3 * np.exp(-2 * u),
             "copied_fraction": copied if subset == "test" else np.nan,
+            "memorization": 0.5 + 0.5 * copied if subset == "test" else np.nan,
             "log_marginal": -(FLOOR + excess + rate) + 2,
         }
         rows = pd.DataFrame({"member_id": p["member_id"], "subset": subset, "outcome": "ok", "distortion_floor": FLOOR})
-        noise = {"copied_fraction": 0.1 * sd, "mutual_information": 0.1 * sd}
+        noise = {"copied_fraction": 0.1 * sd, "mutual_information": 0.1 * sd, "memorization": 0.1 * sd}
         drawn = {k: v + noise.get(k, sd) * rng.standard_normal(len(p)) for k, v in values.items()}
-        counts: dict[str, Any] = {"aggregate_images": images, "log_marginal_floor": FLOOR, "log_marginal_ess": 100.0}
+        counts: dict[str, Any] = {
+            "aggregate_images": images,
+            "images": 16_384,
+            "log_marginal_floor": FLOOR,
+            "log_marginal_passed": 1.0,
+            "importance_images": 200,
+            "memorization_se": 0.01,
+            "memorization_images": 500,
+        }
         tables.append(rows.assign(**drawn, **counts))
     table = pd.concat(tables, ignore_index=True)
-    return table, table.drop(columns=["distortion", "rate", "stop_distortion", "outcome", "distortion_floor"])
+    return table, table.drop(columns=["distortion", "rate", "stop_distortion", "outcome", "distortion_floor", "images"])
 
 
 def paper_distances(rng: np.random.Generator) -> pd.DataFrame:

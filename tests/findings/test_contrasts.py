@@ -22,17 +22,20 @@ from rdstudy.claims import (
     falls,
     interior_minimum,
     lower_everywhere,
+    mean_above,
     monotone,
-    widens,
-    widens_less,
+    rises_apart,
+    rises_less_apart,
 )
-from rdstudy.claims.contrasts import KINDS
+from rdstudy.claims.contrasts import KINDS, RETIRED
+from rdstudy.findings.arms import grouped
+from rdstudy.findings.belief import LEAST_PASSED
 from rdstudy.findings.contrasts import _SAMPLES, evidence
 from rdstudy.findings.judge import judge
-from rdstudy.findings.values import LEAST_ESS, Values
+from rdstudy.findings.values import Values
 
 ARM, OTHER = {"split": "cv(97)", "depth": 1}, {"split": "cv(97)", "depth": 3}
-SPLITS, LESS = ["cv(97)", "cv(194)"], ["cd(97)", "cd(194)"]
+SPLITS = ["cv(97)", "cv(194)"]
 ONE_OF_EACH = [
     interior_minimum(ARM),
     monotone(ARM, share=0.1),
@@ -43,14 +46,15 @@ ONE_OF_EACH = [
     alike(ARM, to=OTHER, apart=(ARM, OTHER)),
     best_near(ARM, value="negative_elbo", beta=0.1),
     deeper_minimum(ARM, than=OTHER),
-    widens({"depth": 1}, to={"depth": 3}, splits=SPLITS),
-    widens_less({"depth": 1}, to={"depth": 3}, splits=LESS, than=SPLITS),
+    mean_above(ARM, value="memorization_excess", subset="test", least=0.05, betas=Betas(least=1)),
+    rises_apart({"depth": 1}, than={"depth": 3}, split="cv(97)"),
+    rises_less_apart({"depth": 1}, than={"depth": 3}, split="cv(97)", beside="cv(194)"),
     distances_alike("tetrominoes", split="checkerboard", to="cv(97)", apart=("cv(97)", "cv(997)")),
 ]
 BETAS = (0.01, 0.1, 1.0, 3.0)
 
 
-def tables(curves, *, seeds=3, splits=("cv(97)",), ess=50.0):
+def tables(curves, *, seeds=3, splits=("cv(97)",), passed=1.0):
     """A tiny study: `curves` maps depth -> test distortion above the floor at `BETAS`; seeds differ by a shift.
 
     The floor is 100 on train and 110 on test images; rate = 5/β; train lies 2 below test.
@@ -68,10 +72,13 @@ def tables(curves, *, seeds=3, splits=("cv(97)",), ess=50.0):
                         stop = {"stop_distortion": distortion - 1, "rate": 5 / beta, "log_marginal": -distortion - 1}
                         more = {"mutual_information": 4.0, "marginal_kl": 1 / beta, "aggregate_images": 97}
                         last = {"copied_fraction": 0.25, "log_marginal_floor": own["distortion_floor"]}
-                        row = {"member_id": name, "subset": subset, "outcome": "ok", "log_marginal_ess": ess}
-                        rows.append({**row, **own, **stop, **more, **last})
+                        last |= {"memorization": 0.625, "memorization_se": 0.03, "memorization_images": 499}
+                        row = {"member_id": name, "subset": subset, "outcome": "ok", "log_marginal_passed": passed}
+                        single = stop["log_marginal"] + own["distortion_floor"] + np.arange(-3.0, 4.0)
+                        lists = {"image_log_marginal": single, "importance_images": 7, "images": 4001}
+                        rows.append({**row, **own, **stop, **more, **last, **lists})
     both = pd.DataFrame(rows)
-    measured = ["distortion", "distortion_floor", "stop_distortion", "rate", "outcome"]
+    measured = ["distortion", "distortion_floor", "stop_distortion", "rate", "outcome", "images"]
     return (
         pd.DataFrame(planned),
         both,
@@ -119,6 +126,7 @@ def test_values_lie_above_the_floors_of_their_own_images():
         ("rate", "test"): 500.0,
         ("marginal_kl", "train"): 100.0,
         ("copied_fraction", "test"): 0.25,
+        ("memorization_excess", "test"): 0.125,
         ("information_share", "train"): 4 / np.log(97),
     }
     for (name, subset), value in expected.items():
@@ -163,17 +171,34 @@ def test_means_over_ranges_of_beta():
     assert (found.effects[0].item(), found.thresholds[0].item()) == (21.0, 13.0)
 
 
-def test_growth_is_per_halving_of_the_training_set():
-    some = values(BOTH, splits=(*SPLITS, *LESS))
-    near = some.rows["member_id"].str.startswith("cv(97)/1")
-    some.rows.loc[near, "distortion"] += 100.0
-    found = sample(widens({"depth": 1}, to={"depth": 3}, splits=SPLITS), some)
-    apart = np.abs(np.subtract(SHALLOW, DEEP)).mean()
-    near_apart = np.abs(np.subtract(SHALLOW, DEEP) + 100).mean()
-    assert found.effects.ravel() == pytest.approx(near_apart - apart)
-    less = sample(widens_less({"depth": 1}, to={"depth": 3}, splits=LESS, than=SPLITS), some)
-    assert less.effects == pytest.approx(0.0)
-    assert less.thresholds == pytest.approx(found.effects[0].item() / 2)
+def test_a_rise_is_compared_with_every_rise_of_the_other_arm():
+    some = values(BOTH, splits=SPLITS)
+    found = sample(rises_apart({"depth": 1}, than={"depth": 3}, split="cv(97)", share=0.1), some)
+    assert found.effects.shape == (3, 4, 4)  # seeds, lowest β of the one, of the other
+    assert found.effects[0, 1].tolist() == [10.0, 13.0, 14.0, 19.0]
+    assert found.thresholds[0, 1].tolist() == [2.0] * 4
+    less = sample(rises_less_apart({"depth": 1}, than={"depth": 3}, split="cv(97)", beside="cv(194)"), some)
+    assert less.effects.shape == (3, 16, 16)
+    # candidate: lowest of `arm` beside and of `than` here; part: of `arm` here and of `than` beside
+    assert (less.effects[0, 4 * 1 + 2, 4 * 2 + 3].item(), less.below) == (8.0 - -4.0, True)
+    assert less.thresholds[0, 4 * 1 + 2, 4 * 2 + 3].item() == 0.5 * (10.0 - -9.0)
+
+
+def test_betas_that_are_practically_one_make_a_group_and_do_not_chain():
+    paper = [0.001, 0.005, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 2.0, 3.0, 5.0]
+    assert grouped(paper) == [[0.001], [0.005], [0.01], [0.1], [0.3, 0.5], [0.7, 0.9, 1.0], [2.0, 3.0], [5.0]]
+    chain = [10 ** (0.1 * n) for n in range(9)]
+    assert [len(group) for group in grouped(chain)] == [3, 3, 3]
+    assert grouped([0.0, 1.0]) == [[0.0], [1.0]]
+
+
+def test_curves_are_compared_by_the_means_of_groups_and_say_so():
+    planned, members, measures, near = tables({1: SHALLOW})
+    for table in (planned,):
+        table["beta"] = table["beta"].replace({0.1: 0.9})
+    found = sample(interior_minimum(ARM), Values.of(planned, members, measures, near))
+    assert found.labels == [["rise from β = 0.9 to 1 to 0.01", "rise from β = 0.9 to 1 to 3"]]
+    assert found.effects[0] == pytest.approx(np.array([[9.0, 19.0]]))
 
 
 def verdict(contrast, *changed):
@@ -216,7 +241,7 @@ def test_what_is_missing_is_not_made_up(lost):
 @pytest.mark.parametrize("contrast", ONE_OF_EACH, ids=lambda one: one.kind)
 @pytest.mark.parametrize("missing", [1, 3])
 def test_every_kind_is_short_of_runs_without_one_of_its_arms(contrast, missing):
-    planned, members, measures, near = tables(BOTH, splits=(*SPLITS, *LESS), seeds=5)
+    planned, members, measures, near = tables(BOTH, splits=SPLITS, seeds=5)
     stays = ~planned["member_id"].str.contains(f"/{missing}/")
     some = verdict(contrast, planned, members[~members["member_id"].str.contains(f"/{missing}/")], measures, near)
     none = verdict(contrast, planned[stays], members, measures, near)
@@ -232,24 +257,143 @@ def test_an_arm_of_two_cells_is_said_and_not_judged():
     assert "2 cells, which differ in depth" in found.notes[0]
 
 
-def test_log_marginals_that_rest_on_few_draws_are_left_out_and_told():
+def doubt(measures, *, beta, subset="test"):
+    """Measures in which log p(x) at a β is not to be believed, of one seed's model."""
+    low = measures["member_id"].str.endswith(f"/{beta}/0") & (measures["subset"] == subset)
+    assert low.any()
+    return measures.assign(log_marginal_passed=np.where(low, LEAST_PASSED - 0.01, LEAST_PASSED))
+
+
+@pytest.mark.parametrize("value", ["negative_log_marginal", "log_marginal_gap"])
+@pytest.mark.parametrize("subset", ["test", "train"])
+def test_a_contrast_with_a_beta_whose_log_marginal_is_in_doubt_is_undecided(value, subset):
+    """Nothing is left out and the rest judged: log p(x) may be best, or worst, at that very β."""
+    planned, members, measures, near = tables(BOTH, seeds=5)
+    contrast = best_near(ARM, value=value, beta=0.1)
+    doubted = doubt(measures, beta=0.01, subset=subset)
+    found = verdict(contrast, planned, members, doubted, near)
+    looked_at = subset == "test" or value == "log_marginal_gap"
+    assert (found.effect is None) == looked_at
+    if looked_at:
+        assert found.verdict == "undecided"
+        assert "split cv(97), depth 1 is not to be believed at β = 0.01, where fewer than 95 %" in found.notes[0]
+    else:
+        assert found.notes == ()
+
+
+def test_only_betas_that_are_compared_put_a_contrast_in_doubt():
+    planned, members, measures, near = tables(BOTH, seeds=5)
+    doubted = doubt(measures, beta=0.01)
+    contrast = exceeds(ARM, over=OTHER, value="negative_log_marginal", betas=Betas(least=1.0))
+    assert verdict(contrast, planned, members, doubted, near).notes == ()
+    whole = exceeds(ARM, over=OTHER, value="negative_log_marginal")
+    assert verdict(whole, planned, members, doubted, near).verdict == "undecided"
+
+
+@pytest.mark.parametrize("lost", ["null", "no column"])
+def test_rows_that_do_not_say_how_many_passed_are_not_believed(lost):
     planned, members, measures, near = tables(BOTH, seeds=5)
     contrast = best_near(ARM, value="negative_log_marginal", beta=0.1)
-    assert verdict(contrast, planned, members, measures, near).notes == ()
-    low = measures["member_id"].str.contains("/0.01/") & (measures["subset"] == "test")
-    measures.loc[low, "log_marginal_ess"] = LEAST_ESS - 1
-    found = verdict(contrast, planned, members, measures, near)
-    assert found.verdict == "supported"
-    assert "left out at β = 0.01" in found.notes[0]
-    measures["log_marginal_ess"] = np.where(measures["member_id"].str.contains("/0.1/"), 1.0, LEAST_ESS + 1)
-    found = verdict(contrast, planned, members, measures, near)
-    assert (found.verdict, found.effect) == ("undecided", None)  # no other β takes the place of the one asked for
-    assert found.notes[-1] == "no negative log marginal at a β near 0.1"
-    measures["log_marginal_ess"] = np.where(measures["subset"] == "test", LEAST_ESS - 1, 1000.0)
-    assert "left out at β = 0.01, 0.1, 1, 3" in verdict(contrast, planned, members, measures, near).notes[0]
-    measures["log_marginal_ess"] = 1.0
-    found = verdict(contrast, planned, members, measures, near)
+    old = measures.drop(columns="log_marginal_passed")
+    measures = old if lost == "no column" else old.assign(log_marginal_passed=None)
+    assert verdict(contrast, planned, members, measures, near).verdict == "undecided"
+    assert verdict(best_near(ARM, value="rate", beta=0.1), planned, members, measures, near).effect is not None
+
+
+def test_a_claim_with_a_contrast_in_doubt_falls_with_another_and_never_stands():
+    planned, members, measures, near = tables(BOTH, seeds=5)
+    some = Values.of(planned, members, doubt(measures, beta=0.01), near)
+    doubted = best_near(ARM, value="negative_log_marginal", beta=0.1)
+    true, false = (interior_minimum({**ARM, "depth": depth}) for depth in (1, 3))
+    with_true, with_false = judge([Claim("a", "s", "", [doubted, true]), Claim("b", "s", "", [doubted, false])], some)
+    assert (with_true.verdict, with_false.verdict) == ("undecided", "contradicted")
+    assert with_true.effect is None
+
+
+def test_a_beta_near_which_there_is_none_is_said():
+    found = verdict(best_near(ARM, value="rate", beta=1e-9), *tables(BOTH, seeds=5))
     assert (found.verdict, found.effect) == ("undecided", None)
+    assert found.notes[-1] == "no rate at a β near 1e-09"
+
+
+def test_single_images_go_where_their_value_goes():
+    """log p(x) of 7 images that all members share: what they add to a contrast's distances is the same linear rule."""
+    some = values(BOTH, splits=SPLITS)
+    found = sample(interior_minimum(ARM, value="negative_log_marginal"), some)
+    (images,) = found.images
+    assert images.shape == (3, 2, 2, 7)
+    assert images.mean(axis=-1) == pytest.approx(found.values)
+    gap = sample(exceeds(ARM, over=OTHER, value="log_marginal_gap"), some)
+    assert len(gap.images) == 2  # of train and of test
+    assert sum(part.mean(axis=-1) for part in gap.images) == pytest.approx(gap.values)
+    apart = exceeds(ARM, over={**OTHER, "split": "cv(194)"}, value="negative_log_marginal")
+    assert len(sample(apart, some).images) == 2  # two splits have two samples of images
+    assert sample(interior_minimum(ARM), some).images == ()
+
+
+def test_images_that_differ_make_an_interval_wider_only_where_they_do_not_cancel():
+    planned, members, measures, near = tables(BOTH, seeds=5)
+    level = exceeds(ARM, over=OTHER, value="negative_log_marginal")
+    same = verdict(level, planned, members, measures, near).effect
+    deep = measures["member_id"].str.contains("/3/")
+    flipped = measures.assign(
+        image_log_marginal=[
+            list(one[::-1]) if turn else one for one, turn in zip(measures["image_log_marginal"], deep, strict=True)
+        ]
+    )
+    differ = verdict(level, planned, members, flipped, near).effect
+    assert (same.images, differ.images, same.seeds) == (7, 7, 5)
+    assert differ.high - differ.low > 10 * (same.high - same.low)
+    assert differ.mean == pytest.approx(same.mean)
+
+
+def test_images_that_are_not_stored_are_missed_in_words():
+    planned, members, measures, near = tables(BOTH, seeds=5)
+    contrast = best_near(ARM, value="negative_log_marginal", beta=0.1)
+    found = verdict(contrast, planned, members, measures.drop(columns="image_log_marginal"), near)
+    assert found.effect.images == 0
+    assert "leaves out the choice of images" in found.notes[0]
+
+
+def test_an_error_of_shared_images_counts_once_a_sign():
+    """Of a mean over β the errors add up as one; what is taken off is as uncertain, and independent of it at worst."""
+    some = values(BOTH)
+    mean = sample(mean_above(ARM, value="memorization_excess", subset="test", least=0.0), some)
+    assert mean.shared.variance.item() == pytest.approx(0.03**2)
+    twice = exceeds(
+        ARM, over=OTHER, value="memorization_excess", times=2, betas=Betas(least=1), over_betas=Betas(most=1)
+    )
+    assert sample(twice, some).shared.variance.item() == pytest.approx((1 + 4) * 0.03**2)
+    found = verdict(mean_above(ARM, value="memorization_excess", subset="test", least=0.1), *tables(BOTH, seeds=5))
+    assert (found.verdict, found.effect.images) == ("undecided", 499)  # 0.125 is above 0.1, by less than its error
+
+
+@pytest.mark.parametrize("kind", RETIRED)
+def test_a_declaration_of_an_older_version_is_read_and_not_judged(kind):
+    old = {"kind": kind, "arms": {"arm": {"depth": 1}}, "settings": {"splits": SPLITS}, "parts": ()}
+    found = verdict(Contrast.from_dict(old), *tables(BOTH))
+    assert (found.verdict, found.effect) == ("undecided", None)
+    assert "start the study again" in found.notes[0]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.9, "supported"), (1.0, "undecided"), (None, "supported")])
+def test_where_no_codes_overlap_nothing_follows_from_what_does_not_change(share, expected):
+    planned, members, measures, near = tables({**BOTH, 2: (60.0, 50.0, 52.0, 70.0)}, seeds=5)
+    measures["mutual_information"] = np.nan if share is None else share * np.log(97)
+    contrast = alike(ARM, to=OTHER, apart=(ARM, {**ARM, "depth": 2}), overlap=True)
+    found = verdict(contrast, planned, members, measures, near)
+    assert found.verdict == expected
+    assert any("by construction" in note for note in found.notes) == (share != 0.9)
+    plain = alike(ARM, to=OTHER, apart=(ARM, {**ARM, "depth": 2}))
+    assert verdict(plain, planned, members, measures, near).verdict == "supported"
+
+
+def test_a_finding_says_what_stands_behind_it():
+    planned, members, measures, near = tables(BOTH, seeds=5)
+    contrasts = [interior_minimum(ARM), best_near(ARM, value="log_marginal_gap", beta=0.1)]
+    (found,) = judge([Claim("c", "s", "", contrasts)], Values.of(planned.assign(dataset="d"), members, measures, near))
+    assert (found.behind.datasets, found.behind.models) == (1, 20)
+    assert found.behind.images == {("", "test"): 4001, ("log p(x)", "test"): 7, ("log p(x)", "train"): 7}
 
 
 def test_distances_of_images_are_judged_without_seeds():
@@ -279,7 +423,6 @@ def test_distances_of_images_are_judged_without_seeds():
             "betas.least is '1'; allowed: a finite number, 0 or more",
         ),
         (lambda: at_least(3, [interior_minimum(ARM)]), "at_least is 3; allowed: 1 to 1, the number of contrasts"),
-        (lambda: widens(ARM, to=OTHER, splits=["cv(9)"]), "contrast: splits is ['cv(9)']; allowed: two or more splits"),
         (lambda: Contrast("looks nice"), "contrast is 'looks nice'; allowed: interior_minimum, "),
         (lambda: Claim("a b", "s", "", [monotone(ARM)]), "claim name is 'a b'; allowed: up to 64 letters"),
         (lambda: Claim("a", "", "", [monotone(ARM)]), "claim 'a': sentence is ''; allowed: a name in quotes"),

@@ -1,5 +1,6 @@
 """Laws of the statistics: Student's t against an independent reference, and what seeds say about simple numbers."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -95,6 +96,50 @@ def test_the_seed_that_chooses_a_candidate_does_not_judge_it():
     assert found.weakest.seeds == SEEDS - 1
     assert found.p_for > 0.99
     assert found.weakest.high < 0
+
+
+def test_a_handicap_changes_the_choice_and_no_number():
+    values = np.full((SEEDS, 2, 1), 5.0) + 0.01 * np.arange(SEEDS)[:, None, None]
+    values[:, 1] += 2.0
+    free, held = (
+        decide(dataclasses.replace(sample(values), handicaps=one)) for one in (None, np.array([[0.0, 3.0]] * SEEDS))
+    )
+    assert free.weakest is not None
+    assert held.weakest is not None
+    assert free.weakest.label.startswith("candidate 1")
+    assert held.weakest.label.startswith("candidate 0")
+    assert held.weakest.mean == pytest.approx(5.0 + 0.025)
+
+
+@pytest.mark.parametrize("never", [False, True])
+def test_numbers_in_doubt_speak_for_neither_side_and_are_not_too_few(never):
+    doubted = dataclasses.replace(sample(np.ones((SEEDS, 2, 1)), never=never), doubts=("log p(x) is in doubt",))
+    found = decide(doubted)
+    assert (found.p_for, found.p_against, found.weakest, found.seeds) == (1.0, 1.0, None, SEEDS)
+    assert found.notes == ("log p(x) is in doubt",)
+    assert verdict_of([found]) == "undecided"
+    assert verdict_of([found, plain(-np.arange(3.0, 8.0))]) == "contradicted"
+
+
+def test_seeds_that_share_images_do_not_choose_for_each_other():
+    """The candidate is corrected for instead: all seeds judge it, at p times the number of candidates."""
+    rng = np.random.default_rng(8)
+    values = rng.normal(1.0, 1.0, (SEEDS, CANDIDATES, PARTS))
+    flat = np.broadcast_to(values[..., None], (*values.shape, 7))
+    found = decide(dataclasses.replace(sample(values), images=(flat,)))
+    single = min(max(plain(values[:, c, p]).p_for for p in range(PARTS)) for c in range(CANDIDATES))
+    assert found.weakest is not None
+    assert (found.weakest.seeds, found.weakest.images) == (SEEDS, 7)
+    assert found.p_for == pytest.approx(min(1.0, CANDIDATES * single))
+
+
+def test_of_many_parts_seeds_choose_the_one_that_refutes():
+    values = np.full((SEEDS, 1, 8), 5.0) + np.random.default_rng(9).standard_normal((SEEDS, 1, 8))
+    values[:, :, 3] -= 12.0
+    found = decide(sample(values))
+    assert found.refuted is not None
+    assert (found.refuted.label, found.refuted.seeds) == ("candidate 0 part 3", SEEDS - 1)
+    assert found.p_against == pytest.approx(plain(values[1:, 0, 3]).p_against)
 
 
 def test_all_parts_of_one_candidate_must_hold():

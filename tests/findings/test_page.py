@@ -1,5 +1,6 @@
 """Findings on the page: first, complete, linked to their figures, and text whatever a study file says."""
 
+import dataclasses
 import html
 import re
 from typing import Any
@@ -8,8 +9,9 @@ import pytest
 
 from rdstudy.claims import Claim, best_near, exceeds, interior_minimum, monotone
 from rdstudy.findings.evidence import Effect
+from rdstudy.findings.judge import Behind, Finding
 from rdstudy.report.build import build_report
-from rdstudy.report.verdicts import _effect
+from rdstudy.report.verdicts import _behind, _effect
 from rdstudy.study import FIGURES, Experiment
 from tests.report.conftest import Simulation, declaration
 
@@ -56,13 +58,23 @@ def test_findings_open_the_page_and_say_all_there_is(page):
     assert "at most 2.5 % of studies" in summary
     assert "of all 6 some verdict is wrong in at most 15 %" in summary
     first = entry(text, "minimum")
-    numbers = r"rise from β = 1 to 3: \d+\.\d+ nats \(\d+\.\d+ to \d+\.\d+\); the claim needs more than 0\.\d+"
+    numbers = r"rise from β = 1 to 3: \d+\.\d+ nats \(\d+\.\d+ to \d+\.\d+\); the claim needs more than \d+\.\d+"
     assert re.search(numbers, first), first
-    assert "25 models, 4 seeds in the interval. Paper, 4.4." in first
+    assert "1 data set, 25 models, 4 seeds in the interval, 16,384 test images. Paper, 4.4." in first
+    assert re.search(r"; this study would have seen \d+\.\d+ nats\.", first), first
     assert "needs less than" in entry(text, "falls")
     assert "0 complete seeds where 3 are needed" in entry(text, "far-off")
     assert "2 cells, which differ in depth" in entry(text, "mistaken")
-    assert "effective sample size is below 10" in entry(text, "doubted")
+    assert "depth 1 is not to be believed at β = 0.001, " in entry(text, "doubted")
+    assert "the choice of images too" in summary
+
+
+def test_a_verdict_on_networks_that_still_learn_says_so(page):
+    text = page(CLAIMS)  # train D of the simulated curves falls to the end
+    both = entry(text, "open")
+    assert re.search(r'<b class="verdict undecided">undecided · networks still learning</b> Twice', both)
+    assert re.search(r"Undecided on networks still learning: 3 layers, train D fell by \d+\.\d ± [\d.]+ nats", both)
+    assert "networks still learning" not in entry(text, "far-off")
 
 
 def test_every_link_of_the_page_leads_somewhere(page):
@@ -103,6 +115,27 @@ def test_a_number_has_the_digits_that_its_interval_allows(numbers, shown):
     mean, low, high, threshold = numbers
     effect = Effect(mean, low, high, threshold, above=True, label="rise", unit="nats", seeds=5)
     assert _effect(effect) == shown
+    digits = len(shown.rpartition(".")[2]) if "." in shown else 0
+    seen = f"{shown}; this study would have seen {7:.{digits}f} nats"
+    assert _effect(dataclasses.replace(effect, seen=7.0)) == seen
+
+
+@pytest.mark.parametrize(
+    ("behind", "shown"),
+    [
+        (Behind(2, 120, {("", "test"): 4000}), "2 data sets, 120 models, 5 seeds in the interval, 4,000 test images"),
+        (
+            Behind(1, 1, {("", "test"): 536, ("", "train"): 97, ("log p(x)", "test"): 200}),
+            "1 data set, 1 model, 5 seeds and 200 images in the interval, 536 test and 97 train images, log p(x) on "
+            "200 test images",
+        ),
+        (Behind(), "0 models, 5 seeds in the interval"),
+    ],
+)
+def test_what_stands_behind_a_finding_is_said(behind, shown):
+    images = 200 if ("log p(x)", "test") in behind.images else 0
+    effect = Effect(1.0, 0.5, 1.5, 0.0, above=True, label="rise", unit="nats", seeds=5, images=images)
+    assert _behind(Finding(CLAIMS[0], "supported", effect, behind)) == shown
 
 
 def shown(page, figures):
