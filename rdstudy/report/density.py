@@ -126,10 +126,11 @@ def gap_parts(rows: pd.DataFrame) -> pd.DataFrame:
     return _in_order(pd.DataFrame(found, columns=INTERVAL))
 
 
-def whole_gap(gaps: pd.DataFrame) -> pd.DataFrame:
-    """The gap of the ELBO over all images, as a series beside those of `gap_parts`: Student's interval over seeds.
+def with_whole_gap(parts: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
+    """Put the gap of the ELBO over all images beside that of the measured ones: Student's interval over seeds.
 
     Args:
+        parts: of `gap_parts`.
         gaps: of `statistics.generalization_gap`, with `panel` and `dataset`.
     """
     runs = gaps["gap_runs"].astype(int)
@@ -137,7 +138,9 @@ def whole_gap(gaps: pd.DataFrame) -> pd.DataFrame:
     half = (gaps["elbo_gap_sd"] * factors).fillna(0.0)
     value = gaps["elbo_gap"]
     named = gaps.assign(value=value, sd=gaps["elbo_gap_sd"], runs=runs, low=value - half, high=value + half)
-    return named.assign(series=WHOLE, subset="test", believed=True, error=np.nan, of_images=True)[INTERVAL]
+    whole = named.assign(series=WHOLE, subset="test", believed=True, error=np.nan, of_images=True)[INTERVAL]
+    whole = whole.merge(parts[["cell", "beta"]].drop_duplicates(), on=["cell", "beta"])
+    return _in_order(pd.concat([parts, whole], ignore_index=True)) if len(whole) else parts
 
 
 def _with_belief(rows: pd.DataFrame) -> pd.DataFrame:
@@ -175,5 +178,5 @@ def _table(rows: pd.DataFrame, column: str) -> _Table | None:
 
 def _in_order(table: pd.DataFrame) -> pd.DataFrame:
     """By series, in the order in which a legend names them."""
-    order = list(_GAP_PARTS)
+    order = [GAP, WHOLE, DECODER, ENCODER, REFITTED]
     return table.sort_values("series", key=lambda names: names.map(order.index), kind="stable").reset_index(drop=True)
