@@ -132,7 +132,7 @@ def _density_figures(study: StudyTables, name: str, planned: pd.DataFrame, rows:
         *_figure(
             f"{name}-log-marginal",
             "Log marginal likelihood",
-            f"{_density_note(rows)} Hollow: fewer than {100 * LEAST_PASSED:g} % of images pass, not to be believed. For "
+            f"{_density_note(rows)} Hollow: less than {100 * LEAST_PASSED:g} % of images pass, not to be believed. For "
             "β < 1 the objective is no bound on log p(x), and as β goes to 0 the estimate means little.",
             marginals,
             "−log p(x) above the floor, nats",
