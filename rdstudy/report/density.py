@@ -92,8 +92,8 @@ def log_marginals(rows: pd.DataFrame) -> pd.DataFrame:
     for key, part in rows.groupby([*_POINT, "subset"], sort=True):
         table = _table(part, _LOG_MARGINAL)
         point = _point(-part["above"], None if table is None else [-table], believed=bool(part["believed"].all()))
-        doubt = {name: part[name].astype(float).mean() for name in DOUBT}
-        error = part["log_marginal_se"].astype(float).mean()
+        doubt = {name: part[name].mean() for name in DOUBT}
+        error = part["log_marginal_se"].mean()
         named = {"series": "−log p(x) above the floor", "error": error}
         found.append({**dict(zip([*_POINT, "subset"], key, strict=True)), **point, **doubt, **named})
     return pd.DataFrame(found, columns=[*INTERVAL, *DOUBT])
@@ -112,12 +112,12 @@ def gap_parts(rows: pd.DataFrame) -> pd.DataFrame:
     rows = _with_belief(rows[rows["log_marginal"].notna()])
     found = []
     for key, part in rows.groupby(_POINT, sort=True):
-        subsets = {name: part[part["subset"] == name].sort_values("member_id") for name in ("train", "test")}
+        subsets = {name: part[part["subset"] == name] for name in ("train", "test")}
         both = set(subsets["train"]["member_id"]) & set(subsets["test"]["member_id"])
         subsets = {name: table[table["member_id"].isin(both)] for name, table in subsets.items()}
         train, test = (table.set_index("member_id") for table in subsets.values())
         for series, value in _GAP_PARTS.items():
-            numbers = value.of_rows(train, test).astype(float).dropna()
+            numbers = value.of_rows(train, test).dropna()
             if len(numbers):
                 sure = not value.needs_belief or bool(train["believed"].all() and test["believed"].all())
                 point = _point(numbers, _tables(value, subsets), believed=sure)
@@ -126,10 +126,11 @@ def gap_parts(rows: pd.DataFrame) -> pd.DataFrame:
     return _in_order(pd.DataFrame(found, columns=INTERVAL))
 
 
-def whole_gap(gaps: pd.DataFrame) -> pd.DataFrame:
-    """The gap of the ELBO over all images, as a series beside those of `gap_parts`: Student's interval over seeds.
+def with_whole_gap(parts: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
+    """Put the gap of the ELBO over all images beside that of the measured ones: Student's interval over seeds.
 
     Args:
+        parts: of `gap_parts`.
         gaps: of `statistics.generalization_gap`, with `panel` and `dataset`.
     """
     runs = gaps["gap_runs"].astype(int)
@@ -137,12 +138,18 @@ def whole_gap(gaps: pd.DataFrame) -> pd.DataFrame:
     half = (gaps["elbo_gap_sd"] * factors).fillna(0.0)
     value = gaps["elbo_gap"]
     named = gaps.assign(value=value, sd=gaps["elbo_gap_sd"], runs=runs, low=value - half, high=value + half)
-    return named.assign(series=WHOLE, subset="test", believed=True, error=np.nan, of_images=True)[INTERVAL]
+    whole = named.assign(series=WHOLE, subset="test", believed=True, error=np.nan, of_images=True)[INTERVAL]
+    whole = whole.merge(parts[["cell", "beta"]].drop_duplicates(), on=["cell", "beta"])
+    return _in_order(pd.concat([parts, whole], ignore_index=True)) if len(whole) else parts
 
 
 def _with_belief(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are used here, by member, as plain numbers: groups of whole rows cost seconds."""
     above = rows["log_marginal"].astype(float) + rows["log_marginal_floor"].astype(float)
-    return rows.assign(above=above, believed=believed(rows))
+    numbers = ["inference_gap", "refit_gain", "log_marginal_se", *DOUBT]
+    kept = rows[["member_id", *_POINT, "subset", _LOG_MARGINAL, _ELBO, _REFIT]]
+    kept = kept.join(rows[numbers].astype(float)).assign(above=above, believed=believed(rows))
+    return kept.sort_values("member_id", kind="stable")
 
 
 def _point(numbers: pd.Series, tables: Sequence[_Table] | None, *, believed: bool) -> dict[str, object]:
@@ -175,5 +182,5 @@ def _table(rows: pd.DataFrame, column: str) -> _Table | None:
 
 def _in_order(table: pd.DataFrame) -> pd.DataFrame:
     """By series, in the order in which a legend names them."""
-    order = list(_GAP_PARTS)
+    order = [GAP, WHOLE, DECODER, ENCODER, REFITTED]
     return table.sort_values("series", key=lambda names: names.map(order.index), kind="stable").reset_index(drop=True)

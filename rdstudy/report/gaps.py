@@ -91,7 +91,7 @@ def panel(
     """
     scale = alt.Scale(domain=[axis.low, axis.high], zero=False, nice=False)
     title = "gap, nats" if axis.height < _ROOM_FOR_TITLE else "generalization gap, nats"
-    ticks = alt.Axis(title=title if titled else None, tickCount=max(2, axis.height // 45))
+    ticks = alt.Axis(title=title if titled else None, tickCount=max(2, axis.height // 32))
     x, y = beta.x(), alt.Y("gap:Q", scale=scale, axis=ticks)
     base = theme.chart_of("gaps").encode(x=x, color=color)
     numbers = [("beta", "β"), ("gap", "gap, mean"), ("gap_sd", "gap, sd"), ("gap_runs", "runs")]

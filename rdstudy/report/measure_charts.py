@@ -13,7 +13,7 @@ _ROW = ("beta", "beta_at", "series", "subset", "value", "low", "high", "sd", "ru
 _PAIR = ("beta", "series", "rate", "rate_sd", "distortion", "distortion_sd", "stop_step", "runs")
 
 
-_APART = 5  # CSS pixels between the series of one β
+_APART = 4  # CSS pixels between the series of one β
 
 
 def curves_chart(

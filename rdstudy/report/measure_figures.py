@@ -126,14 +126,14 @@ def _images_phrase(rows: pd.DataFrame) -> str:
 
 def _density_figures(study: StudyTables, name: str, planned: pd.DataFrame, rows: pd.DataFrame) -> list[Figure]:
     marginals, parts = density.log_marginals(rows), density.gap_parts(rows)
-    whole = density.whole_gap(_gaps(study, planned)) if len(parts) else parts
-    whole = whole.merge(parts[["cell", "beta"]].drop_duplicates(), on=["cell", "beta"])
+    if len(parts):
+        parts = density.with_whole_gap(parts, _gaps(study, planned))
     return [
         *_figure(
             f"{name}-log-marginal",
             "Log marginal likelihood",
-            f"{_density_note(rows)} Hollow: fewer than {100 * LEAST_PASSED:g} % of the images pass, not to be believed."
-            " For β < 1 the objective is no bound on log p(x), and as β goes to 0 the estimate means little.",
+            f"{_density_note(rows)} Hollow: less than {100 * LEAST_PASSED:g} % of images pass, not to be believed. For "
+            "β < 1 the objective is no bound on log p(x).",
             marginals,
             "−log p(x) above the floor, nats",
             bars=_interval_note(marginals),
@@ -148,7 +148,7 @@ def _density_figures(study: StudyTables, name: str, planned: pd.DataFrame, rows:
             "A check on the encoder's part: how much of the test inference gap goes away when a posterior is fitted to "
             "each test image under the frozen decoder. Beside them the same gap over all images, where its interval "
             "is that of the seeds.",
-            pd.concat([parts, whole], ignore_index=True) if len(whole) else parts,
+            parts,
             "nats per image",
             bars=_interval_note(parts),
             apart=True,

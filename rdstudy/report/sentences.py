@@ -19,7 +19,7 @@ DATA_NOTES = {
 }
 """What a reader must know of a data set beside its pictures."""
 
-_BETAS_NAMED = 4
+_BETAS_NAMED = 3
 _CELLS_NAMED = 6
 _OPTIMIZERS = {"adam": "Adam"}
 _SCHEDULES = {"constant": "constant", "cosine": "along a cosine to 0"}

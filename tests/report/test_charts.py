@@ -1,6 +1,7 @@
 """Every chart is compiled, its marks are clipped, and the pictures that need no members hold what they claim."""
 
 import base64
+import dataclasses
 import json
 import re
 import struct
@@ -72,6 +73,62 @@ def test_curves_are_joined_in_the_order_of_beta(simulate):
         if layer["mark"]["type"] == "line" and "order" in layer["encoding"]
     ]
     assert [line["encoding"]["order"]["field"] for line in lines] == ["beta"]
+
+
+def domain(panel, field):
+    """Of the vertical scale of a field."""
+    scales = [
+        layer["encoding"]["y"]["scale"]["domain"]
+        for layer in panel["layer"]
+        if layer["encoding"]["y"].get("field") == field
+    ]
+    assert all(scale == scales[0] for scale in scales)
+    return scales[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "simulation"),
+    [
+        ("distortion", Simulation()),
+        ("distortion", Simulation(seeds=1, betas=[1.0])),
+        ("sizes-distortion", Simulation(splits=["cv(8192)", "cv(16384)", "cv(32768)"], depths=[1])),
+    ],
+    ids=["whole", "one point", "sizes"],
+)
+def test_the_gap_is_drawn_below_distortion_with_as_many_nats_to_a_pixel(simulate, key, simulation):
+    study = simulate(simulation)
+    spec = next(figure for figure in page_of(study).figures if figure.key == f"depth-{key}").spec.vega_lite
+    for panel in spec["concat"]:
+        above, below = panel["vconcat"]
+        (low, high), (least, most) = domain(above, "distortion"), domain(below, "gap")
+        assert (high - low) / above["height"] == pytest.approx((most - least) / below["height"])
+        assert least < 0 < most
+        rows = spec["datasets"][below["layer"][0]["data"]["name"]]
+        assert rows
+        assert all(least < row["gap_low"] <= row["gap"] <= row["gap_high"] < most for row in rows)
+        assert {row["gap_runs"] for row in rows} == {simulation.seeds}
+        assert "gap_runs" in json.dumps(below)
+
+
+def test_without_training_values_there_is_no_panel_of_gaps(simulate):
+    study = simulate(Simulation())
+    test = study.members[study.members["subset"] == "test"]
+    spec = next(
+        f for f in page_of(dataclasses.replace(study, members=test)).figures if f.key == "depth-distortion"
+    ).spec
+    assert all("vconcat" not in panel for panel in spec.vega_lite["concat"])
+
+
+def test_a_series_has_one_colour_in_both_figures_of_early_stopping(simulate):
+    figures = {figure.key: figure for figure in page_of(simulate(Simulation(measured=True))).figures}
+    scales = []
+    for key in ("depth-early-stopping", "depth-early-stopping-distortion"):
+        text = json.dumps(figures[key].spec.vega_lite)
+        scale = re.search(r'"domain": \["(?:last step|early stopping)"[^}]*?"range": \[[^\]]*\]', text)
+        assert scale is not None
+        scales.append(scale[0])
+    assert scales[0] == scales[1]
+    assert scales[0].index("last step") < scales[0].index("early stopping")
 
 
 @pytest.mark.parametrize(("depths", "named"), [((1,), 5), ((1, 2, 3, 4), 2)])

@@ -104,11 +104,13 @@ def test_images_that_differ_between_members_are_not_crossed(rows):
     assert (~table["of_images"]).sum() == 1
 
 
-def test_the_gap_over_all_images_is_of_the_members_table(study):
+def test_the_gap_over_all_images_is_of_the_members_table(study, rows):
     planned = with_cells(study.planned)
     cells = planned[["cell", "panel", "dataset"]].drop_duplicates("cell")
     gaps = statistics.generalization_gap(statistics.ok_rows(planned, study.members)).merge(cells, on="cell")
-    table = density.whole_gap(gaps).set_index(["cell", "beta"])["value"]
+    parts = density.with_whole_gap(density.gap_parts(rows), gaps)
+    assert list(dict.fromkeys(parts["series"]))[:2] == [density.GAP, density.WHOLE]
+    table = parts[parts["series"] == density.WHOLE].set_index(["cell", "beta"])["value"]
     seen = statistics.ok_rows(planned, study.members).assign(above=lambda rows: rows["elbo"] + rows["floor"])
     means = seen.pivot_table(index=["cell", "beta"], columns="subset", values="above")
     pd.testing.assert_series_equal(table, means["train"] - means["test"], check_names=False)

@@ -64,6 +64,8 @@ def test_the_charts_compile_clipped_with_one_line_per_size(simulate, betas):
     for figure in found.values():
         spec = figure.spec.vega_lite
         assert len(spec["concat"]) == 4
-        assert all(layer["mark"]["clip"] for panel in spec["concat"] for layer in panel["layer"])
+        panels = [part for panel in spec["concat"] for part in panel.get("vconcat", [panel])]
+        assert len(panels) == (8 if figure.key == "depth-sizes-distortion" else 4)
+        assert all(layer["mark"]["clip"] for panel in panels for layer in panel["layer"])
         svg = vl_convert.vegalite_to_svg(spec)
         assert all(f">{size:,}</text>" in svg for size in SIZES)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rdstudy.findings.student import student_quantile
 from rdstudy.report import statistics
 from rdstudy.report.cells import grid_phrase, telling_factors, with_cells
 from rdstudy.report.statistics import PlotDomain
@@ -104,8 +105,30 @@ def test_best_beta_is_the_lowest_mean_and_compares_seeds_in_pairs():
     ]
     best = statistics.best_beta(pd.concat(parts)).iloc[0]
     assert (best["beta"], best["distortion"], best["runs"], best["place"]) == (1.0, 20.5, 2, "inside")
-    assert best["pairs"] == 2  # seed 2 was not trained at the best β
-    assert best["rise"] == pytest.approx((10 + 12) / 2)
+    assert (best["smallest"], best["largest"], best["betas"]) == (0.1, 3.0, 3)
+    assert best["smallest_pairs"] == 2  # seed 2 was not trained at the best β
+    assert best["smallest_rise"] == pytest.approx((10 + 12) / 2)
+    half = student_quantile(1 - 0.025 / 2, 1) * math.sqrt(2) / math.sqrt(2)  # of two other β
+    assert best["smallest_low"] == pytest.approx(11 - half)
+    assert best["smallest_high"] == pytest.approx(11 + half)
+    assert (best["largest_pairs"], best["largest_rise"]) == (1, 5.0)
+    assert math.isnan(best["largest_low"])
+
+
+def test_a_flat_curve_is_rarely_told_to_have_a_lowest_point():
+    rng, wrong, many = np.random.default_rng(3), 0, 300
+    for _ in range(many):
+        seeds = rng.normal(0, 5, 3)  # which all β share
+        rows = [rows_of(list(50 + seeds + rng.normal(0, 1, 3)), beta=beta) for beta in (0.01, 0.1, 1.0, 3.0)]
+        wrong += statistics.best_beta(pd.concat(rows)).iloc[0]["smallest_low"] > 0
+    assert wrong / many <= 0.05
+
+
+def test_gap_of_the_elbo_is_above_the_floors_too():
+    both = [rows_of([31.0, 35.0], subset="test", floor=11.0), rows_of([20.0, 20.0], subset="train", floor=10.0)]
+    gap = statistics.generalization_gap(pd.concat(both)).iloc[0]
+    assert gap["elbo_gap"] == pytest.approx(gap["gap"])  # rates are equal
+    assert gap["gap_runs"] == 2
 
 
 @pytest.mark.parametrize(("lowest", "place"), [(0.1, "smallest"), (1.0, "inside"), (3.0, "largest")])
