@@ -3,7 +3,7 @@
 Each kind of contrast is put on its boundary twice: with one part exactly at its threshold and all others far on the
 right side of it (the hardest case for `supported`), and with every part at its threshold (the hardest for
 `contradicted`). Neither verdict may come more often than 2.5 %, give or take what so many studies leave to chance: four
-standard errors, as there are more than a hundred such shares.
+standard errors, as there are more than a hundred such shares. In 1,500 studies each, the largest of 182 was 3.4 %.
 """
 
 import dataclasses
