@@ -18,9 +18,6 @@ from rdstudy.claims import Arm
 from rdstudy.findings.belief import believed
 from rdstudy.findings.learning import still_learning
 
-LEAST_ESS = 10.0
-"""Mean effective sample size from which rows of older measures were believed: of figures alone, never of a claim."""
-
 UNITS = {
     "information_share": "of log N",
     "copied_fraction": "of test reconstructions",

@@ -1,7 +1,7 @@
 """Means over seeds and images, of which each seed sees the same images: an interval that holds the choice of both.
 
 An interval over seeds alone is one for these very images, and too short where another choice of images would have given
-another mean.
+another mean. The arithmetic is that of the verdicts: `rdstudy.findings.spread`.
 """
 
 import math
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdstudy.findings.evidence import LEVEL
+from rdstudy.findings.spread import spread_of
 from rdstudy.findings.student import student_quantile
 
-_MOST_DF = 100
-"""Student's quantile is within 1 % of the normal one there, and its closed form is a sum over degrees of freedom."""
+_MOST_DF = 60  # of which the quantile is within 2 % of the normal one
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,9 @@ class Interval:
 def crossed_interval(tables: Sequence[NDArray[np.float64]]) -> Interval:
     """The sum of the means of some tables [seed, image], each with images of its own: y - x is that of y and -x.
 
-    In each table k, y[s, i] = μ + seed s + image i + residual, all random and independent: two crossed random effects
-    with one value a cell (Searle, Casella and McCulloch 1992, Variance Components, balanced data). Rows of equal
-    number are one seed in all tables, so the seeds' share is that of the sums of their means, m[s] = Σ_k mean_i y_k:
-
-        A = s²(m) / S,   B = Σ_k s²(mean_s y_k) / I_k,   C = Σ_k s²(residuals of k) / (S I_k)
-
-    with S seeds, I_k images and (S - 1)(I_k - 1) degrees of freedom of the residuals. A and B each hold the residuals'
-    share once, so the variance of the mean is A + B - C without bias; A and B are each what would be left, were the
-    other 0, so the estimate is never less than the larger of them. Degrees of freedom after Satterthwaite (1946):
-    V² / Σ (part² / its degrees of freedom), rounded down, and at least the fewest of a part. With two
-    seeds A has one degree of freedom, where that rule holds the truth in 91 % of simulated tables, so the squares of
-    the parts' own intervals are added instead (Banerjee 1960), which is never too short. Of one seed nothing is known
-    of A: its interval is that of the images alone.
-
     Args:
-        tables: one or more, each [seed, image] with two images or more and no gaps, all with the same seeds.
+        tables: one or more, each [seed, image] with two images or more and no gaps, all with the same seeds in the same
+            order.
 
     Returns:
         The interval of the sum.
@@ -67,51 +54,14 @@ def crossed_interval(tables: Sequence[NDArray[np.float64]]) -> Interval:
     if len(seeds) != 1 or any(table.shape[1] < 2 for table in tables):
         shapes = ", ".join(str(table.shape) for table in tables)
         raise ValueError(f"tables [seed, image] are {shapes}; allowed: equal numbers of seeds, two images or more")
-    parts = [*_seeds_part(tables), *(part for table in tables for part in _image_parts(table))]
-    mean, many = float(sum(table.mean() for table in tables)), seeds.pop()
-    half = _added(parts) if many == 2 else _satterthwaite(parts)
-    return Interval(mean, mean - half, mean + half, many, sum(table.shape[1] for table in tables))
-
-
-_Part = tuple[float, int, str]  # a share of the variance, its degrees of freedom, and whose it is
-
-
-def _seeds_part(tables: Sequence[NDArray[np.float64]]) -> list[_Part]:
-    seeds = len(tables[0])
-    if seeds < 2:
-        return []
-    means = np.sum([table.mean(axis=1) for table in tables], axis=0)
-    return [(float(means.var(ddof=1)) / seeds, seeds - 1, "seeds")]
-
-
-def _image_parts(table: NDArray[np.float64]) -> list[_Part]:
-    seeds, images = table.shape
-    part = (float(table.mean(axis=0).var(ddof=1)) / images, images - 1, "images")
-    if seeds < 2:
-        return [part]
-    left = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
-    df = (seeds - 1) * (images - 1)
-    return [part, (float((left**2).sum()) / df / (seeds * images), df, "residuals")]
-
-
-def _satterthwaite(parts: Sequence[_Part]) -> float:
-    """Half the interval, A + B - C as one variance with degrees of freedom of its own."""
-    by_kind = {
-        kind: sum(part for part, _, whose in parts if whose == kind) for kind in ("seeds", "images", "residuals")
-    }
-    rows, columns = by_kind["seeds"], by_kind["images"]
-    variance = max(rows + columns - by_kind["residuals"], rows, columns)
-    fewest = min(df for _, df, _ in parts)
-    spread = sum(part**2 / df for part, df, _ in parts)
-    df = max(variance**2 / spread, fewest) if spread > 0 else fewest
-    return math.sqrt(variance) * _quantile(int(df))
-
-
-def _added(parts: Sequence[_Part]) -> float:
-    """Half the interval, as the root of the sum of the squares of each part's own."""
-    return math.sqrt(sum(part * _quantile(df) ** 2 for part, df, kind in parts if kind != "residuals"))
-
-
-def _quantile(df: int) -> float:
-    """Student's, of degrees of freedom rounded down to a few values, so that few quantiles are computed."""
-    return student_quantile((1 + LEVEL) / 2, min(10 * (df // 10) if df >= 20 else df, _MOST_DF))
+    many, images = seeds.pop(), sum(table.shape[1] for table in tables)
+    means = np.sum([table.mean(axis=1) for table in tables], axis=0)  # [seed]
+    if many == 1:  # nothing is known of seeds
+        error = math.sqrt(sum(float(table[0].var(ddof=1)) / table.shape[1] for table in tables))
+        df = min(table.shape[1] for table in tables) - 1
+    else:
+        found = spread_of(means[:, None, None], [table[:, None, None] for table in tables])
+        error, df = float(found.error[0, 0]), int(found.df[0, 0])
+    half = student_quantile((1 + LEVEL) / 2, min(df, _MOST_DF)) * error
+    mean = float(means.mean())
+    return Interval(mean, mean - half, mean + half, many, images)
