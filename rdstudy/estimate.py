@@ -29,6 +29,9 @@ PARAMETER_BYTES = 40
 OUTPUT_BYTES = 16
 """Traffic of a step for a number that a layer puts out: it and its gradient, each written and read. Assumed."""
 
+_FIT_STEP_DRAWS = 12  # draws of z that a step of fitting a posterior costs: four, forward and backward
+_MODE_DRAWS = 900  # that finding the mode, and the ELBOs, cost
+
 CALIBRATION_COLUMNS = (
     *("run_id", "subset", "outcome", "wall_seconds", "device", "dataset", "split", "architecture", "depth", "width"),
     *("latent_dim", "optimizer", "learning_rate", "batch_size", "steps", "schedule", "initialization"),
@@ -102,9 +105,9 @@ def measuring_steps(measures: Measures) -> float:
     """
     if not measures.names:
         return 0.0
-    likelihoods = 0.0031 * (measures.importance_images * measures.importance_samples) / 200_000  # probes too
-    refit = 0.0015 * (2 * measures.importance_images * measures.refit_steps) / 30_000
-    return 257_000 * (likelihoods + refit + 0.0035 * measures.latent_samples / 1_000)
+    draws = measures.importance_samples + _FIT_STEP_DRAWS * measures.refit_steps + _MODE_DRAWS
+    likelihoods = 0.0131 * measures.importance_images / 200 * draws / 2_620  # probes too
+    return 257_000 * (likelihoods + 0.0046 * measures.latent_samples / 1_000)
 
 
 def calibrate(

@@ -88,12 +88,10 @@ STUDY = Study(
         ),
         Claim(
             "balance",
-            "With one hidden layer, the two balance in between: test distortion at β = 1 is below that at 0.01 and 3.",
+            "With one hidden layer, a rate that is too weak costs more than it wins: test distortion at β = 0.01 is "
+            "above that at β = 1.",
             "Paper, 4.4, Figure 3, bottom left",
-            [
-                exceeds(layers(1), over=layers(1), value="distortion", betas=only(beta), over_betas=only(1.0))
-                for beta in (0.01, 3.0)
-            ],
+            [exceeds(layers(1), over=layers(1), value="distortion", betas=only(0.01), over_betas=only(1.0))],
             "sparse-data-distortion",
         ),
     ],
