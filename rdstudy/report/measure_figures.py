@@ -219,10 +219,11 @@ def _stopping_figures(study: StudyTables, name: str, planned: pd.DataFrame) -> l
         Figure(f"{name}-early-stopping", "Early stopping: rate-distortion curves", f"{note} The star is β = 1.", chart),
         *_figure(
             f"{name}-early-stopping-distortion",
-            "Early stopping: test distortion",
-            "The same values against β, in the same colours. Where one curve is seen, both coincide.",
-            measures.stopped_curves(table),
-            "test distortion D, nats per image",
+            "Early stopping: distortion and its gap",
+            "D of test and of training images above the floor of each, in the same colours: what lies between a solid "
+            "and a dashed line of one colour is the generalization gap. Where one curve is seen, both coincide.",
+            measures.stopped_curves(planned, study.members),
+            "D above its floor, nats per image",
         ),
     ]
 

@@ -79,16 +79,17 @@ def batch_excess(rows: pd.DataFrame) -> pd.DataFrame:
     return curves(rows.assign(excess=excess, excess_se=error), {"estimate − exact": "excess"})
 
 
-def stopped(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
-    """Last against early-stopped values of the test subset: `distortion, rate` and their sd, by cell, series and β.
+def stopped(planned: pd.DataFrame, members: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
+    """Last against early-stopped values of a subset: `distortion, rate` and their sd, by cell, series and β.
 
     Series are in the order of `STOPPING`, so that one colour is one series in all figures.
 
     Args:
         planned: one row per member, with `cell` and `panel`.
         members: stored rows (`schema.MEMBERS`).
+        subset: train or test.
     """
-    rows = members[(members["outcome"] == "ok") & (members["subset"] == "test") & members["stop_distortion"].notna()]
+    rows = members[(members["outcome"] == "ok") & (members["subset"] == subset) & members["stop_distortion"].notna()]
     rows = planned[["member_id", "cell", "panel", "dataset", "beta", "seed"]].merge(rows[_STOPPED], on="member_id")
     if not len(rows):
         return pd.DataFrame(columns=["cell", "panel", "dataset", "series", "beta"])
@@ -111,10 +112,21 @@ def stopped(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
 _STOPPED = ["member_id", "distortion", "rate", "stop_distortion", "stop_rate", "stop_step"]
 
 
-def stopped_curves(table: pd.DataFrame) -> pd.DataFrame:
-    """The distortions of `stopped` as curves over β."""
-    named = table.rename(columns={"distortion": "value", "distortion_sd": "sd"})
-    return named.assign(subset="test", believed=True, error=np.nan)[CURVES]
+def stopped_curves(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
+    """Distortions above their floor of last and early-stopped weights, of test and train, as curves over β.
+
+    Args:
+        planned: one row per member, with `cell` and `panel`.
+        members: stored rows (`schema.MEMBERS`).
+    """
+    above = members.assign(
+        distortion=members["distortion"] - members["distortion_floor"],
+        stop_distortion=members["stop_distortion"] - members["distortion_floor"],
+    )
+    found = [stopped(planned, above, subset=subset).assign(subset=subset) for subset in ("test", "train")]
+    named = pd.concat([table for table in found if len(table)], ignore_index=True)
+    named = named.rename(columns={"distortion": "value", "distortion_sd": "sd"})
+    return named.assign(believed=True, error=np.nan)[CURVES]
 
 
 def decoder_limits(rows: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:

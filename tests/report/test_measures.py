@@ -66,7 +66,13 @@ def test_stopped_values_stand_beside_the_last(study):
     wide = table.pivot_table(index=["cell", "beta"], columns="series", values="distortion")
     np.testing.assert_allclose(wide["last step"] - wide["early stopping"], 3.0)
     assert set(table["runs"]) == {3}
-    assert list(measures.stopped_curves(table).columns) == measures.CURVES
+    curves = measures.stopped_curves(with_cells(study.planned), study.members)
+    assert list(curves.columns) == measures.CURVES
+    assert set(curves["subset"]) == {"test", "train"}
+    for subset in ("test", "train"):  # above the floor of its own images: the distance of the two is the gap
+        rows = study.members[study.members["subset"] == subset]
+        part = curves[(curves["subset"] == subset) & (curves["series"] == "last step")]
+        assert part["value"].mean() == pytest.approx((rows["distortion"] - rows["distortion_floor"]).mean())
 
 
 def test_reasons_are_counted_by_model():
