@@ -5,15 +5,16 @@ its tails are thin. Here each image gets its own, in steps that go as far as the
 
 1. the mode of p(z|x), by Newton's method from the encoder's mean and from the likeliest of the other starts, and the
    curvature there: a multivariate t of that shape (`posterior_mode`, `student_proposal`);
-2. the best diagonal Gaussian, from the better of that and the encoder's, by Adam on the ELBO: its ELBO is a bound too
-   (`posterior_refit`);
+2. the best diagonal Gaussian, from the one that suits this curvature, by Adam on the ELBO: its ELBO is a bound too, and
+   no lower than the encoder's (`posterior_refit`);
 3. K draws from the t, weights with a Pareto-smoothed tail (`pareto`). Where k̂ is above 0.7, or fewer than
    `LEAST_EFFECTIVE` draws carry the weight: components fitted to the weighted draws are added, and more draws, all of
    them weighed under the mixture of all components, so that none is thrown away;
 4. where that fails: annealing (`annealing`) from the diagonal Gaussian, believed where its chains agree.
 
-The value of an image is the highest of these bounds. All of them are lower bounds in expectation, so that a mode that
-none of them saw makes the value too low, never too high. Axis order: `sample, image`, then features. Nats, float64.
+The value of an image is the highest of these bounds. Each is a lower bound in expectation, up to what smoothing does to
+it, so that the highest may lie above log p(x) by their noise, some tenths of a nat; and a mode that none of them saw
+makes the value too low by any amount. Axis order: `sample, image`, then features. Nats, float64.
 """
 
 from dataclasses import dataclass
