@@ -140,7 +140,7 @@ def _learning(claim: Claim, values: Values) -> str:
 def _cell(row: Mapping[Any, Any], factors: Iterable[str]) -> str:
     """Such as "3 layers, train D fell by 4.1 ± 0.3 nats in the last quarter at β = 0.01"."""
     names = ", ".join(_level(name, row[name]) for name in factors if name in row)
-    noise = "" if math.isnan(row["error"]) else f" ± {row['error']:.1g}"
+    noise = "" if math.isnan(row["error"]) else f" ± {row['error']:.2g}"
     where = f"train D fell by {row['fall']:.1f}{noise} nats in the last quarter at β = {row['beta']:g}"
     return f"{names}, {where}" if names else where
 

@@ -276,7 +276,7 @@ def test_a_contrast_with_a_beta_whose_log_marginal_is_in_doubt_is_undecided(valu
     assert (found.effect is None) == looked_at
     if looked_at:
         assert found.verdict == "undecided"
-        assert "split cv(97), depth 1 is not to be believed at β = 0.01, where fewer than 95 %" in found.notes[0]
+        assert "split cv(97), depth 1 is not to be believed at β = 0.01, where fewer than 90 %" in found.notes[0]
     else:
         assert found.notes == ()
 
