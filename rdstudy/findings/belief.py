@@ -5,8 +5,8 @@ import pandas as pd
 LEAST_PASSED = 0.9
 """Share of images whose estimate is to be believed, below which their mean is not.
 
-The others have a lower bound. On images where that was held against annealing, it was up to some nats too low: a tenth of
-them moves a mean by some tenths of a nat, where the choice of the images moves it by some nats.
+The others have a lower bound. On images where that was held against annealing, it was up to some nats too low: a tenth
+of them moves a mean by some tenths of a nat, where the choice of the images moves it by some nats.
 """
 
 
