@@ -53,8 +53,9 @@ MEASURES = """Measures(
         names=["rate_parts", "log_marginal", "probe", "reconstructions"],
         aggregate_images=101,
         latent_samples=11,
-        importance_images=5,
-        importance_samples=7,
+        importance_images=3,
+        importance_samples=211,
+        refit_steps=5,
         neighbour_images=53,
         probe_images=13,
     )"""
