@@ -1,10 +1,10 @@
 """The paper at a size for two cores: the same questions, smaller networks, fewer images, a shorter training.
 
 Some two hours on two cores (4.2 core-hours beside other work, a third of them for measures). Everything is drawn here,
-so nothing is downloaded: the one other data set is the Tetrominoes at fixed positions. `studies/paper.py` has the sizes of the paper. What differs beside the sizes:
-five β instead of twelve; the sparse split has 1,024 images, so that some 80 passes through it overfit; deep networks
-are still learning when training ends, which the learning curves show, and claims about them are judged as they are
-then. Its page is `reports/mini.html`, its table `reports/mini.members.parquet`.
+so nothing is downloaded: the one other data set is the Tetrominoes at fixed positions. `studies/paper.py` has the sizes
+of the paper. What differs beside the sizes: five β instead of twelve; the sparse split has 1,024 images, so that 80
+passes through it overfit; deep networks are still learning when training ends, and verdicts on them say so.
+Its page is `reports/mini.html`, its table `reports/mini.members.parquet`.
 
     python -m rdstudy.run studies/mini.py
 """
