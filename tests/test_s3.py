@@ -30,6 +30,9 @@ QUICK = [
     *("--set", "evaluation.trajectory_images=31"),
     *("--set", "evaluation.validation_images=53"),
     *("--set", "measures.names=['probe']"),
+    *("--set", "measures.probe_images=6"),
+    *("--set", "measures.importance_samples=211"),
+    *("--set", "measures.refit_steps=5"),
     *("--set", "resources.checkpoint_seconds=1000"),
 ]
 CHECKPOINTS = ("--set", "resources.checkpoint_seconds=0.2")
