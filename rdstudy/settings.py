@@ -29,7 +29,7 @@ class Recipe:
         learning_rate: of the first step.
         batch_size: images of a step.
         steps: of training.
-        schedule: of the learning rate: `constant`, or `cosine`, which falls along half a cosine to 0 at the last step.
+        schedule: of the learning rate: `constant`, or `cosine`, falling along half a cosine, almost to 0 at the end.
         initialization: of weights: `default`, PyTorch's own, or `he` (He et al. 2015), with which deep networks of this
             kind learn much faster.
     """

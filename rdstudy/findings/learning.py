@@ -15,7 +15,7 @@ LAST = 0.25
 """The part of training, at its end, that is looked at."""
 
 NOTICEABLE = 0.02
-"""A fall by this share of what is left of D above its floor is called learning; 1/50 of it is the width of a dot."""
+"""A fall by this share of what is left of D above its floor is called learning: a margin of ours."""
 
 
 def still_learning(planned: pd.DataFrame, trajectories: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 Cremer, Li and Duvenaud (2018), equation 3, split the inference gap log p(x) - ELBO in two: the amortization gap, ELBO
 of the best q(z|x) in the family less that of the encoder's, and the approximation gap, log p(x) less that of the best.
-The best is found as they do, by Adam on the ELBO (β = 1) of each image's own mean and log variance, from the encoder's.
+The best is found as they do, by Adam on the ELBO (β = 1) of each image's own mean and log variance, from the encoder's
+or a better start; where that ends below the encoder's ELBO, it is the encoder's.
 Sums over pixels and latent dimensions, in nats per image. Axis order: `sample, image`, then features.
 """
 
