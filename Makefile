@@ -1,14 +1,16 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all test-without-ray test-ray test-cluster submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration clean
+.PHONY: help setup study test test-all test-without-ray test-ray test-cluster chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 STAMP := $(VENV)/.installed
 OUT ?= results
 CLUSTER ?= cluster.yaml
 STUDY ?= studies/quick.py
+SECONDS ?= 180
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -23,24 +25,27 @@ $(STAMP): pyproject.toml constraints.txt
 study: setup ## run studies/quick.py and print where its page is
 	$(BIN)/python -m rdstudy.run studies/quick.py --out $(OUT)
 
-test: setup ## the quick tests, some three minutes
-	$(BIN)/python -m pytest -m "not slow and not cluster and not browser"
+test: setup ## the quick tests, a worker on each core
+	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser"
 
-test-all: setup ## all tests but those of `make test-cluster`: the two below at the same time, each told when it ends
-	$(MAKE) --jobs 2 --output-sync=target test-without-ray test-ray
+test-all: test-without-ray test-ray ## all tests but those of `make test-cluster`
 
 test-without-ray: setup ## tests that start no Ray, those that open a browser or take long too
-	$(BIN)/python -m pytest -m "not cluster and not hosts" --durations 5
+	$(PYTEST) --dist worksteal -m "not cluster and not hosts" --durations 5
 
-test-ray: setup ## tests that start Ray, which wait more than they work
-	$(BIN)/python -m pytest -m cluster --durations 20
+test-ray: setup ## tests that start Ray, which wait more than they work; each worker's Ray has its own folder
+	$(PYTEST) --dist loadfile -m cluster --durations 20
 
 test-cluster: setup ## `ray up` on three hosts made of network namespaces, with kills (root, iproute2, openssh-server, rsync, tmux)
 	$(BIN)/python -m pytest -m hosts tests/hosts
 
+chaos: setup ## faults and bad input at random: SECONDS=180
+	$(BIN)/python -m tests.fuzz --seconds $$(( $(SECONDS) * 3 / 10 )); fuzz=$$?; \
+		$(BIN)/python -m tests.chaos --seconds $$(( $(SECONDS) / 2 )) && exit $$fuzz
+
 submit: ## start STUDY on the head of CLUSTER, detached: OUT=s3://... [OPTIONS="--set ..."] [STOP=1: then end the cluster]
 	$(BIN)/ray rsync-up $(CLUSTER)
-	$(BIN)/ray exec --tmux $(if $(STOP),--stop) $(CLUSTER) "cd ~/rdstudy && .venv/bin/python -m rdstudy.run $(STUDY) --out $(OUT) $(OPTIONS)"
+	$(BIN)/ray exec --tmux $(if $(STOP),--stop) $(CLUSTER) "cd ~/rdstudy && RDSTUDY_CODE_VERSION=$$($(BIN)/python -m rdstudy.running.provenance) .venv/bin/python -m rdstudy.run $(STUDY) --out $(OUT) $(OPTIONS)"
 
 check: setup ## lint, formatting, types and import contracts
 	$(BIN)/ruff check .
@@ -72,6 +77,15 @@ benchmark-report: setup ## building the page of a study as large as the paper's
 
 benchmark-orchestration: setup ## what Ray, checkpoints and tables cost beside plain processes
 	$(BIN)/python -m benchmarks.orchestration
+
+benchmark-requests: setup ## what a bucket is asked by a run with nothing to do, and by a page
+	$(BIN)/python -m benchmarks.requests
+
+benchmark-scale: setup ## plan, queue and store of 100,000 members
+	$(BIN)/python -m benchmarks.scale
+
+benchmark-parts: setup ## a step with other priors, learning rates and networks
+	$(BIN)/python -m benchmarks.parts
 
 clean: ## remove the environment and the caches, and no result
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -8,9 +8,7 @@ the weight and both moments (24). On a CPU the parameters of one model may stay 
 from dataclasses import dataclass
 
 from benchmarks.sizes import Size, parameter_count, step_operations
-
-TRAFFIC_BYTES = 40
-"""Of a parameter, member and step: ten float32 numbers."""
+from rdstudy.planning.estimate import PARAMETER_BYTES
 
 PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
 """Rows and columns of the square matrices whose product shows a device's peak."""
@@ -43,5 +41,5 @@ def bound(size: Size, device: str, *, peak_seconds: float, copy_seconds: float |
     """The bound, from the times of the square product and of the copy."""
     traffic = None
     if copy_seconds is not None:
-        traffic = TRAFFIC_BYTES * parameter_count(size) * copy_seconds / COPY_BYTES
+        traffic = PARAMETER_BYTES * parameter_count(size) * copy_seconds / COPY_BYTES
     return Bound(step_operations(size) * peak_seconds / peak_operations(device), traffic)

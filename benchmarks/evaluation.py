@@ -3,9 +3,9 @@
     python -m benchmarks.evaluation [--device cpu|cuda] [--sizes NAME ...] [--pack P] [--steps K] [--images N]
                                     [--repeats K] [--json FILE]
 
-The learners are those of a study. A repeat takes some training steps and measures a slice of each piece, side by side;
+The trainers are those of a study. A repeat takes some training steps and a slice of each measurement, side by side;
 both are scaled to a whole study, since the costs are linear in steps and in blocks of 1,024 images. A further measure
-is a further entry of `PIECES`.
+is a further entry of `MEASUREMENTS`.
 """
 
 import argparse
@@ -32,37 +32,40 @@ from benchmarks.machine import Machine, describe_machine, machine_line
 from benchmarks.options import default_device, gpu_name, whole
 from benchmarks.sizes import SIZES, Size
 from benchmarks.tables import number, text_table
+from rdstudy.planning.packs import BLOCK_IMAGES
 from rdstudy.study import PAPER_BETAS, Evaluation, Recipe
-from rdstudy.training.learner import Learner
 from rdstudy.training.process import prepare_process
-from rdstudy.training.sequential import SequentialLearner
-from rdstudy.training.stacked import StackedLearner
-from rdstudy.training.subsets import BLOCK_IMAGES, Sample
+from rdstudy.training.sequential import SequentialTrainer
+from rdstudy.training.stacked import StackedTrainer
+from rdstudy.training.subsets import Sample
+from rdstudy.training.trainer import Trainer
 
 ALL_IMAGES = 163_840
 """Of the training and the test subset together (paper, 4.1)."""
 _POINTS, _POINT_IMAGES = Evaluation.trajectory_points, Evaluation.trajectory_images
 
-TRAINING, ALL = "training", "all pieces"
+TRAINING, ALL = "training", "all measurements"
 
 
 @dataclass(frozen=True)
-class Piece:
+class Measurement:
     """Something that a study measures of each member."""
 
     name: str
     images: int  # that it is measured on in the life of a member, an image counted each time
     at_once: int | None  # images of one call of `work`; None for as many as the option --images says
-    work: Callable[[Learner, Sample], object]
+    work: Callable[[Trainer, Sample], object]
 
 
-def _rate_and_distortion(learner: Learner, sample: Sample) -> object:
-    return learner.measure(sample.blocks(), purpose="benchmark")
+def _rate_and_distortion(trainer: Trainer, sample: Sample) -> object:
+    return trainer.measure(sample.blocks(), purpose="benchmark")
 
 
-PIECES = (
-    Piece(f"rate, distortion: {_POINTS} points", _POINTS * 2 * _POINT_IMAGES, _POINT_IMAGES, _rate_and_distortion),
-    Piece("rate, distortion: final", ALL_IMAGES, None, _rate_and_distortion),
+MEASUREMENTS = (
+    Measurement(
+        f"rate, distortion: {_POINTS} points", _POINTS * 2 * _POINT_IMAGES, _POINT_IMAGES, _rate_and_distortion
+    ),
+    Measurement("rate, distortion: final", ALL_IMAGES, None, _rate_and_distortion),
 )
 """In the order of the table."""
 
@@ -82,7 +85,7 @@ class Row:
     device: str
     size: str
     members: int  # of the pack; 1 for the sequential path
-    piece: str
+    measurement: str
     images: int | None  # in the life of a member
     fraction_of_training: float
     seconds_per_member: float
@@ -90,14 +93,14 @@ class Row:
     busy: float
 
 
-_HEAD = ("network", "piece", "members", "images", "of training", "seconds a member", "µs an image", "busy")
+_HEAD = ("network", "measurement", "members", "images", "of training", "seconds a member", "µs an image", "busy")
 _LEGEND = """\
 training: {steps:,} steps of batch {batch}, from a measurement of fewer
 points: of a trajectory, each on {point:,} training and {point:,} test images
 final: on all images of both subsets, from a slice of fewer
 members: trained and measured together; 1 is the sequential path
-images: that a piece is measured on in the life of a member, an image counted each time
-of training: the time of a piece over that of all training steps in the same repeat
+images: that a measurement is measured on in the life of a member, an image counted each time
+of training: the time of a measurement over that of all training steps in the same repeat
 busy: processor time over wall time of one thread; on a CPU less than 1 where somebody else had the cores"""
 
 
@@ -114,24 +117,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(report(rows, machine, options))
 
 
-def measure_size(size: Size, options: argparse.Namespace, pieces: Sequence[Piece] = PIECES) -> list[Row]:
-    """Measure training and all pieces on one network, repeat after repeat."""
+def measure_size(
+    size: Size, options: argparse.Namespace, measurements: Sequence[Measurement] = MEASUREMENTS
+) -> list[Row]:
+    """Measure training and all measurements on one network, repeat after repeat."""
     task = Task(size, threads=1, steps=options.steps, images="", device=options.device, members=options.pack)
     device = prepare(task)
-    images = draw_images(max(options.images, *(piece.at_once or 0 for piece in pieces)))
-    learner = _learner(task, images, device)
+    images = draw_images(max(options.images, *(measurement.at_once or 0 for measurement in measurements)))
+    trainer = _trainer(task, images, device)
     repeats = [
-        _repeat(learner, images, first_step=number * task.steps, options=options, device=device, pieces=pieces)
+        _repeat(
+            trainer, images, first_step=number * task.steps, options=options, device=device, measurements=measurements
+        )
         for number in range(1 + options.repeats)
     ]
-    return rows_of(size, options.device, options.pack, repeats[1:], pieces)  # the first is a warm-up
+    return rows_of(size, options.device, options.pack, repeats[1:], measurements)  # the first is a warm-up
 
 
 def rows_of(
-    size: Size, device: str, members: int, repeats: Sequence[dict[str, Cost]], pieces: Sequence[Piece]
+    size: Size, device: str, members: int, repeats: Sequence[dict[str, Cost]], measurements: Sequence[Measurement]
 ) -> list[Row]:
-    """The lines of one network, from the costs of training and of each piece in each repeat."""
-    images = {piece.name: piece.images for piece in pieces}
+    """The lines of one network, from the costs of training and of each measurement in each repeat."""
+    images = {measurement.name: measurement.images for measurement in measurements}
     costs = {name: [repeat[name] for repeat in repeats] for name in (TRAINING, *images)}
     costs[ALL] = [_sum([repeat[name] for name in images]) for repeat in repeats]
     rows = []
@@ -143,7 +150,7 @@ def rows_of(
                 device=device,
                 size=size.name,
                 members=members,
-                piece=name,
+                measurement=name,
                 images=images.get(name),
                 fraction_of_training=statistics.median(cost.wall_seconds / of.wall_seconds for cost, of in pairs),
                 seconds_per_member=seconds,
@@ -159,7 +166,7 @@ def report(rows: Sequence[Row], machine: Machine, options: argparse.Namespace) -
     cells = [
         (
             row.size,
-            row.piece,
+            row.measurement,
             str(row.members),
             number(row.images, 0),
             number(row.fraction_of_training, 4),
@@ -177,33 +184,33 @@ def report(rows: Sequence[Row], machine: Machine, options: argparse.Namespace) -
     return "\n\n".join([text_table(_HEAD, cells, left=2), legend, f"{settings}\n{machine_line(machine)}"])
 
 
-def _learner(task: Task, images: NDArray[np.uint8], device: torch.device) -> Learner:
-    """The learner of a unit, as `rdstudy.training.loop` chooses it; β changes fastest."""
+def _trainer(task: Task, images: NDArray[np.uint8], device: torch.device) -> Trainer:
+    """The trainer of a pack, as `rdstudy.training.loop` chooses it; β changes fastest."""
     pairs = itertools.islice(itertools.product(range(5), PAPER_BETAS), task.members)
     members = [member(task.size, beta=beta, seed=seed) for seed, beta in pairs]
     train, shape = torch.from_numpy(images).flatten(1), task.size.image_shape
     if len(members) > 1:
-        return StackedLearner(members, train, image_shape=shape, device=device)
-    return SequentialLearner(members[0], train, image_shape=shape, device=device)
+        return StackedTrainer(members, train, image_shape=shape, device=device)
+    return SequentialTrainer(members[0], train, image_shape=shape, device=device)
 
 
 def _repeat(
-    learner: Learner,
+    trainer: Trainer,
     images: NDArray[np.uint8],
     *,
     first_step: int,
     options: argparse.Namespace,
     device: torch.device,
-    pieces: Sequence[Piece],
+    measurements: Sequence[Measurement],
 ) -> dict[str, Cost]:
-    """Some training steps, then a slice of each piece."""
-    members, steps = len(learner.members), options.steps
-    costs = {TRAINING: _timed(lambda: learner.advance(first_step, steps), Recipe.steps / steps / members, device)}
-    for piece in pieces:
-        count = piece.at_once or options.images
+    """Some training steps, then a slice of each measurement."""
+    members, steps = len(trainer.members), options.steps
+    costs = {TRAINING: _timed(lambda: trainer.advance(first_step, steps), Recipe.steps / steps / members, device)}
+    for measurement in measurements:
+        count = measurement.at_once or options.images
         sample = Sample(images, np.arange(count), count, floors=np.zeros(256))
-        work = functools.partial(piece.work, learner, sample)
-        costs[piece.name] = _timed(work, piece.images / count / members, device)
+        work = functools.partial(measurement.work, trainer, sample)
+        costs[measurement.name] = _timed(work, measurement.images / count / members, device)
     return costs
 
 
@@ -242,7 +249,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--images", type=whole(ALL_IMAGES), default=4 * BLOCK_IMAGES, help="of a slice: 4,096, four blocks"
     )
-    parser.add_argument("--repeats", type=whole(1_000), default=5, help="measurements of each piece")
+    parser.add_argument("--repeats", type=whole(1_000), default=5, help="measurements of each measurement")
     parser.add_argument("--json", metavar="FILE", help="write the rows there too")
     options = parser.parse_args(arguments)
     options.device = options.device or default_device()

@@ -5,7 +5,7 @@ import os
 import platform
 from dataclasses import dataclass
 
-from rdstudy.provenance import code_version, cpu_name
+from rdstudy.running.provenance import code_version, cpu_name
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,12 @@ from benchmarks.options import default_device, gpu_name, whole
 from benchmarks.sizes import SIZES, Size
 from benchmarks.tables import number, text_table
 from rdstudy.datasets import dataset_info
-from rdstudy.splits import Split
+from rdstudy.datasets.splits import Split
+from rdstudy.measuring import MeasureRows, Measuring, measure_trained
 from rdstudy.study import MEASURES, Measures, Member, Recipe, Resources
-from rdstudy.training import MeasureRows, Measuring, Subsets, make_subsets
-from rdstudy.training.measuring import measure_trained
+from rdstudy.training import Subsets, make_subsets
 from rdstudy.training.process import prepare_process
-from rdstudy.training.sequential import SequentialLearner
+from rdstudy.training.sequential import SequentialTrainer
 
 _HEAD = ("network", "measure", "of training", "seconds a member")
 _LEGEND = """\
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[Row] = []
     for size in (SIZES[name] for name in options.sizes):
         print(f"{size.name} on {options.device} ...", file=sys.stderr)
-        one = member(size, beta=1.0, seed=0)
-        rows += measure_size(size, one, make_subsets(data, split, one.evaluation, study_seed=0), options)
+        measured = member(size, beta=1.0, seed=0)
+        rows += measure_size(size, measured, make_subsets(data, split, measured.evaluation, study_seed=0), options)
         if options.json:
             body = {"rows": [dataclasses.asdict(row) for row in rows], "machine": dataclasses.asdict(machine)}
             Path(options.json).write_text(json.dumps(body, indent=1))
@@ -78,16 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("\n\n".join([text_table(_HEAD, cells, left=2), legend, machine_line(machine)]))
 
 
-def measure_size(size: Size, one: Member, subsets: Subsets, options: argparse.Namespace) -> list[Row]:
+def measure_size(size: Size, measured: Member, subsets: Subsets, options: argparse.Namespace) -> list[Row]:
     """Train a little, then take every measure of the default settings by itself."""
     device = torch.device(options.device)
-    learner = SequentialLearner(one, subsets.train, image_shape=subsets.image_shape, device=device)
-    learner.advance(0, options.steps)
-    training = _seconds(lambda: learner.advance(options.steps, options.steps), device) * Recipe.steps / options.steps
+    trainer = SequentialTrainer(measured, subsets.train, image_shape=subsets.image_shape, device=device)
+    trainer.advance(0, options.steps)
+    training = _seconds(lambda: trainer.advance(options.steps, options.steps), device) * Recipe.steps / options.steps
     seconds: dict[str, float] = {}
-    pieces = measure_trained(
-        learner.weights(0),
-        one,
+    taken = measure_trained(
+        trainer.weights(0),
+        measured,
         subsets,
         Measuring(Measures(), hard_image=int(subsets.whole["test"].index[0])),
         device=device,
@@ -95,7 +95,7 @@ def measure_size(size: Size, one: Member, subsets: Subsets, options: argparse.Na
         rows=MeasureRows(),
     )
     for name in MEASURES:
-        seconds[name] = _seconds(functools.partial(next, pieces), device)
+        seconds[name] = _seconds(functools.partial(next, taken), device)
     seconds["all measures"] = sum(seconds.values())
     rows = [Row(size.name, "training", 1.0, training)]
     return rows + [Row(size.name, name, spent / training, spent) for name, spent in seconds.items()]

@@ -1,39 +1,27 @@
-"""The paper's networks and loss as anybody would write them, for the contenders that are not this project.
+"""The paper's networks and a loss as anybody would write it, for the contenders that are not this project.
 
-Knows torch alone.
+Knows torch alone, and of this project what its networks are made of.
 
 An encoder maps images `[batch, channel, row, column]` to `[batch, 2 latent]`, a decoder `[batch, latent]` to
 `[batch, pixel]` logits.
 """
 
-import itertools
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks.sizes import KERNEL, PADDING, STRIDE, Size
+from benchmarks.sizes import Size
+from rdstudy.model.networks import modules_of
 
 
 def encoder(size: Size) -> nn.Sequential:
     """Images to means and logs of variances."""
-    if size.architecture == "mlp":
-        return nn.Sequential(nn.Flatten(), *_perceptron([size.pixels, *_hidden(size), 2 * size.latent_dim]))
-    modules: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise([size.channels, *_hidden(size)]):
-        modules += [nn.Conv2d(inputs, outputs, KERNEL, STRIDE, PADDING), nn.ReLU()]
-    return nn.Sequential(*modules, nn.Flatten(), nn.Linear(size.inner, 2 * size.latent_dim))
+    return nn.Sequential(nn.Flatten(), modules_of(size.shape).encoder)
 
 
-def decoder(size: Size) -> nn.Sequential:
+def decoder(size: Size) -> nn.Module:
     """Latent codes to logits."""
-    if size.architecture == "mlp":
-        return nn.Sequential(*_perceptron([size.latent_dim, *_hidden(size), size.pixels]))
-    modules: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise([*_hidden(size), size.channels]):
-        modules += [nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, KERNEL, STRIDE, PADDING)]
-    start = nn.Linear(size.latent_dim, size.inner)
-    return nn.Sequential(start, nn.Unflatten(1, size.inner_shape), *modules, nn.Flatten())
+    return modules_of(size.shape).decoder
 
 
 def loss(encoder: nn.Module, decoder: nn.Module, x: Tensor, noise: Tensor, *, beta: float) -> Tensor:
@@ -44,14 +32,3 @@ def loss(encoder: nn.Module, decoder: nn.Module, x: Tensor, noise: Tensor, *, be
     rate = -0.5 * (1 + log_var - mean.square() - log_var.exp()).sum()
     per_image: Tensor = (distortion + beta * rate) / len(x)
     return per_image
-
-
-def _hidden(size: Size) -> list[int]:
-    return [size.width] * size.depth
-
-
-def _perceptron(sizes: list[int]) -> list[nn.Module]:
-    modules: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(sizes):
-        modules += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return modules[:-1]

@@ -11,12 +11,12 @@ import time
 
 import torch
 
-from rdstudy.packs import Pack
-from rdstudy.plan import make_plan
+from rdstudy.planning.packs import Pack
+from rdstudy.planning.plan import make_plan
 from rdstudy.run import load_study
+from rdstudy.running.worker import load_subsets
 from rdstudy.study import Resources
-from rdstudy.training import train_unit
-from rdstudy.worker import load_subsets
+from rdstudy.training import train_pack
 
 
 class NoCheckpoint:
@@ -34,14 +34,14 @@ class NoCheckpoint:
 
 def train(pack: Pack) -> tuple[float, float]:
     """Train a pack of one member; when its training began and ended, seconds since the epoch."""
-    subsets = load_subsets(pack)
+    subsets = load_subsets(pack.members[0])
     begin = time.time()
     never = Resources(checkpoint_seconds=1e9)
-    for _ in train_unit(pack, subsets, device=torch.device("cpu"), checkpoint=NoCheckpoint(), resources=never):
+    for _ in train_pack(pack, subsets, device=torch.device("cpu"), checkpoint=NoCheckpoint(), resources=never):
         pass
     return begin, time.time()
 
 
 if __name__ == "__main__":
-    packs = make_plan(load_study(sys.argv[1]), {}).packs
+    packs = make_plan(load_study(sys.argv[1]), {}).training
     print(json.dumps([train(pack) for pack in packs[int(sys.argv[2]) :: int(sys.argv[3])]]))

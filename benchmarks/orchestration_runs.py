@@ -152,25 +152,24 @@ def checkpoint_seconds(base: Path) -> float:
     """Seconds to write one checkpoint of such a pack to the disk, the median of five."""
     import torch
 
-    from rdstudy.packs import Pack
-    from rdstudy.plan import make_plan
+    from rdstudy.planning.plan import make_plan
     from rdstudy.results.checkpoints import Checkpoints
     from rdstudy.results.store import Store
     from rdstudy.run import load_study
-    from rdstudy.training.course import Course, pack_state
-    from rdstudy.training.sequential import SequentialLearner
-    from rdstudy.worker import load_subsets
+    from rdstudy.running.worker import load_subsets
+    from rdstudy.training.sequential import SequentialTrainer
+    from rdstudy.training.state import TrainingState, pack_state
 
-    pack = make_plan(load_study(str(write_study(base / "one.py", packs=1, steps=2))), {}).packs[0]
-    subsets = load_subsets(Pack(pack.members))
-    learner = SequentialLearner(
+    pack = make_plan(load_study(str(write_study(base / "one.py", packs=1, steps=2))), {}).training[0]
+    subsets = load_subsets(pack.members[0])
+    trainer = SequentialTrainer(
         pack.members[0], subsets.train, image_shape=subsets.image_shape, device=torch.device("cpu")
     )
     slot, seconds = Checkpoints(Store.create(str(base / "checkpoints")), pack.pack_id), []
-    learner.advance(0, 1)
+    trainer.advance(0, 1)
     for _ in range(5):
         before = time.perf_counter()
-        slot.save(pack_state(learner, Course()))
+        slot.save(pack_state(trainer, TrainingState()))
         seconds.append(time.perf_counter() - before)
     return statistics.median(seconds)
 

@@ -215,7 +215,7 @@ def _row(course: Course, times: Mapping[str, Times], name: str) -> Row:
         speed_over_processes=_ratio(times, "processes", name),
         speed_over_stacked=_ratio(times, f"stacked ×{own.models}", name),
         speed_over_pythae=_ratio(times, "pythae", name),
-        fraction_of_bound=statistics.median(limit.seconds / one for limit, one in pairs) / cores,
+        fraction_of_bound=statistics.median(limit.seconds / seconds for limit, seconds in pairs) / cores,
         milliseconds_per_step=1e3 * seconds * own.share,
         model_steps_per_second=course.processes / seconds,
         busy=own.busy,

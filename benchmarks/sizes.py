@@ -1,13 +1,15 @@
-"""The networks that are timed, layer by layer, and the products that a training step of each cannot do without.
+"""The networks that are timed, as `rdstudy.model.description` says what they are made of and what a step of them costs.
 
-Standard library alone: every lane reads this, in whatever environment it runs. Counts of operations are floating-point
-operations, a multiplication and an addition each counted as one.
+Standard library alone, as that is: every lane reads this, in whatever environment it runs. Counts of operations are
+floating-point operations, a multiplication and an addition each counted as one.
 """
 
-import itertools
 from dataclasses import dataclass
 
-KERNEL, STRIDE, PADDING = 4, 2, 1  # of every convolution (paper, 4.3)
+from rdstudy.model.architectures import describe, network_cost
+from rdstudy.model.description import Convolution, Dense, NetworkShape
+from rdstudy.study import Cell, Recipe
+from rdstudy.study.study import default_width
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,10 @@ class Size:
     architecture: str  # mlp or cnn
     depth: int  # hidden layers of the encoder, and of the decoder
     width: int  # hidden units of an MLP layer, channels of a CNN layer
-    batch_size: int = 128
-    latent_dim: int = 10
+    batch_size: int = Recipe.batch_size
+    latent_dim: int = Cell.latent_dim
+    prior: str = Cell.prior
+    likelihood: str = Cell.likelihood
     channels: int = 3
     side: int = 32  # pixels
 
@@ -34,96 +38,35 @@ class Size:
         return (self.channels, self.side, self.side)
 
     @property
-    def inner_shape(self) -> tuple[int, int, int]:
-        """Channel, row, column of the smallest feature map of a CNN."""
-        return (self.width, self.side >> self.depth, self.side >> self.depth)
-
-    @property
-    def inner(self) -> int:
-        """Numbers in the smallest feature map of a CNN."""
-        return self.width * (self.side >> self.depth) ** 2
+    def shape(self) -> NetworkShape:
+        """The network alone."""
+        return NetworkShape.of(self, self.image_shape)
 
 
 SIZES = {
     size.name: size
     for size in (
-        Size("mlp-1", "mlp", depth=1, width=512),
-        Size("mlp-3", "mlp", depth=3, width=512),
-        Size("cnn-1", "cnn", depth=1, width=64),
-        Size("cnn-3", "cnn", depth=3, width=64),
+        Size("mlp-1", "mlp", depth=1, width=default_width("mlp")),
+        Size("mlp-3", "mlp", depth=3, width=default_width("mlp")),
+        Size("cnn-1", "cnn", depth=1, width=default_width("cnn")),
+        Size("cnn-3", "cnn", depth=3, width=default_width("cnn")),
     )
 }
 """The smallest and the largest of the paper's networks of each kind, by name."""
 
 
-@dataclass(frozen=True)
-class Linear:
-    """A fully connected layer."""
-
-    inputs: int
-    outputs: int
-
-    @property
-    def parameter_count(self) -> int:
-        """Weights and biases."""
-        return (self.inputs + 1) * self.outputs
-
-    def operations(self, batch_size: int) -> int:
-        """Operations of one of its three products: forward, weight gradient or input gradient."""
-        return 2 * batch_size * self.inputs * self.outputs
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """A convolution that halves the side of its input, or a transposed one that doubles it."""
-
-    inputs: int  # channels
-    outputs: int  # channels
-    side: int  # of the input, pixels
-    transposed: bool
-
-    @property
-    def parameter_count(self) -> int:
-        """Weights and biases."""
-        return self.inputs * self.outputs * KERNEL**2 + self.outputs
-
-    @property
-    def output_side(self) -> int:
-        """Side of the output, pixels."""
-        return self.side * STRIDE if self.transposed else self.side // STRIDE
-
-    def operations(self, batch_size: int) -> int:
-        """Operations of one of its three convolutions, those at the padded border counted in."""
-        smaller_side = min(self.side, self.output_side)
-        return 2 * batch_size * self.inputs * self.outputs * (KERNEL * smaller_side) ** 2
-
-
-Layer = Linear | Convolution
-
-
-def layers(size: Size) -> tuple[Layer, ...]:
+def layers(size: Size) -> tuple[Dense | Convolution, ...]:
     """The layers that have weights, encoder then decoder."""
-    if size.architecture == "mlp":
-        hidden = [size.width] * size.depth
-        encoder = [size.pixels, *hidden, 2 * size.latent_dim]
-        decoder = [size.latent_dim, *hidden, size.pixels]
-        return tuple(Linear(*pair) for sizes in (encoder, decoder) for pair in itertools.pairwise(sizes))
-    channels = [size.channels] + [size.width] * size.depth
-    down = [
-        Convolution(inputs, outputs, size.side >> level, transposed=False)
-        for level, (inputs, outputs) in enumerate(itertools.pairwise(channels))
-    ]
-    up = [Convolution(layer.outputs, layer.inputs, layer.output_side, transposed=True) for layer in reversed(down)]
-    return (*down, Linear(size.inner, 2 * size.latent_dim), Linear(size.latent_dim, size.inner), *up)
+    description = describe(size.shape)
+    assert description is not None, "a size has a built-in architecture"
+    return description.layers
 
 
 def parameter_count(size: Size) -> int:
     """Trained numbers of one network."""
-    return sum(layer.parameter_count for layer in layers(size))
+    return network_cost(size.shape).parameters
 
 
 def step_operations(size: Size) -> int:
     """Operations in the products of a training step: three a layer, but for the gradient of the images."""
-    all_layers = layers(size)
-    three_each = sum(3 * layer.operations(size.batch_size) for layer in all_layers)
-    return three_each - all_layers[0].operations(size.batch_size)
+    return network_cost(size.shape).step_operations(size.batch_size)

@@ -164,7 +164,7 @@ def projection(rows: Sequence[Row]) -> str:
     best: dict[str, Row] = {}
     for row in rows:
         if row.contender.partition(" ")[0] in THIS_PROJECT:
-            best[row.size] = max(row, best.get(row.size, row), key=lambda one: one.model_steps_per_second)
+            best[row.size] = max(row, best.get(row.size, row), key=lambda row: row.model_steps_per_second)
     if not best:
         return ""
     head = (

@@ -1,15 +1,27 @@
-"""What the commands share: bad input, and storage that fails, are one line on standard error and an exit status."""
+"""What the commands share: bad input, and storage that fails, are one line on standard error and an exit status.
+
+What a command prints reaches whoever can still read it: letters that a stream's encoding lacks are written as escapes,
+and a stream that is closed, or whose reader has gone, does not end the work.
+"""
 
 import argparse
+import contextlib
+import dis
+import os
+import signal
 import sys
-import traceback
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TextIO
 
-from rdstudy.checks import one_line
+from rdstudy.study.checks import is_unicode, shown
+from rdstudy.study.words import one_line
 
 STORAGE_FAILED = 1
 BAD_INPUT = 2
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,6 +30,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """Say what is wrong, and end the process."""
         sys.exit(refuse(message))
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Options whose texts a file and a page can hold."""
+        options = super().parse_args(args, namespace)
+        for name, value in vars(options).items():
+            for text in value if isinstance(self.get_default(name), list) else [value]:
+                if isinstance(text, list):  # argparse makes one of --out=--
+                    self.error(f"{name} is '--'; allowed: another text")
+                if isinstance(text, str) and ("\0" in text or not is_unicode(text)):
+                    self.error(f"{name} is {shown(text)}; allowed: text in UTF-8, without null bytes")
+        return options
 
 
 def refuse(error: Exception | str) -> int:
@@ -34,7 +57,7 @@ def answer(command: Callable[[], int], *, storage_failed: int = STORAGE_FAILED) 
         storage_failed: the exit status where a results folder cannot be read or written.
     """
     try:
-        return command()
+        return command() or _output_status()
     except ValueError as error:
         if not _is_users_mistake(error):
             raise
@@ -48,7 +71,121 @@ def answer(command: Callable[[], int], *, storage_failed: int = STORAGE_FAILED) 
         return storage_failed
 
 
+def is_read() -> bool:
+    """Whether what is printed still goes somewhere."""
+    return not (isinstance(sys.stdout, _Lasting) and sys.stdout.lost)
+
+
+def _output_status() -> int:
+    """The exit status for what was printed: that its reader has gone is no fault, that it could not be written is."""
+    if isinstance(sys.stdout, _Lasting):
+        sys.stdout.flush()
+        if sys.stdout.lost and not isinstance(sys.stdout.lost, BrokenPipeError):
+            refuse(f"standard output cannot be written: {sys.stdout.lost.strerror}")
+            return STORAGE_FAILED
+    return 0
+
+
 def _is_users_mistake(error: ValueError) -> bool:
-    """Whether a ValueError was raised by this package itself: those of libraries are a program's fault."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).resolve().is_relative_to(Path(__file__).resolve().parent)
+    """Whether a statement of this package raised a ValueError: those of libraries are a program's fault.
+
+    So are those of functions in C, such as `int`, whose last frame is that of the package which called them.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or not Path(trace.tb_frame.f_code.co_filename).resolve().is_relative_to(_PACKAGE):
+        return False
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
+
+
+@contextlib.contextmanager
+def open_output() -> Iterator[None]:
+    """Streams that can be written to, whatever happens to them, while a command is run."""
+    before = sys.stdout, sys.stderr
+    for number in range(3):
+        _hold(number)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        lasting = _Lasting(sys.stdout or nowhere), _Lasting(sys.stderr or nowhere)
+        sys.stdout, sys.stderr = lasting  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            for stream in lasting:
+                stream.flush()
+            sys.stdout, sys.stderr = before
+
+
+def _hold(number: int) -> None:
+    """Open nothing in the place of a standard stream that is closed: the next file would take its number."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
+
+
+class _Lasting:
+    """A text stream that writes what it can and loses the rest; `lost` is why."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost: OSError | None = None
+        if getattr(stream, "errors", None) in {"strict", "surrogateescape"}:
+            with contextlib.suppress(AttributeError, ValueError):  # no stream of a file, or a closed one
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, or lose it; returns its length."""
+        try:
+            self._attempt(lambda stream: stream.write(text))
+        except UnicodeEncodeError:  # of a stream that cannot be told to write escapes
+            self._attempt(lambda stream: stream.write(text.encode("ascii", "backslashreplace").decode()))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write texts, or lose them."""
+        self.write("".join(lines))
+
+    def flush(self) -> None:
+        """Write what is buffered, or lose it."""
+        self._attempt(lambda stream: stream.flush())
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return not self._stream.closed and self._stream.isatty()
+
+    def _attempt(self, write: Callable[[TextIO], object]) -> None:
+        if getattr(self._stream, "closed", False):  # by a study file
+            return
+        try:
+            write(self._stream)
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        """Nobody reads any more, or a disk is full: from now on it goes nowhere, what is still in its buffer too."""
+        self.lost = self.lost or error
+        with contextlib.suppress(OSError, AttributeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end what a command does as Ctrl-C does, unless somebody else listens to it already."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

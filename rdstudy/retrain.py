@@ -1,12 +1,14 @@
 """The command that doubts a row: trains one model again from its id and says whether it got the same numbers.
 
-    python -m rdstudy.retrain RESULTS MEMBER
+    python -m rdstudy.retrain RESULTS MEMBER [--save] [--study STUDY.py | --trust-code]
 
 Exit status: 0 the same, to the bit; 1 other numbers, each column with its largest difference; 2 bad input, or a model
-that cannot be trained again here. It writes nothing into RESULTS. On another kind of processor, or with other versions,
-small differences are to be expected: they are told beside what differs.
+that cannot be trained again here. It writes nothing into RESULTS, unless `--save` asks for the model's weights: then
+they are kept there if its numbers in training are the stored ones. On another kind of processor, or with other
+versions, small differences are to be expected: they are told beside what differs.
 """
 
+import argparse
 import dataclasses
 import math
 import shutil
@@ -15,17 +17,30 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdstudy.commandline import BAD_INPUT, Parser, answer
-from rdstudy.failures import UnitError
-from rdstudy.settings import Measures
+from rdstudy.commandline import BAD_INPUT, Parser, answer, open_output
+from rdstudy.results.address import without_keys
+from rdstudy.running.failures import PackError
+from rdstudy.running.floors import check_floors
 from rdstudy.study import Member, Resources
+from rdstudy.study.settings import Measures
+from rdstudy.study.studyfile import load_study
 
 if TYPE_CHECKING:
+    from rdstudy.results.snapshot import Snapshot
     from rdstudy.results.store import Store
 
 _SAME, _OTHER = 0, 1
 _VERSIONS = ("numerics_version", "code_version", "python_version", "torch_version", "numpy_version", "device")
-_NOT_COMPARED = {*_VERSIONS, "run_id", "host", "finished_at", "wall_seconds", "measure_seconds", "peak_memory_bytes"}
+_NOT_COMPARED = {
+    *_VERSIONS,
+    "run_id",
+    "host",
+    "finished_at",
+    "wall_seconds",
+    "measure_seconds",
+    "peak_memory_bytes",
+    "step_mode",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +50,11 @@ class Difference:
     column: str  # table.column
     rows: int  # in which it differs
     largest: float  # relative difference of numbers; infinite for anything else
+
+    @property
+    def table(self) -> str:
+        """The name of the table."""
+        return self.column.partition(".")[0]
 
     def __str__(self) -> str:
         size = "not a number, or not equal" if math.isinf(self.largest) else f"relative difference {self.largest:.2g}"
@@ -59,8 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m rdstudy.retrain", description=__doc__.partition("\n")[0])
     parser.add_argument("results", metavar="RESULTS", help="results folder or bucket")
     parser.add_argument("member", metavar="MEMBER", help="a model's id, or its first digits")
-    options = parser.parse_args(arguments)
-    return answer(lambda: _retrain(options.results, options.member), storage_failed=BAD_INPUT)
+    parser.add_argument("--save", action="store_true", help="keep its weights in RESULTS, if it gets the same numbers")
+    parser.add_argument("--study", metavar="STUDY.py", help="the study file, for parts of its own")
+    parser.add_argument("--trust-code", action="store_true", help="run the copies of such parts that RESULTS holds")
+    with open_output():
+        options = parser.parse_args(arguments)
+        return answer(lambda: _answer(options), storage_failed=BAD_INPUT)
+
+
+def _answer(options: argparse.Namespace) -> int:
+    if options.study is not None:
+        load_study(options.study)  # its parts are known from now on
+    uri = without_keys(options.results, tell=print)
+    return _retrain(uri, options.member, save=options.save, trust_code=options.trust_code)
 
 
 def compare(
@@ -75,52 +106,80 @@ def compare(
     """
     if len(stored) != len(again):
         return [OtherRows(table, len(stored), len(again))]
-    found = []
+    differences = []
     for column in [name for name in (stored[0] if stored else {}) if name not in _NOT_COMPARED]:
-        pairs = ((one[column], other[column]) for one, other in zip(stored, again, strict=True))
-        sizes = [size for one, other in pairs if (size := _distance(one, other)) > 0]
+        pairs = ((before[column], after[column]) for before, after in zip(stored, again, strict=True))
+        sizes = [size for before, after in pairs if (size := _distance(before, after)) > 0]
         if sizes:
-            found.append(Difference(f"{table}.{column}", len(sizes), max(sizes)))
-    return found
+            differences.append(Difference(f"{table}.{column}", len(sizes), max(sizes)))
+    return differences
 
 
-def _distance(one: Any, other: Any) -> float:
+def _distance(before: Any, after: Any) -> float:
     """0 for equal values, the relative difference of numbers, infinity for anything else."""
-    if one == other or (isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other)):
+    if before == after or (
+        isinstance(before, float) and isinstance(after, float) and math.isnan(before) and math.isnan(after)
+    ):
         return 0.0
-    numbers = isinstance(one, int | float) and isinstance(other, int | float)
-    if not numbers or not (math.isfinite(one) and math.isfinite(other)):
+    numbers = isinstance(before, int | float) and isinstance(after, int | float)
+    if not numbers or not (math.isfinite(before) and math.isfinite(after)):
         return math.inf
-    return float(abs(one - other) / max(abs(one), abs(other)))
+    return float(abs(before - after) / max(abs(before), abs(after)))
 
 
-def _retrain(uri: str, given: str) -> int:
+def _retrain(uri: str, given: str, *, save: bool, trust_code: bool) -> int:
     from rdstudy.results.schema import OF_MEMBERS
     from rdstudy.results.store import Store
+    from rdstudy.running.own_parts import know_parts
 
+    check_floors(ray=False)
     store = Store.open(uri)
-    member, measures = _find(store, given)
-    rows = _rows(store, member.member_id, "members")
+    snapshot = store.snapshot()
+    member, measures = _find(store, snapshot, given)
+    rows = _rows(snapshot, member.member_id, "members")
     if not rows:
         raise ValueError(f"model {member.member_id} is declared in {uri}, and not trained yet; allowed: one that is")
+    know_parts(store, member, measures, trust_code=trust_code)
     before = rows[0]
     print(f"model {member.member_id}: {describe(member)}", flush=True)
     if before["outcome"] == "failed":
         raise ValueError(f"model {member.member_id} failed ({before['reason']}); run its study again with --member")
+    if save and before["outcome"] != "ok":
+        raise ValueError(f"model {member.member_id} is {before['outcome']} and has no weights; allowed: one that is ok")
     folder = tempfile.mkdtemp(prefix="rdstudy-retrain-")
     try:
-        on_gpu = before["device"].startswith("cuda")
-        fresh = _train(member, measures, store, Store.create(folder), on_gpu=on_gpu)
+        there, on_gpu = Store.create(folder), before["device"].startswith("cuda")
+        fresh = _train(member, measures, store, there, on_gpu=on_gpu)
         differences: list[Difference | OtherRows] = []
         for table in ("members", *OF_MEMBERS):
-            stored = _rows(store, member.member_id, table, measures.measures_id)
+            stored = _rows(snapshot, member.member_id, table, measures.measures_id)
             if stored or table in ("members", "trajectories"):
                 again = _rows(fresh, member.member_id, table, measures.measures_id)
                 differences += compare(stored, again, table=table)
                 print(f"{table}: {len(stored)} rows compared", flush=True)
-        return _tell(differences, before, _rows(fresh, member.member_id, "members")[0])
+        now = _rows(fresh, member.member_id, "members")[0]
+        status = _tell(differences, before, now)
+        if save:
+            trained = [each for each in differences if each.table in ("members", "trajectories")]
+            _save(member, there, now["run_id"], store, before["run_id"], differs=bool(trained))
+        return status
     finally:
         shutil.rmtree(folder)
+
+
+def _save(member: Member, there: "Store", new_run: str, store: "Store", stored_run: str, *, differs: bool) -> None:
+    """Keep the weights of a new training as those of the stored run, if it is the same model."""
+    from rdstudy.model.weights import from_bytes
+    from rdstudy.running.kept import keep
+
+    if differs:
+        print("its weights were not kept: they are not those of the stored numbers")
+        return
+    file = there.blobs.read_weights(new_run, member.member_id)
+    kept = from_bytes(file.content, path=file.path)
+    store.hold(store.identity())
+    keep(kept.tensors, member, stored_run, store, image_shape=kept.header.image_shape)
+    print(f"its weights are kept: {store.blobs.read_weights(stored_run, member.member_id).path}")
 
 
 def describe(member: Member) -> str:
@@ -132,66 +191,67 @@ def describe(member: Member) -> str:
     )
 
 
-def _find(store: "Store", given: str) -> tuple[Member, Measures]:
+def _find(store: "Store", snapshot: "Snapshot", given: str) -> tuple[Member, Measures]:
     """The member whose id begins so, and what a study that declares it measures: one that has measured it, if any."""
-    found: dict[str, list[tuple[Member, Measures]]] = {}
-    for study in store.studies():
-        declaration = store.declaration(study)
-        for member_id, settings in declaration["members"].items():
+    declared_as: dict[str, list[tuple[Member, Measures]]] = {}
+    for study in store.declarations.names():
+        declaration = store.declarations.read(study)
+        for member_id in declaration.members:
             if member_id.startswith(given):
-                told = {name: value for name, value in declaration["measures"].items() if name != "measures_id"}
-                found.setdefault(member_id, []).append((Member.from_dict(settings), Measures(**told)))
-    if len(found) != 1:
-        what = "no model" if not found else f"{len(found)} models"
+                declared = (declaration.member(member_id), declaration.settings(Measures))
+                declared_as.setdefault(member_id, []).append(declared)
+    if len(declared_as) != 1:
+        what = "no model" if not declared_as else f"{len(declared_as)} models"
         raise ValueError(f"{what} in {store.uri} with an id that begins with {given!r}; allowed: the id of one")
-    ((member_id, declared),) = found.items()
-    measured = [one for one in declared if _rows(store, member_id, "measures", one[1].measures_id)]
-    member, measures = (measured or declared)[0]
+    ((member_id, pairs),) = declared_as.items()
+    measured = [pair for pair in pairs if _rows(snapshot, member_id, "measures", pair[1].measures_id)]
+    member, measures = (measured or pairs)[0]
     if member.member_id != member_id:
         raise ValueError(f"model {member_id} was trained by another version of the numerics; allowed: that version")
     return member, measures
 
 
-def _train(member: Member, measures: Measures, store: "Store", fresh: "Store", *, on_gpu: bool) -> "Store":
+def _train(member: Member, measures: Measures, store: "Store", fresh: "Store", *, on_gpu: bool) -> "Snapshot":
     import torch
 
     from rdstudy.datasets.own import install_own
-    from rdstudy.packs import Pack
-    from rdstudy.progress import ProgressLine
-    from rdstudy.worker import find_device, run_pack
+    from rdstudy.planning.packs import Pack
+    from rdstudy.running.progress import ProgressLine
+    from rdstudy.running.worker import find_device, run_pack
 
-    install_own(member.dataset, lambda name, path: store.fetch_dataset_file(member.dataset, name, path))
+    install_own(member.dataset, lambda name, path: store.blobs.fetch_dataset_file(member.dataset, name, path))
     pack = Pack((member,))
     line = ProgressLine([pack])
-    resources = Resources(checkpoint_seconds=1e9)
+    resources = Resources(checkpoint_seconds=1e9, keep_weights=True)  # and so with pictures, as they may be stored
     device = find_device(1.0 if on_gpu and torch.cuda.is_available() else 0.0)
     events = run_pack(pack, fresh, device=device, resources=resources, measures=measures)
     try:
         for progress in events:
             line.update(pack.pack_id, progress)
-    except UnitError as error:
+    except PackError as error:
         raise _untrainable(member, error.reason) from error
     finally:
         line.close()
-    row = _rows(fresh, member.member_id, "members")[0]
+    again = fresh.snapshot()
+    row = _rows(again, member.member_id, "members")[0]
     if row["outcome"] == "failed":  # out of memory, which no second try mends
         raise _untrainable(member, row["reason"])
-    return fresh
+    return again
 
 
 def _untrainable(member: Member, reason: str) -> ValueError:
     return ValueError(f"model {member.member_id} cannot be trained again here: {reason}")
 
 
-def _rows(store: "Store", member_id: str, table: str, measures_id: str = "") -> list[dict[str, Any]]:
+def _rows(snapshot: "Snapshot", member_id: str, table: str, measures_id: str = "") -> list[dict[str, Any]]:
     import pyarrow.compute as pc
 
-    rows = store.read(table)
+    rows = snapshot.table(table)
     rows = rows.filter(pc.equal(rows["member_id"], member_id))
     if "measures_id" in rows.column_names:
         rows = rows.filter(pc.equal(rows["measures_id"], measures_id))
-    found: list[dict[str, Any]] = rows.to_pylist()
-    return found
+    matching: list[dict[str, Any]] = rows.to_pylist()
+    return matching
 
 
 def _tell(differences: Sequence[Difference | OtherRows], before: dict[str, Any], now: dict[str, Any]) -> int:
@@ -201,8 +261,8 @@ def _tell(differences: Sequence[Difference | OtherRows], before: dict[str, Any],
         print("the same numbers, to the bit" + (f"; although {'; '.join(changed)}" if changed else ""))
         return _SAME
     print("other numbers:")
-    for one in sorted(differences, key=lambda one: -one.largest):
-        print(f"  {one}")
+    for difference in sorted(differences, key=lambda difference: -difference.largest):
+        print(f"  {difference}")
     print("what differs otherwise: " + ("; ".join(changed) or "nothing that is known: this is a fault"))
     return _OTHER
 

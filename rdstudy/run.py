@@ -8,24 +8,30 @@ imported where they are needed, so that `--help`, `--plan` and a mistake in a st
 
 import argparse
 import contextlib
-import importlib.util
 import logging
 import shlex
 import sys
-import traceback
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from rdstudy.checks import one_line
-from rdstudy.commandline import Parser, answer
-from rdstudy.ray_settings import set_environment
+from rdstudy.commandline import Parser, answer, is_read, open_output, sigterm_interrupts
+from rdstudy.results.address import without_keys
+from rdstudy.running.floors import check_floors
+from rdstudy.running.ray_settings import set_environment
 from rdstudy.study import Study
+from rdstudy.study.checks import fail
+from rdstudy.study.studyfile import load_study
+from rdstudy.study.words import one_line
 
 if TYPE_CHECKING:
-    from rdstudy.plan import Plan
+    from rdstudy.planning.plan import Plan
+    from rdstudy.results.snapshot import Snapshot
     from rdstudy.results.store import Store
-    from rdstudy.runlog import RunLog
+    from rdstudy.running.driver import Ended
+    from rdstudy.running.log import RunLog
+
+__all__ = ["load_study", "main"]
 
 _OK, _SOME_NOT_OK, _INTERRUPTED = 0, 1, 130
 _MOST_CAUSES = 10
@@ -33,45 +39,40 @@ _MOST_CAUSES = 10
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    set_environment()  # a study file may import Ray
-    return answer(lambda: _answer(options))
+    with open_output():
+        options = _parser().parse_args(arguments)
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+        set_environment()  # a study file may import Ray
+        return answer(lambda: _answer(options))
 
 
 def _answer(options: argparse.Namespace) -> int:
+    options.out = without_keys(options.out, tell=print)
+    _check_options(options)
+    check_floors(ray=not options.local)
     study = load_study(options.study).with_settings(options.set)
     if options.follow:
         return _follow(study, options)
     if options.plan:
-        print(_describe(_plan(study, _existing_store(options.out), options), options))
+        store = _existing_store(options.out)
+        snapshot = store.snapshot(("members", "measures")) if store else None
+        plan = _plan(study, snapshot, options)
+        print(_describe(plan, snapshot, options))
         return _OK
     return _run(study, options)
 
 
-def load_study(path: str) -> Study:
-    """Read a study file.
+def _check_options(options: argparse.Namespace) -> None:
+    """Options that mean nothing, or contradict each other."""
+    from rdstudy.planning.limits import check_limits
 
-    Raises:
-        ValueError: no such file, it does not run, or it defines no `STUDY`; one line that says where.
-    """
-    if not Path(path).is_file():
-        raise ValueError(f"study file {path} does not exist; allowed: a Python file that defines STUDY")
-    spec = importlib.util.spec_from_file_location("rdstudy_study_file", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"study file {path} is no Python file; allowed: a name that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ValueError(f"study file {path}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:
-        raise ValueError(f"study file {path}, line {_line_in(path, error)}: {_message(error)}") from None
-    study = getattr(module, "STUDY", None)
-    if not isinstance(study, Study):
-        found = "defines no STUDY" if study is None else f"defines STUDY as a {type(study).__name__}"
-        raise ValueError(f"study file {path} {found}; allowed: STUDY = Study(...)")
-    return study
+    for name, value in (("--out", options.out), ("--address", options.address)):
+        if value is not None and not value.strip():
+            raise fail(name, value, "a folder or a URI" if name == "--out" else "host:port")
+    for option, contrary in (("local", "address"), ("plan", "follow"), ("wait", "force")):
+        if getattr(options, option) and getattr(options, contrary):
+            raise ValueError(f"--{option} and --{contrary} contradict each other; allowed: one of them")
+    check_limits(max_hours=options.max_hours, max_cost=options.max_cost, price=0.0)  # a price is looked for later
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,35 +93,54 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--address", metavar="ADDR", help="the Ray cluster to join")
     parser.add_argument("--max-hours", metavar="H", type=float, help="stop in order after so many hours")
     parser.add_argument("--max-cost", metavar="USD", type=float, help="stop in order once so much is spent")
+    parser.add_argument("--wait", action="store_true", help="wait until no other run is at work on the same models")
+    parser.add_argument("--force", action="store_true", help="go on in the place of a run at work on the same models")
     parser.add_argument("--follow", action="store_true", help="print the log of the run that writes to --out")
     parser.add_argument("--no-report", action="store_true", help="do not build the page at the end")
     return parser
 
 
-def _plan(study: Study, store: "Store | None", options: argparse.Namespace) -> "Plan":
+def _plan(
+    study: Study, snapshot: "Snapshot | None", options: argparse.Namespace, *, elsewhere: Collection[str] = ()
+) -> "Plan":
     """Hold a study against what is stored; against nothing where there is no store."""
-    from rdstudy.estimate import CALIBRATION_COLUMNS
-    from rdstudy.plan import make_plan
+    from rdstudy.planning.estimate import CALIBRATION_COLUMNS
+    from rdstudy.planning.plan import make_plan
+    from rdstudy.running.own_parts import check_study
 
-    members = store.read("members").select([*CALIBRATION_COLUMNS, "member_id"]).to_pylist() if store else []
+    check_study(study)
+
+    measures = study.measures
+    rows = snapshot.table("members").select([*CALIBRATION_COLUMNS, "member_id"]).to_pylist() if snapshot else []
     return make_plan(
         study,
-        {row["member_id"]: row["outcome"] for row in members},
-        rows=members,
+        {row["member_id"]: row["outcome"] for row in rows},
+        rows=rows,
         only=options.only,
         member_id=options.member,
-        unmeasured=store.unmeasured(study.measures.measures_id)
-        if store and (study.measures.names or study.measures.annealing)
+        elsewhere=elsewhere,
+        unmeasured=snapshot.unmeasured(measures.measures_id)
+        if snapshot and (measures.names or measures.annealing)
         else {},
     )
 
 
-def _describe(plan: "Plan", options: argparse.Namespace) -> str:
+def _describe(plan: "Plan", snapshot: "Snapshot | None", options: argparse.Namespace) -> str:
     """What there is to do, what it will take, and what will stop it before its end."""
-    from rdstudy.describe import describe_limits, describe_plan
+    from rdstudy.planning.describe import describe_limits, describe_plan
+    from rdstudy.running.own_parts import stale_lines
 
     limits = describe_limits(plan.estimate, max_hours=options.max_hours, max_cost=options.max_cost)
-    return "\n".join([describe_plan(plan, options.out), *limits])
+    stale = stale_lines(plan, snapshot.table("members")) if snapshot else []
+    return "\n".join([describe_plan(plan, options.out), *stale, *_lacking(plan, snapshot), *limits])
+
+
+def _lacking(plan: "Plan", snapshot: "Snapshot | None") -> list[str]:
+    """What the study asks of members that are stored and this results folder cannot get any more, in lines."""
+    from rdstudy.planning.describe import describe_lacking
+
+    without = snapshot.without_weights() if snapshot and plan.study.resources.keep_weights else set()
+    return describe_lacking(plan, weightless=sum(member.member_id in without for member in plan.wanted))
 
 
 def _existing_store(out: str) -> "Store | None":
@@ -131,18 +151,20 @@ def _existing_store(out: str) -> "Store | None":
 
 
 def _run(study: Study, options: argparse.Namespace) -> int:
-    from rdstudy.meter import check_limits
+    from rdstudy.planning.limits import check_limits
     from rdstudy.results.files import StorageError
     from rdstudy.results.store import Store
-    from rdstudy.runlog import RunLog
+    from rdstudy.running.log import RunLog
 
     check_limits(max_hours=options.max_hours, max_cost=options.max_cost, price=study.resources.price)
     _plan(study, None, options)  # a mistake in the study is found before a results folder is made
     store = Store.create(options.out)
+    temporary = store.blobs.temporary_files()  # before this run writes any
     log = RunLog(store, study.name)
     status, why = _OK, "a fault of the program"
     try:
-        status = _run_logged(study, store, options, log)
+        with sigterm_interrupts():
+            status = _run_logged(study, store, options, log, temporary)
         why = f"exit status {status}"
     except KeyboardInterrupt:
         print(f"stopped at once; what was stored is not lost. Go on with: {_command(options)}", flush=True)
@@ -160,27 +182,17 @@ def _run(study: Study, options: argparse.Namespace) -> int:
     return status
 
 
-def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: "RunLog") -> int:
-    from rdstudy.driver import Ended, Limits, train
-    from rdstudy.plan import declaration
+def _run_logged(
+    study: Study, store: "Store", options: argparse.Namespace, log: "RunLog", temporary: Sequence[str]
+) -> int:
+    from rdstudy.running.driver import Ended
 
     def say(text: str) -> None:
         print(text, flush=True)
         log.add(text)
 
-    for bad in store.set_aside_damaged():
-        say(f"{bad.path} was damaged ({bad.reason}): set aside as {bad.path}.damaged, its members are trained again")
-    plan = _plan(study, store, options)
-    _forget_checkpoints(plan, store)
-    store.declare(study.name, declaration(plan, _command(_whole(options))))
-    _keep_images(plan, store)
-    say(_describe(plan, options))
-    ended = Ended()
-    if plan.packs:
-        limits = Limits(options.max_hours, options.max_cost)
-        ended = train(plan, store, local=options.local, address=options.address, limits=limits, log=log)
-    else:
-        say("nothing to do: all members are stored")
+    plan, snapshot = _prepare(study, store, options, temporary, say)
+    ended = _train(plan, store, options, log) if plan.packs else Ended()
     if ended.joined:
         say("the cluster is still up; `ray down` with its file takes it down")
     if ended.interrupted:
@@ -190,53 +202,165 @@ def _run_logged(study: Study, store: "Store", options: argparse.Namespace, log: 
         say(f"stopped: {ended.failed}\n  see it here: {_command(_alone(options, ended.example))}")
         say(f"nothing that was stored is lost. Go on with: {_command(options)}")
         return _SOME_NOT_OK
-    if not options.no_report:
-        from rdstudy.report.build import build_report
+    return _finish(plan, store, snapshot or store.snapshot(), options, say)
 
-        say(f"report: {build_report(options.out, study=study.name)}")
-    return _outcome(_plan(study, store, options), store, options, say)
+
+def _prepare(
+    study: Study, store: "Store", options: argparse.Namespace, temporary: Sequence[str], say: Callable[[str], None]
+) -> tuple["Plan", "Snapshot | None"]:
+    """Tidy the store, declare the study, and say what there is to do.
+
+    Returns:
+        The plan, and what is stored; None instead of that where there is something to do, which will change it.
+    """
+    from rdstudy.planning.plan import check_splits, declaration
+    from rdstudy.running.leftovers import remove_leftovers
+    from rdstudy.running.own_parts import keep_copies
+    from rdstudy.running.provenance import code_version
+    from rdstudy.running.sharing import share
+
+    plan, snapshot = share(
+        study.name,
+        store,
+        _usable(store, say),
+        lambda snapshot, elsewhere: _plan(study, snapshot, options, elsewhere=elsewhere),
+        wait=options.wait,
+        force=options.force,
+        say=say,
+    )
+    check_splits(plan)
+    remove_leftovers(plan, store, temporary, say)
+    declared = declaration(plan, _command(_whole(options)), code_version=code_version())
+    if damage := store.declarations.declare(declared):
+        say(damage)
+    keep_copies(store, study, plan.wanted)
+    if _keep_images(plan, store, snapshot):
+        snapshot = store.snapshot(("examples",), known=snapshot)
+    say(_describe(plan, snapshot, options))
+    if plan.packs:
+        return plan, None
+    lacking = bool(_lacking(plan, snapshot))
+    say(f"nothing to do: all members are stored{', but not all that the study asks for' if lacking else ''}")
+    return plan, snapshot
+
+
+def _finish(
+    plan: "Plan", store: "Store", snapshot: "Snapshot", options: argparse.Namespace, say: Callable[[str], None]
+) -> int:
+    """Build the page of what is stored now, and say what is not ok."""
+    from rdstudy.running.sharing import left_to_others
+
+    if _mend_neighbours(plan, store, snapshot, say):
+        snapshot = store.snapshot(("neighbours",), known=snapshot)
+    if not options.no_report:
+        from rdstudy.report.build import write_page
+
+        say(f"report: {write_page(store, plan.study.name, snapshot=snapshot)}")
+    after = _plan(plan.study, snapshot, options) if plan.packs else plan
+    return _outcome(after, snapshot, options, say, elsewhere=left_to_others(plan))
+
+
+def _usable(store: "Store", say: Callable[[str], None]) -> "Snapshot":
+    """What is stored, once what is damaged is said and set aside."""
+    snapshot = store.snapshot()
+    for bad in snapshot.damaged.values():
+        say(f"{bad.path} was damaged ({bad.reason}): set aside as {bad.path}.damaged, what it held is made again")
+    snapshot = store.rows.set_aside_damaged(snapshot)
+    for copy in snapshot.copies:
+        say(f"{copy} has a name that no file of a run has: if it is a copy, its rows count once")
+    return snapshot
 
 
 def _follow(study: Study, options: argparse.Namespace) -> int:
     from rdstudy.results.store import Store
-    from rdstudy.runlog import follow
+    from rdstudy.running.log import follow
+
+    def wait(seconds: float) -> None:
+        if not is_read():
+            raise KeyboardInterrupt
+        time.sleep(seconds)
 
     with contextlib.suppress(KeyboardInterrupt):  # the run goes on
-        follow(Store.open(options.out), study.name)
+        follow(Store.open(options.out), study.name, sleep=wait)
     return _OK
 
 
-def _forget_checkpoints(plan: "Plan", store: "Store") -> None:
-    """Delete checkpoints of what is stored, of packs on a GPU and of single members: killed between the two."""
-    from rdstudy.packs import Pack
+def _train(plan: "Plan", store: "Store", options: argparse.Namespace, log: "RunLog") -> "Ended":
+    """Train what remains, seen by others that come here meanwhile."""
+    from rdstudy.results.presence import present, this_run
+    from rdstudy.running.driver import Limits, train
+    from rdstudy.running.sharing import ids_of
 
-    remaining = set(plan.remaining)
-    units = [*plan.cut, *(Pack((member,)) for member in plan.wanted)]
-    stored = {unit.pack_id for unit in units if remaining.isdisjoint(unit.members)}
-    for unit in stored & set(store.checkpoint_units()):
-        store.delete_checkpoints(unit)
+    limits = Limits(options.max_hours, options.max_cost)
+    with present(store, this_run(plan.study.name, ids_of(plan))) as presence:
+        return train(
+            plan, store, local=options.local, address=options.address, limits=limits, log=log, presence=presence
+        )
 
 
-def _keep_images(plan: "Plan", store: "Store") -> None:
-    """Keep pictures for the page, and images of one's own for other nodes."""
+def _mend_neighbours(plan: "Plan", store: "Store", snapshot: "Snapshot", say: Callable[[str], None]) -> bool:
+    """Find the neighbours of splits whose file is gone although their members are measured: nobody else will.
+
+    Returns:
+        Whether any were stored.
+    """
+    measures = plan.study.measures
+    gone = snapshot.without_neighbours(plan.wanted, measures) if measures.names else []
+    unmeasured = snapshot.unmeasured(measures.measures_id) if gone else {}
+    stored = snapshot.outcomes() if gone else {}
+    mended = False
+    for key, members in gone:
+        if any(stored.get(each.member_id) == "ok" and each.member_id not in unmeasured for each in members):
+            from rdstudy.running.worker import store_neighbours
+
+            say(f"the neighbours of {key.dataset}, {key.split} are gone: finding them again")
+            store_neighbours(store, members[0], measures, resources=plan.study.resources)
+            mended = True
+    return mended
+
+
+def _keep_images(plan: "Plan", store: "Store", snapshot: "Snapshot") -> bool:
+    """Keep pictures for the page, and images of one's own for other nodes.
+
+    Returns:
+        Whether pictures were stored that were not there.
+    """
     from rdstudy.datasets.examples import example_rows
     from rdstudy.datasets.own import own_files
 
-    for dataset in sorted({member.dataset for member in plan.wanted}):
-        store.write_dataset(dataset, own_files(dataset))
-        if not store.has_examples(dataset):
-            store.write_examples(dataset, example_rows(dataset))
+    datasets = sorted({member.dataset for member in plan.wanted})
+    lacking = [dataset for dataset in datasets if not snapshot.has_examples(dataset)]
+    for dataset in datasets:
+        store.blobs.write_dataset(dataset, own_files(dataset))
+    for dataset in lacking:
+        store.rows.write_examples(dataset, example_rows(dataset))
+    return bool(lacking)
 
 
-def _outcome(plan: "Plan", store: "Store", options: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """List what is not ok, grouped by cause, with the command that reruns one."""
-    unmeasured = sum(len(pack.members) for pack in plan.packs if pack.runs)
+def _outcome(
+    plan: "Plan",
+    snapshot: "Snapshot",
+    options: argparse.Namespace,
+    say: Callable[[str], None],
+    *,
+    elsewhere: Collection[str] = (),
+) -> int:
+    """Say what is lacking, and list what is not ok, grouped by cause, with the command that reruns one."""
+    for line in _lacking(plan, snapshot):
+        say(line)
+    unmeasured = sum(len(pack.members) for pack in plan.measuring)
     if unmeasured:
         say(f"{unmeasured} members were not measured; to measure them: {_command(options)}")
     not_ok = [m.member_id for m in plan.wanted if plan.outcomes.get(m.member_id) != "ok"]
+    at_work = {member_id for member_id in not_ok if member_id in elsewhere and member_id not in plan.outcomes}
+    if at_work:
+        say(f"{len(at_work)} models were left to another run; once it has ended: {_command(options)}")
+        not_ok = [member_id for member_id in not_ok if member_id not in at_work]
+        if not not_ok:
+            return _SOME_NOT_OK
     if not not_ok:
         return _SOME_NOT_OK if unmeasured else _OK
-    members = store.read("members").select(["member_id", "reason"]).to_pylist()
+    members = snapshot.table("members").select(["member_id", "reason"]).to_pylist()
     reasons = {row["member_id"]: row["reason"] for row in members}
     causes: dict[str, list[str]] = {}
     for member_id in not_ok:
@@ -262,6 +386,7 @@ def _command(options: argparse.Namespace) -> str:
         words += ["--local"]
     elif options.address:
         words += ["--address", options.address]
+    # not --wait or --force: they answered what another run was at then
     for flag, value in (
         ("--member", options.member),
         ("--max-hours", options.max_hours),
@@ -282,16 +407,6 @@ def _alone(options: argparse.Namespace, member_id: str | None) -> argparse.Names
 def _whole(options: argparse.Namespace) -> argparse.Namespace:
     """The same, for all of the study: its page counts what was not asked for too, and says how to train it."""
     return argparse.Namespace(**{**vars(options), "only": [], "member": None})
-
-
-def _line_in(path: str, error: BaseException) -> int | str:
-    """The last line of the study file that led to an error."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(path)]
-    return lines[-1] if lines and lines[-1] else "?"
-
-
-def _message(error: Exception) -> str:
-    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

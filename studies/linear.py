@@ -10,14 +10,15 @@ STUDY = Study(
     name="linear",
     title="Do linear VAEs reach the optimum that is known?",
     description=(
-        "Linear VAEs on Gaussian images of 8×8 pixels with six directions of large variance. The rate-distortion curve "
-        "is that of probabilistic PCA: as β grows, one direction after the other is given up."
+        "Linear VAEs on Gaussian images of 8×8 pixels with six directions of large variance. In theory, the best that "
+        "they can do is the rate-distortion curve of probabilistic PCA, which gives up one direction after the other "
+        "as β grows: how near does training come to it?"
     ),
     experiments=[
         Experiment(
             "curve",
             title="The rate-distortion curve of probabilistic PCA",
-            description="8,192 training images, so that the training and the test curve are nearly one.",
+            description="8,192 training images: many for so few weights.",
             grid={
                 "dataset": ["gaussian"],
                 "split": ["cv(8192)"],

@@ -3,7 +3,7 @@
 Some two hours on two cores (4.2 core-hours beside other work, a third of them for measures). Everything is drawn here,
 so nothing is downloaded: the one other data set is the Tetrominoes at fixed positions. `studies/paper.py` has the sizes
 of the paper. What differs beside the sizes: five β instead of twelve; the sparse split has 1,024 images, so that 80
-passes through it overfit; deep networks are still learning when training ends, and verdicts on them say so.
+passes through it overfit. Whether networks were still learning when training ended is said beside every verdict.
 Its page is `reports/mini.html`, its table `reports/mini.members.parquet`.
 
     python -m rdstudy.run studies/mini.py
@@ -12,8 +12,8 @@ Its page is `reports/mini.html`, its table `reports/mini.members.parquet`.
 from collections.abc import Sequence
 from typing import Any
 
-from rdstudy.claims.paper import Grid, paper_claims
 from rdstudy.study import Evaluation, Experiment, Measures, Recipe, Resources, Study
+from rdstudy.study.claims.paper import Grid, paper_claims
 
 DENSE, SPARSE = "cv(81920)", "cv(1024)"
 SIZES = (1_024, 4_096, 16_384)

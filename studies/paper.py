@@ -9,8 +9,8 @@ of them can hold, and the size of the validation subset.
     python -m rdstudy.run studies/paper.py --only dense-and-sparse      # one figure of it
 """
 
-from rdstudy.claims.paper import Grid, paper_claims
 from rdstudy.study import PAPER_BETAS, Evaluation, Experiment, Recipe, Resources, Study
+from rdstudy.study.claims.paper import Grid, paper_claims
 
 DENSE, SPARSE = "cv(81920)", "cv(16384)"
 SIZES = (8_192, 16_384, 24_576, 32_768, 40_960, 49_152, 57_344, 65_536)

@@ -1,12 +1,11 @@
 """Does the rate help a VAE generalize? Asked in some five minutes on two cores, of small networks and few images.
 
-After the paper's Figure 3, bottom row. What the page says is true of networks that are trained as the recipe says: with
-a constant learning rate, or from PyTorch's own initialization, test distortion bends another way. What the three claims
-say stayed true when the same networks were trained four times as long.
+After the paper's Figure 3, bottom row. What the page says is said of networks that are trained as the recipe says: with
+a constant learning rate, or from PyTorch's own initialization, curves may bend another way.
 """
 
-from rdstudy.claims import Arm, Betas, Claim, exceeds
 from rdstudy.study import Evaluation, Experiment, Measures, Recipe, Resources, Study
+from rdstudy.study.claims import Arm, Betas, Claim, exceeds
 
 DEPTHS = (1, 3)
 SMALL, LARGE = Betas(most=0.1), Betas(least=1.0)

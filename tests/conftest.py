@@ -14,17 +14,51 @@ import rdstudy
 from rdstudy.datasets.cache import FOLDER_VARIABLE
 
 
-def pytest_configure():
+def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("rdstudy", derandomize=True, deadline=None)
     settings.load_profile("rdstudy")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        _name_folder(config, "RAY_TMPDIR")  # its own: no worker joins a Ray that another one has up
+    else:
+        _name_folder(config, FOLDER_VARIABLE)  # an empty cache, which workers inherit and share
 
 
-@pytest.fixture(scope="session", autouse=True)
-def image_cache() -> Iterator[Path]:
-    """An empty cache for this session: images are drawn when a test asks for them, and once."""
-    with tempfile.TemporaryDirectory(prefix="rdstudy-cache-") as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, folder)
-        yield Path(folder)
+def _name_folder(config: pytest.Config, variable: str) -> None:
+    """Let a variable name a new folder for the time of this session; its name is short, as Ray's sockets need."""
+    folder = tempfile.TemporaryDirectory(prefix="t-", ignore_cleanup_errors=True)
+    patch = pytest.MonkeyPatch()
+    patch.setenv(variable, folder.name)
+    config.add_cleanup(patch.undo)
+    config.add_cleanup(folder.cleanup)
+
+
+@pytest.fixture(scope="session")
+def image_cache() -> Path:
+    """The cache of this session: images are drawn when a test asks for them, and once."""
+    return Path(os.environ[FOLDER_VARIABLE])
+
+
+@pytest.fixture(scope="session")
+def measured_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study file, `tiny.py`, and `out`, its store of four members with their measures: for copies."""
+    from tests.test_run import MEASURES, STUDY, run  # late, as below
+
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "tiny.py").write_text(STUDY.replace("Measures(names=[])", MEASURES))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run(folder / "tiny.py", "--no-report") == 0
+    return folder
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Computes in float64 for the time of a test."""
+    import torch  # late: most tests need none of it
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture

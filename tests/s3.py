@@ -5,7 +5,8 @@ import logging
 import socket
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -16,10 +17,15 @@ BUCKET = "bucket"
 
 
 @contextlib.contextmanager
-def s3_server() -> Iterator[str]:
-    """A server with one empty bucket, as HOST:PORT; the environment has the credentials, for child processes too."""
+def s3_server(wrap: Callable[[Any], Any] = lambda application: application) -> Iterator[str]:
+    """A server with one empty bucket, as HOST:PORT; the environment has the credentials, for child processes too.
+
+    Args:
+        wrap: puts another WSGI application around the server's own.
+    """
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+    application = wrap(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")

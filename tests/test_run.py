@@ -1,26 +1,33 @@
 """The command: what it prints, its exit status, and that nothing stored is lost, whatever it is fed."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rdstudy import cluster
-from rdstudy.driver import Ended
-from rdstudy.packs import Pack
-from rdstudy.plan import declaration, make_plan
-from rdstudy.progress import PackProgress, ProgressLine, duration
+from rdstudy.planning.packs import Pack
+from rdstudy.planning.plan import declaration, make_plan
 from rdstudy.report.__main__ import main as report
+from rdstudy.results.blobs import Blobs
 from rdstudy.results.files import StorageError
+from rdstudy.results.presence import this_run
+from rdstudy.results.rows import Rows
 from rdstudy.results.store import Store
-from rdstudy.run import _forget_checkpoints, load_study, main
-from tests.test_worker import MEMBERS, rows
+from rdstudy.run import load_study, main
+from rdstudy.running.driver import Ended
+from rdstudy.running.executor import Work
+from rdstudy.running.progress import PackProgress, ProgressLine
+from rdstudy.running.tune.connection import Connection
+from rdstudy.study.words import duration
+from tests.running.test_worker import MEMBERS, rows
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,6 +66,9 @@ MEASURES = """Measures(
         neighbour_images=53,
         probe_images=13,
     )"""
+
+
+REMEDY = "with another --out they are trained again, and have it"
 
 
 @pytest.fixture
@@ -101,7 +111,7 @@ def test_measures_are_part_of_a_run_and_of_its_page(study, capsys):
     assert len(table("measures")) == 8
     assert len(table("probes")) == 4 * 13
     assert len(table("reconstructions")) == 4 * 4
-    assert len(Store.open("out").read("neighbours")) == 53
+    assert len(Store.open("out").snapshot().table("neighbours")) == 53
     assert "What the rate is made of" in Path("reports/tiny.html").read_text()
     capsys.readouterr()
     assert run(study) == 0
@@ -138,7 +148,7 @@ def test_members_that_could_not_be_measured_are_told_and_are_no_success(study, c
     assert run(study, "--no-report") == 0
     with_measures(study, keep_weights=True)
     capsys.readouterr()
-    monkeypatch.setattr("rdstudy.driver.train", lambda *_, **__: Ended())  # as if every trial had died
+    monkeypatch.setattr("rdstudy.running.driver.train", lambda *_, **__: Ended())  # as if every trial had died
     assert run(study, "--no-report") == 1
     assert "4 members were not measured; to measure them: python -m rdstudy.run" in capsys.readouterr().out
 
@@ -148,10 +158,64 @@ def test_members_without_weights_are_not_trained_again_for_their_measures(study,
     with_measures(study, keep_weights=True)
     capsys.readouterr()
     assert run(study, "--no-report") == 0
-    printed = capsys.readouterr().out
-    assert "not measured as the study asks: 4 members, whose weights were not kept" in printed
-    assert "nothing to do: all members are stored" in printed
+    *printed, unmeasured, weightless = capsys.readouterr().out.splitlines()
+    assert "nothing to do: all members are stored, but not all that the study asks for" in printed
+    assert unmeasured.startswith("not measured as the study asks: 4 members, whose weights were not kept")
+    assert weightless.startswith("without weights, which the study asks to be kept since then: 4 members")
+    assert unmeasured.endswith(REMEDY)
+    assert weightless.endswith(REMEDY)
+    assert {unmeasured, weightless} <= set(printed)  # before it, as a part of the plan, too
     assert not table("measures")
+
+
+def test_weights_that_are_asked_for_after_training_are_said_to_be_lacking_and_what_gives_them(study, capsys):
+    assert run(study, "--no-report") == 0
+    kept = ("--set", "resources.keep_weights=True")
+    assert run(study, "--plan", *kept) == 0
+    assert "without weights, which the study asks to be kept since then: 4 members" in capsys.readouterr().out
+    assert run(study, "--no-report", *kept) == 0
+    *_, nothing, last = capsys.readouterr().out.splitlines()
+    assert nothing == "nothing to do: all members are stored, but not all that the study asks for"
+    assert last == f"without weights, which the study asks to be kept since then: 4 members: {REMEDY}"
+    assert main([str(study), "--local", "--out", "another", "--no-report", *kept]) == 0
+    assert "without weights" not in capsys.readouterr().out
+    assert len(list(Path("another/weights").iterdir())) == 4
+
+
+def test_weights_of_members_that_came_later_are_kept_and_only_the_others_lack_them(study, capsys):
+    member_id = sorted(_planned_ids(study))[0]
+    assert run(study, "--no-report", "--member", member_id) == 0
+    assert run(study, "--no-report", "--set", "resources.keep_weights=True") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"without weights, which the study asks to be kept since then: 1 members: {REMEDY}"
+
+
+def test_a_study_is_declared_once_and_each_change_is_noted(study):
+    assert run(study, "--no-report") == 0
+    declarations = Store.open("out").declarations
+    first = declarations.read("tiny").history
+    assert run(study, "--no-report") == 0
+    assert run(study, "--no-report", "--only", "few") == 0
+    assert declarations.read("tiny").history == first
+    assert (first.kept, first.changes) == ("whole", ())
+    study.write_text(STUDY.replace("[0.1, 1]", "[0.1, 0.5, 1]"))
+    assert run(study, "--no-report") == 0
+    history = declarations.read("tiny").history
+    assert history.first_declared_at == first.first_declared_at
+    (change,) = history.changes
+    assert (change.members_added, change.members_removed, change.parts) == (2, 0, ())
+
+
+def test_a_damaged_declaration_stops_no_run_and_is_said(study, capsys):
+    assert run(study, "--no-report") == 0
+    os.truncate("out/studies/tiny.json", 100)
+    capsys.readouterr()
+    assert run(study) == 0
+    printed = capsys.readouterr().out
+    assert "out/studies/tiny.json is damaged (" in printed
+    assert "set aside as studies/tiny.json.damaged" in printed
+    assert Path("out/studies/tiny.json.damaged").stat().st_size == 100
+    assert "an earlier declaration was damaged, and its history is lost" in Path("reports/tiny.html").read_text()
 
 
 def test_adding_a_beta_trains_only_that_beta(study, capsys):
@@ -218,14 +282,14 @@ def stopped_at_once(*_: object, **__: object) -> Ended:
 
 @pytest.mark.parametrize("ends", [interrupted, stopped_at_once])
 def test_the_command_that_goes_on_has_all_that_was_asked_for(study, capsys, monkeypatch, ends):
-    monkeypatch.setattr("rdstudy.driver.train", ends)
+    monkeypatch.setattr("rdstudy.running.driver.train", ends)
     member = next(iter(_planned_ids(study)))
     limits = ["--max-hours", "1.5", "--max-cost", "0.5"]
     options = ["--out", "out", "--only", "few", "--set", "resources.price=2"]
     assert main(["tiny.py", *options, "--local", "--member", member, *limits, "--no-report"]) == 130
     words = ["python", "-m", "rdstudy.run", "tiny.py", *options, "--local", "--member", member, *limits, "--no-report"]
     assert f"Go on with: {' '.join(words)}" in capsys.readouterr().out.splitlines()[-1]
-    declared = Store.open("out").declaration("tiny")["command"]
+    declared = Store.open("out").declarations.read("tiny").command
     assert "--max-cost 0.5" in declared
     assert "--member" not in declared  # the page counts the whole study
     assert "--only" not in declared
@@ -236,56 +300,57 @@ def test_the_command_that_goes_on_has_all_that_was_asked_for(study, capsys, monk
 @pytest.mark.parametrize(("stored", "status"), [(3, 130), (4, 0)])
 def test_a_limit_ends_a_run_early_only_while_something_remains(study, capsys, monkeypatch, stored, status):
     def limit(*_: object, **__: object) -> str | None:
-        return "the limit" if len(Store.open("out").outcomes()) >= stored else None
+        return "the limit" if len(Store.open("out").snapshot().outcomes()) >= stored else None
 
-    monkeypatch.setattr("rdstudy.driver.limit_reached", limit)
+    monkeypatch.setattr("rdstudy.running.driver.limit_reached", limit)
     assert run(study, "--no-report") == status
     assert ("Go on with" in capsys.readouterr().out) == (status == 130)
 
 
 def with_callbacks(study: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> list[list[Any]]:
     """A study with a tracker, on a Ray that trains nothing: what is told to each of its rounds."""
-    told: list[list[Any]] = []
+    given: list[list[Any]] = []
 
     @contextlib.contextmanager
-    def connected(*_: object) -> Iterator[cluster.Connection]:
-        yield cluster.Connection(joined=False, devices=2.0)
+    def connected(*_: object) -> Iterator[Connection]:
+        yield Connection(joined=False, devices=2.0)
 
-    def run_packs(*_: object, **options: Any) -> dict[str, str]:
-        told.append(options["callbacks"])
+    def run_round(_packs: object, work: Work, _observer: object) -> dict[str, str]:
+        given.append(list(work.callbacks))
         return {}
 
-    monkeypatch.setattr(cluster, "connected", connected)
-    monkeypatch.setattr(cluster, "run_packs", run_packs)
+    monkeypatch.setattr("rdstudy.running.tune.executor.connected", connected)
+    monkeypatch.setattr("rdstudy.running.tune.executor.run_round", run_round)
     study.write_text(STUDY.replace('name="tiny",', f'name="tiny", callbacks={body},'))
-    return told
+    return given
 
 
 def test_callbacks_are_made_once_for_all_rounds(study, monkeypatch):
-    told = with_callbacks(study, monkeypatch, "lambda: [object()]")
+    given = with_callbacks(study, monkeypatch, "lambda: [object()]")
     main([str(study), "--out", "out", "--no-report"])
-    assert len(told) == 3
-    assert len({id(one) for callbacks in told for one in callbacks}) == 1
+    assert len(given) == 3
+    assert len({id(callback) for callbacks in given for callback in callbacks}) == 1
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         ("lambda: __import__('no_tracker')", "callbacks() raised ModuleNotFoundError: No module named 'no_tracker'; "),
+        ("lambda: exit(0)", "callbacks() raised SystemExit: 0; allowed: a function that returns a list"),
         ("lambda: None", "callbacks() is None; allowed: a function that returns a list of Tune's callbacks"),
     ],
 )
 def test_callbacks_that_cannot_be_made_are_one_line_and_no_ray(study, capsys, monkeypatch, body, expected):
-    told = with_callbacks(study, monkeypatch, body)
+    given = with_callbacks(study, monkeypatch, body)
     assert main([str(study), "--out", "out", "--no-report"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: study 'tiny': {expected}")
-    assert not told
+    assert not given
 
 
 def test_a_failure_is_shown_by_one_member_in_one_process_said_once(study, capsys, monkeypatch):
     first, other = sorted(_planned_ids(study))[:2]
-    monkeypatch.setattr("rdstudy.driver.train", lambda *_, **__: Ended(failed="a bug", example=other))
+    monkeypatch.setattr("rdstudy.running.driver.train", lambda *_, **__: Ended(failed="a bug", example=other))
     assert main(["tiny.py", "--out", "out", "--local", "--member", first]) == 1
     shown, goes_on = capsys.readouterr().out.splitlines()[-2:]
     assert shown.endswith(f"see it here: python -m rdstudy.run tiny.py --out out --local --member {other}")
@@ -298,12 +363,15 @@ BAD_STUDIES = {
     "STUDY of another kind": ("STUDY = 3", "defines STUDY as a int"),
     "a name error": ("STUDY = Studdy()", "line 1: NameError: name 'Studdy' is not defined"),
     "unknown factor": (STUDY.replace('"depth"', '"debth"'), "factor is 'debth'; allowed: dataset, split"),
-    "unknown level": (STUDY.replace('"seed": [0]', '"seed": [0], "architecture": ["rnn"]'), "'rnn'; allowed: mlp, cnn"),
+    "unknown level": (
+        STUDY.replace('"seed": [0]', '"seed": [0], "architecture": ["rnn"]'),
+        "'rnn'; allowed: cnn, linear, mlp",
+    ),
     "unknown data set": (STUDY.replace('["tetrominoes"]', '["cifar"]'), "data set is 'cifar'; allowed: tetrominoes"),
     "unknown split": (STUDY.replace("cv(97)", "kfold(3)"), "split is 'kfold(3)'; allowed: default, checkerboard"),
     "empty axis": (STUDY.replace("[0.1, 1]", "[]"), "factor 'beta' has no levels"),
     "negative beta": (STUDY.replace("[0.1, 1]", "[0.1, -1]"), "beta is -1; allowed: a finite number, 0 or more"),
-    "n too large": (STUDY.replace("cv(97)", "cv(163840)"), "(163840 images); allowed: N from 1 to 163839"),
+    "n too large": (STUDY.replace("cv(97)", "cv(163840)"), "(163840 images); allowed: N from 2 to 163838"),
     "too deep": (STUDY.replace('"depth": [1, 2]', '"architecture": ["cnn"], "depth": [6]'), "allowed: 1 to 5"),
     "no experiments": ("from rdstudy.study import Study\nSTUDY = Study('x', [])", "has no experiments"),
 }
@@ -358,18 +426,18 @@ def test_storage_that_fails_is_one_line_and_status_1(study, capsys, monkeypatch,
         raise StorageError("s3://bucket/out cannot be read: it is away")
 
     Store.create("out")
-    monkeypatch.setattr(Store, "read", fails)
-    monkeypatch.setattr(Store, "logs", fails)
+    monkeypatch.setattr(Rows, "read", fails)
+    monkeypatch.setattr(Blobs, "logs", fails)
     assert run(study, option) == 1
     assert report(["out"]) == 2  # nothing is declared there, and nothing was read
-    Store.open("out").declare("tiny", declaration(make_plan(load_study(str(study)), {}), "the command"))
+    Store.open("out").declarations.declare(declaration(make_plan(load_study(str(study)), {}), "the command"))
     assert report(["out"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert said[::2] == ["error: s3://bucket/out cannot be read: it is away"] * 2
 
 
 def test_an_error_of_the_program_itself_is_not_hidden(study, monkeypatch):
-    monkeypatch.setattr("rdstudy.plan.make_packs", lambda *_, **__: int("a bug"))
+    monkeypatch.setattr("rdstudy.planning.plan.make_packs", lambda *_, **__: int("a bug"))
     with pytest.raises(ValueError, match="invalid literal"):
         run(study)
 
@@ -454,20 +522,85 @@ def test_help_imports_nothing_heavy(module):
     assert done.stdout.strip().endswith("[]")
 
 
-def test_a_checkpoint_of_what_is_stored_goes_away_and_others_stay(study):
-    packs = ("--no-report", "--set", "resources.pack_size=2")
-    wanted = load_study(str(study)).with_settings([packs[-1]])
-    pack = make_plan(wanted, {}).packs[0]
-    assert len(pack.members) == 2
-    assert run(study, *packs, "--member", pack.members[0].member_id) == 0
+def test_what_killed_runs_left_is_told_and_deleted_by_the_next_run(study, capsys):
+    member_id = sorted(_planned_ids(study))[0]
+    assert run(study, "--no-report", "--member", member_id) == 0
     store = Store.open("out")
-    for unit in (Pack(pack.members[:1]).pack_id, pack.pack_id, "of-another-study"):
-        store.write_checkpoint(unit, 1, b"left by a process that was killed")
-    _forget_checkpoints(make_plan(wanted, store.outcomes()), store)
-    assert set(store.checkpoint_units()) == {pack.pack_id, "of-another-study"}  # a member of the pack remains
-    assert run(study, *packs) == 0
-    assert run(study, *packs) == 0
-    assert set(store.checkpoint_units()) == {"of-another-study"}
+    store.blobs.write_checkpoint("of-nobody", 1, b"left by a process that was killed")
+    Path("out/tmp/half").write_bytes(b"half")
+    capsys.readouterr()
+    assert run(study, "--no-report") == 0
+    assert (
+        "deleting what killed runs left: 1 half-written files and the checkpoints of 1 packs" in capsys.readouterr().out
+    )
+    assert store.blobs.checkpoint_packs() == store.blobs.temporary_files() == store.blobs.run_tokens() == []
+
+
+def test_a_second_run_of_what_a_first_one_trains_is_refused_and_goes_on_when_it_is_gone(study, capsys):
+    store = Store.create("out")
+    first = replace(this_run("tiny", sorted(_planned_ids(study))), settled=True)
+    store.blobs.write_run_entry(first.token, json.dumps(vars(first)))
+    assert run(study, "--no-report") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {first} is at work on the same 4 models; allowed: --follow")
+    assert store.declarations.names() == []
+    assert run(study, "--no-report", "--force") == 0
+    assert len(store.snapshot().outcomes()) == 4
+
+
+def test_what_another_run_trains_is_left_to_it_and_the_end_says_so(study, capsys):
+    store = Store.create("out")
+    first = replace(this_run("another", sorted(_planned_ids(study))[:1]), settled=True)
+    store.blobs.write_run_entry(first.token, json.dumps(vars(first)))
+    assert run(study, "--no-report") == 1
+    assert "1 models were left to another run; once it has ended: python -m rdstudy.run" in capsys.readouterr().out
+    assert len(store.snapshot().outcomes()) == 3
+    store.blobs.delete_run(first.token)
+    assert run(study, "--no-report") == 0
+
+
+def test_neighbours_and_examples_that_are_damaged_are_made_again(study, capsys):
+    measured = ("--set", "measures.names=['reconstructions']", "--set", "measures.neighbour_images=7")
+    assert run(study, "--no-report", *measured) == 0
+    store = Store.open("out")
+    before = {table: store.snapshot().table(table) for table in ("neighbours", "examples")}
+    for table in before:
+        (path,) = Path("out", table).glob("*.parquet")
+        path.write_bytes(path.read_bytes()[:-9])
+    assert run(study, "--no-report", *measured) == 0
+    output = capsys.readouterr().out
+    assert output.count("set aside as") == 2
+    assert "the neighbours of tetrominoes, cv(97) are gone: finding them again" in output
+    assert all(store.snapshot().table(table).equals(rows) for table, rows in before.items())
+    assert all(len(rows) for rows in before.values())
+
+
+@pytest.mark.parametrize("place", ["gone", "another"])
+def test_a_folder_that_goes_under_a_run_ends_it_with_the_command_that_goes_on(study, capsys, monkeypatch, place):
+    real = Rows.write_run
+    stored: list[str] = []
+
+    def write_run(rows, run_id, tables):
+        if len(stored) == 1:
+            Path("out").rename("moved")
+            if place == "another":
+                Store.create("out")
+        stored.append(run_id)
+        real(rows, run_id, tables)
+
+    monkeypatch.setattr(Rows, "write_run", write_run)
+    assert run(study, "--no-report") == 1
+    err = capsys.readouterr().err
+    assert f"error: results folder out is {'gone' if place == 'gone' else 'another one now'}" in err
+    assert "Go on with: python -m rdstudy.run" in err
+    assert Path("out").exists() == (place == "another")
+    assert place == "gone" or Store.open("out").snapshot().outcomes() == {}
+    monkeypatch.setattr(Rows, "write_run", real)  # `undo` would leave the folder of the test, too
+    (entry,) = Path("moved", "runs").glob("*.json")  # of this process, which by now would have ended
+    entry.write_text(json.dumps({**json.loads(entry.read_text()), "process_started": "before this process"}))
+    assert Store.open("moved").snapshot().outcomes()
+    assert main([str(study), "--out", "moved", "--local", "--no-report"]) == 0
+    assert len(Store.open("moved").snapshot().outcomes()) == 4
 
 
 def test_progress_says_models_rate_time_left_and_what_is_not_ok(capsys):

@@ -1,6 +1,6 @@
 """A pack with its stacked layers written out: what `torch.func` has to be compared with.
 
-The steps of `rdstudy.training.stacked.StackedLearner`: same initial weights, batches, noise, gradients, check of
+The steps of `rdstudy.training.stacked.StackedTrainer`: same initial weights, batches, noise, gradients, check of
 finiteness and fused Adam. Fully connected layers are one `baddbmm`, convolutions are grouped, a group a member. Axis
 order: `member, batch`, then features; a folded feature map is `batch, member x channel, row, column`.
 """
@@ -15,15 +15,15 @@ from torch.nn.functional import conv2d, conv_transpose2d, relu
 
 from benchmarks.contenders import Task
 from benchmarks.devices import prepare, wait_for
-from benchmarks.sizes import PADDING, STRIDE, Convolution, Layer, Size, layers
+from benchmarks.sizes import Size, layers
+from rdstudy.model.description import PADDING, STRIDE, Convolution, Dense
 from rdstudy.model.likelihoods import likelihood
-from rdstudy.model.networks import NetworkShape
 from rdstudy.model.networks import build as build_network
 from rdstudy.model.objective import accumulate_gradients, forward
-from rdstudy.seeds import derive_seed
 from rdstudy.study import PAPER_BETAS
+from rdstudy.study.seeds import derive_seed
+from rdstudy.training.draws import BatchDraws, NoiseDraws
 from rdstudy.training.process import prepare_process
-from rdstudy.training.streams import BatchStream, NoiseStream
 from rdstudy.training.subsets import to_unit
 
 
@@ -116,20 +116,19 @@ def step_of(task: Task, device: torch.device, *, capturable: bool) -> Step:
 def _draws(size: Size, seeds: Sequence[int], images: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Indices `[seed, batch]` and noise `[seed, batch, latent]` of one step after the other."""
     batch, latent = size.batch_size, size.latent_dim
-    batches = [BatchStream(seed=seed, images=images, batch_size=batch, device=device) for seed in seeds]
-    noises = [NoiseStream(seed=seed, batch_size=batch, latent_dim=latent, device=device) for seed in seeds]
+    batches = [BatchDraws(seed=seed, images=images, batch_size=batch, device=device) for seed in seeds]
+    noises = [NoiseDraws(seed=seed, batch_size=batch, latent_dim=latent, device=device) for seed in seeds]
     first_step = 0
     while True:
-        noise = torch.stack([stream.chunk(first_step) for stream in noises], dim=1)
-        index = torch.stack([stream.batches(first_step, len(noise)) for stream in batches], dim=1)
+        noise = torch.stack([draws.chunk(first_step) for draws in noises], dim=1)
+        index = torch.stack([draws.batches(first_step, len(noise)) for draws in batches], dim=1)
         yield from zip(index, noise, strict=True)
         first_step += len(noise)
 
 
 def _modules(size: Size, seed: int) -> list[nn.Module]:
     """The layers with weights of the network that a member of this seed starts from."""
-    shape = NetworkShape(size.architecture, size.depth, size.width, size.latent_dim, size.image_shape)
-    vae = build_network(shape, seed=derive_seed(seed, "initial weights"))
+    vae = build_network(size.shape, seed=derive_seed(seed, "initial weights"))
     return [module for module in vae.modules() if list(module.parameters(recurse=False))]
 
 
@@ -147,9 +146,9 @@ def _stacked(modules: Sequence[nn.Module], device: torch.device) -> tuple[Tensor
     return weight.to(device).requires_grad_(), bias.to(device).requires_grad_()
 
 
-def _network(some: Sequence[Layer], weights: Sequence[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
+def _network(layers: Sequence[Dense | Convolution], weights: Sequence[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
     members = len(x)
-    for number, (layer, (weight, bias)) in enumerate(zip(some, weights, strict=True)):
+    for number, (layer, (weight, bias)) in enumerate(zip(layers, weights, strict=True)):
         if number:
             x = relu(x)
         if isinstance(layer, Convolution):
@@ -170,7 +169,7 @@ def _folded(x: Tensor, layer: Convolution) -> Tensor:
     """`[member, batch, feature]` to `[batch, member x channel, row, column]`, unless it is so already."""
     if x.dim() == 4:
         return x
-    return x.transpose(0, 1).reshape(x.shape[1], len(x) * layer.inputs, layer.side, layer.side)
+    return x.transpose(0, 1).reshape(x.shape[1], len(x) * layer.inputs, layer.rows, layer.columns)
 
 
 def _unfolded(x: Tensor, members: int) -> Tensor:

@@ -18,7 +18,7 @@ class ExplicitGraph:
         self.models, self.parameter_count = task.members, self._step.parameter_count
 
     def take_steps(self, steps: int) -> None:
-        """Replay the step on the batches and noise of the streams."""
+        """Replay the step on the batches and noise that are drawn for it."""
         for _ in range(steps):
             self._step.draw()
             self._graph.replay()

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import Task
-from benchmarks.sizes import KERNEL, PADDING, STRIDE, Convolution, Layer, Size, layers
+from benchmarks.sizes import Size, layers
+from rdstudy.model.description import KERNEL, PADDING, STRIDE, Convolution, Dense
 from rdstudy.study import PAPER_BETAS
 
 _LEARNING_RATE, _DECAY, _SQUARE_DECAY, _EPSILON = 1e-3, 0.9, 0.999, 1e-8
@@ -76,8 +77,8 @@ class Ensemble:
 
         self._key, key = jax.random.split(self._key)
         keys = jax.random.split(key, steps)
-        for some in [keys] if self._scans else keys:
-            self._state = self._train(self._state, some)
+        for drawn in [keys] if self._scans else keys:
+            self._state = self._train(self._state, drawn)
         jax.block_until_ready(self._state)
 
 
@@ -90,9 +91,9 @@ def _initial(size: Size, key: Any) -> list[tuple[Any, Any]]:
         convolution = isinstance(layer, Convolution)
         shape = (layer.outputs, layer.inputs, *[KERNEL] * 2) if convolution else (layer.inputs, layer.outputs)
         width = (layer.inputs * (KERNEL**2 if convolution else 1)) ** -0.5
-        one, two = jax.random.split(layer_key)
-        weight = jax.random.uniform(one, shape, minval=-width, maxval=width)
-        weights.append((weight, jax.random.uniform(two, (layer.outputs,), minval=-width, maxval=width)))
+        weight_key, bias_key = jax.random.split(layer_key)
+        weight = jax.random.uniform(weight_key, shape, minval=-width, maxval=width)
+        weights.append((weight, jax.random.uniform(bias_key, (layer.outputs,), minval=-width, maxval=width)))
     return weights
 
 
@@ -111,14 +112,14 @@ def _loss(size: Size, weights: list[tuple[Any, Any]], x: Any, noise: Any, beta: 
     return (distortion + beta * rate) / len(x)
 
 
-def _network(some: tuple[Layer, ...], weights: list[tuple[Any, Any]], x: Any) -> Any:
+def _network(layers: tuple[Dense | Convolution, ...], weights: list[tuple[Any, Any]], x: Any) -> Any:
     import jax
 
-    for number, (layer, (weight, bias)) in enumerate(zip(some, weights, strict=True)):
+    for number, (layer, (weight, bias)) in enumerate(zip(layers, weights, strict=True)):
         if number:
             x = jax.nn.relu(x)
         if isinstance(layer, Convolution):
-            x = _convolution(layer, weight, x.reshape(len(x), -1, layer.side, layer.side)) + bias[:, None, None]
+            x = _convolution(layer, weight, x.reshape(len(x), -1, layer.rows, layer.columns)) + bias[:, None, None]
         else:
             x = x.reshape(len(x), -1) @ weight + bias
     return x

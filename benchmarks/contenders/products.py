@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.contenders import Task
-from benchmarks.sizes import KERNEL, PADDING, STRIDE, Convolution, Layer, Linear, Size, layers, parameter_count
+from benchmarks.sizes import Size, layers, parameter_count
+from rdstudy.model.description import KERNEL, PADDING, STRIDE, Convolution, Dense
 from rdstudy.training.process import prepare_process
 
 
@@ -40,8 +41,8 @@ class Products:
                 work.backward(input_gradient=number > 0)
 
 
-class _LinearWork:
-    def __init__(self, layer: Linear, batch_size: int, generator: torch.Generator) -> None:
+class _DenseWork:
+    def __init__(self, layer: Dense, batch_size: int, generator: torch.Generator) -> None:
         self._x = torch.randn(batch_size, layer.inputs, generator=generator)
         self._y_gradient = torch.randn(batch_size, layer.outputs, generator=generator)
         self._weight = torch.randn(layer.outputs, layer.inputs, generator=generator)
@@ -61,8 +62,8 @@ class _LinearWork:
 class _ConvolutionWork:
     def __init__(self, layer: Convolution, batch_size: int, generator: torch.Generator) -> None:
         ends = (layer.inputs, layer.outputs) if layer.transposed else (layer.outputs, layer.inputs)
-        x_shape = (batch_size, layer.inputs, layer.side, layer.side)
-        y_shape = (batch_size, layer.outputs, layer.output_side, layer.output_side)
+        x_shape = (batch_size, layer.inputs, layer.rows, layer.columns)
+        y_shape = (batch_size, *layer.output_shape)
         self._weight = _channels_last((*ends, KERNEL, KERNEL), generator)
         self._x = _channels_last(x_shape, generator)
         self._y_gradient = _channels_last(y_shape, generator)
@@ -81,9 +82,9 @@ def _channels_last(shape: tuple[int, ...], generator: torch.Generator) -> Tensor
     return torch.randn(shape, generator=generator).contiguous(memory_format=torch.channels_last)
 
 
-def _work(layer: Layer, batch_size: int, generator: torch.Generator) -> _Work:
-    if isinstance(layer, Linear):
-        return _LinearWork(layer, batch_size, generator)
+def _work(layer: Dense | Convolution, batch_size: int, generator: torch.Generator) -> _Work:
+    if isinstance(layer, Dense):
+        return _DenseWork(layer, batch_size, generator)
     return _ConvolutionWork(layer, batch_size, generator)
 
 

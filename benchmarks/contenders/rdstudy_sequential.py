@@ -1,4 +1,4 @@
-"""This project's own path on a CPU: the learner that a study runs, in a process prepared as a study prepares it."""
+"""This project's own path on a CPU: the trainer that a study runs, in a process prepared as a study prepares it."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from benchmarks.devices import prepare, wait_for
 from benchmarks.sizes import Size
 from rdstudy.study import Member, Recipe
 from rdstudy.training.process import prepare_process
-from rdstudy.training.sequential import SequentialLearner
+from rdstudy.training.sequential import SequentialTrainer
 
 
 class Sequential:
@@ -19,15 +19,15 @@ class Sequential:
     def __init__(self, task: Task, device: torch.device) -> None:
         images = torch.from_numpy(np.load(task.images)).flatten(1)
         self._device = device
-        self._learner = SequentialLearner(
+        self._trainer = SequentialTrainer(
             member(task.size, beta=1.0, seed=0), images, image_shape=task.size.image_shape, device=device
         )
         self._step = 0
-        self.parameter_count = self._learner.parameter_count
+        self.parameter_count = self._trainer.parameter_count
 
     def take_steps(self, steps: int) -> None:
         """Go on where the last call ended."""
-        self._learner.advance(self._step, steps)
+        self._trainer.advance(self._step, steps)
         self._step += steps
         wait_for(self._device)
 

@@ -1,4 +1,4 @@
-"""This project's own path on a GPU: the learner of a pack, all its members in one step."""
+"""This project's own path on a GPU: the trainer of a pack, all its members in one step."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from benchmarks.contenders.rdstudy_sequential import member
 from benchmarks.devices import prepare, wait_for
 from rdstudy.study import PAPER_BETAS
 from rdstudy.training.process import prepare_process
-from rdstudy.training.stacked import StackedLearner
+from rdstudy.training.stacked import StackedTrainer
 
 MOST_MEMBERS = 5 * len(PAPER_BETAS)
 """Of a pack: the paper's values of β, and its seeds."""
@@ -24,14 +24,14 @@ class Stacked:
         members = [member(task.size, beta=beta, seed=seed) for seed, beta in itertools.islice(pairs, task.members)]
         images = torch.from_numpy(np.load(task.images)).flatten(1)
         self._device = device
-        self._learner = StackedLearner(members, images, image_shape=task.size.image_shape, device=device)
+        self._trainer = StackedTrainer(members, images, image_shape=task.size.image_shape, device=device)
         self._step = 0
         self.models = len(members)
-        self.parameter_count = self._learner.parameter_count
+        self.parameter_count = self._trainer.parameter_count
 
     def take_steps(self, steps: int) -> None:
         """Go on where the last call ended."""
-        self._learner.advance(self._step, steps)
+        self._trainer.advance(self._step, steps)
         self._step += steps
         wait_for(self._device)
 

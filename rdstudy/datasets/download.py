@@ -42,10 +42,10 @@ class RemoteFile:
             size = path.stat().st_size
             if self.bytes is not None and size != self.bytes:
                 return f"it has {size:,} bytes, not {self.bytes:,}"
-            found = _checksum(path, self.checksum.partition(":")[0])
+            checksum = _checksum(path, self.checksum.partition(":")[0])
         except OSError as error:
             return f"it cannot be read: {error.strerror}"
-        return None if found == self.checksum else f"its checksum is {found}, not {self.checksum}"
+        return None if checksum == self.checksum else f"its checksum is {checksum}, not {self.checksum}"
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,18 @@ class _Attempt:
     failure: str | None  # None: the mirror has sent all it has
 
 
+def part_path(path: Path) -> Path:
+    """Where a download collects the bytes of the file that is to lie at `path`."""
+    return path.with_name(f"{path.name}.part")
+
+
 def download(file: RemoteFile, path: Path, *, patience: Patience | None = None) -> None:
     """Bring `file` to `path`, whose folder exists. Only one process may do so at a time: the caller holds a lock.
 
     Raises:
         ValueError: no mirror has it, or the disk does not take it; one line that says what can be done.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = part_path(path)
     if file.bytes is not None:
         held = part.stat().st_size if part.exists() else 0
         _check_room(path.parent, file.bytes - held)

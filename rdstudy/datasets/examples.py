@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from rdstudy.datasets.registry import dataset_info
-from rdstudy.seeds import derive_seed
+from rdstudy.study.seeds import derive_seed
 
 EXAMPLES = 60
 

@@ -9,10 +9,8 @@ import logging
 import os
 from pathlib import Path
 
-from filelock import FileLock
-
-from rdstudy.datasets.cache import FOLDER_VARIABLE, cache_folder
-from rdstudy.datasets.download import Patience, RemoteFile, download
+from rdstudy.datasets.cache import cache_errors, cache_folder, cache_lock, clear_beside
+from rdstudy.datasets.download import Patience, RemoteFile, download, part_path
 
 logger = logging.getLogger(__name__)
 
@@ -47,17 +45,15 @@ def local_path(file: RemoteFile, *, patience: Patience | None = None) -> Path:
             raise ValueError(f"{by_hand} is not that file of {file.dataset}: {problem}; it is at {file.urls[0]}")
         return by_hand
     path = cache_folder() / "files" / file.dataset / file.name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+    with cache_errors(path):
+        if path.exists() and file.problem(path) is None:  # a cache that can only be read serves
+            clear_beside(path, part_path(path).name)  # a file may have come another way than its broken download
+            return path
+        with cache_lock(path):
             if not _is_whole(file, path):
                 if offline():
                     raise ValueError(_what_to_put_where(file, by_hand or path))
                 download(file, path, patience=patience)
-    except OSError as error:
-        raise ValueError(
-            f"cache folder {path.parent} cannot be used: {error}; set {FOLDER_VARIABLE} to another"
-        ) from None
     return path
 
 

@@ -11,7 +11,7 @@ Rounding to 256 levels adds 1/12/255² = 1.3e-6 to the variance in every directi
 import numpy as np
 from numpy.typing import NDArray
 
-from rdstudy.seeds import derive_seed
+from rdstudy.study.seeds import derive_seed
 
 IMAGES = 40_960
 SIDE = 8
@@ -36,8 +36,8 @@ def patterns() -> NDArray[np.float64]:
     while len(signs) < SIDE:
         signs = np.kron(signs, [[1.0, 1.0], [1.0, -1.0]])
     walsh = signs[np.argsort((np.diff(signs, axis=1) != 0).sum(axis=1))] / np.sqrt(SIDE)  # by sign changes
-    others = [at for at in np.ndindex(SIDE, SIDE) if at not in _FIRST]
-    return np.stack([np.outer(walsh[down], walsh[along]).ravel() for down, along in (*_FIRST, *others)])
+    further = [at for at in np.ndindex(SIDE, SIDE) if at not in _FIRST]
+    return np.stack([np.outer(walsh[down], walsh[along]).ravel() for down, along in (*_FIRST, *further)])
 
 
 def covariance() -> NDArray[np.float64]:

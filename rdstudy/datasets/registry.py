@@ -22,6 +22,8 @@ _TETROMINOES_VERSION = 1
 _GAUSSIAN_SEED = 0
 _GAUSSIAN_VERSION = 1
 
+_LONGEST_SHOWN = 100  # characters of a name that is none
+
 
 def dataset_info(name: str) -> DatasetInfo:
     """Look up a data set: one of the package's, or one of the user's own that this node has.
@@ -31,8 +33,11 @@ def dataset_info(name: str) -> DatasetInfo:
     """
     info = _DATASETS.get(name) or own_info(name)
     if info is None:
+        shown = (
+            repr(name) if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]!r}... ({len(name):,} characters)"
+        )
         raise ValueError(
-            f"data set is {name!r}; allowed: {', '.join(_DATASETS)}, or what own_dataset returned on this node"
+            f"data set is {shown}; allowed: {', '.join(_DATASETS)}, or what own_dataset returned on this node"
         )
     return info
 

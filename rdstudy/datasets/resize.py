@@ -1,4 +1,6 @@
-"""Bringing images to the size that models take. Axis order: any, then `row, column`."""
+"""Bringing images to the size that models take. Axis order: any, then `row, column`, but where it is said otherwise."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,32 @@ def area_average(images: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     total += factor**2 // 2
     total //= factor**2
     return total.astype(np.uint8)
+
+
+def mean_squares(pixels: NDArray[Any], side: int) -> NDArray[np.float64]:
+    """The means of `side` × `side` equal squares of a square picture, whose borders may run through its pixels.
+
+    Weights and sums are whole numbers, and exact as long as pixels are: the same means on every machine.
+
+    Args:
+        pixels: `[row, column, channel]`, as many rows as columns.
+        side: of the result, in pixels; it may be larger than the picture's.
+
+    Returns:
+        `[channel, row, column]`.
+    """
+    rows, columns, channels = pixels.shape
+    assert rows == columns, "callers cut a square out"
+    edges = np.arange(side + 1) * rows  # of the squares, where a pixel of the picture is `side` long
+    starts = np.arange(rows) * side  # of the picture's pixels
+    overlaps = np.minimum(edges[1:, None], starts + side) - np.maximum(edges[:-1, None], starts)
+    weights = np.maximum(overlaps, 0).astype(np.float64)
+    total = np.zeros((side, columns * channels))
+    for row in range(side):
+        under = slice(edges[row] // side, -(-edges[row + 1] // side))  # the rows of the picture that it lies over
+        total[row] = weights[row, under] @ pixels[under].reshape(-1, columns * channels).astype(np.float64)
+    squares = np.einsum("ijc,kj->cik", total.reshape(side, columns, channels), weights)
+    return np.asarray(squares / rows**2)
 
 
 def paste_centred(images: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:

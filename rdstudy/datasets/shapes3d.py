@@ -70,10 +70,10 @@ def _open(path: Path) -> "h5py.File":
 def _dataset(file: "h5py.File", name: str, path: Path) -> Any:
     import h5py
 
-    found = file.get(name)
-    if not isinstance(found, h5py.Dataset):
+    array = file.get(name)
+    if not isinstance(array, h5py.Dataset):
         raise ValueError(f"{path} has no data set {name!r}; allowed: an HDF5 file with 'images' and 'labels'")
-    return found
+    return array
 
 
 def _block_images(images: Any) -> int:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rdstudy.seeds import derive_seed
+from rdstudy.study.seeds import derive_seed
 
 Positions = Literal["adaptive", "fixed"]
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rdstudy.claims import Betas, Contrast
 from rdstudy.findings.belief import LEAST_PASSED
 from rdstudy.findings.evidence import Sample
 from rdstudy.findings.spread import Floats, Shared
-from rdstudy.findings.values import NATS, UNITS, Curve, Values, betas_phrase
+from rdstudy.findings.values import Curve, Values, betas_phrase
+from rdstudy.study.claims import Betas, Contrast
 
 _ONE_DECADES = 0.25
 """β of one group lie no further apart: 0.7, 0.9 and 1 are practically one β, 0.1 and 0.3 are not."""
@@ -33,6 +33,11 @@ class Arms:
     def groups(self) -> list[list[float]]:
         """The β of all curves, which are the same, by what is practically one β."""
         return grouped(self.betas[0])
+
+    @property
+    def unit(self) -> str:
+        """The unit of all curves."""
+        return self.curves[0].unit
 
     def seeds(self) -> list[int]:
         """The seeds of which every curve has every number."""
@@ -84,18 +89,27 @@ def shared_arms(contrast: Contrast, values: Values, roles: Sequence[str]) -> Arm
     return Arms(curves, [betas] * len(curves))
 
 
-def linear(contrast: Contrast, arms: Arms, rule: Rule, labels: Sequence[Sequence[str]]) -> Sample:
-    """The sample of a rule: of the seeds, of single images, and of errors that images make, each by the same rule."""
+def linear(arms: Arms, rule: Rule, labels: Sequence[Sequence[str]], *, candidates: Sequence[str] = ()) -> Sample:
+    """The sample of a rule: of the seeds, of single images, and of errors that images make, each by the same rule.
+
+    Args:
+        arms: the curves.
+        rule: what is computed of them.
+        labels: `[candidate][part]`, what each effect is.
+        candidates: what each candidate is, in words.
+    """
     effects, thresholds = rule(arms.complete())
     return Sample(
         effects,
         np.asarray(thresholds),
         labels,
-        unit_of(contrast),
+        arms.unit,
         notes=arms.notes(),
         doubts=arms.doubts(),
         images=_images(arms, rule) if effects.size else (),
         shared=_shared_error(arms, rule) if effects.size else None,
+        seeds=arms.seeds(),
+        candidates=candidates,
     )
 
 
@@ -202,21 +216,16 @@ def named(group: Sequence[float]) -> str:
     return f"{group[0]:g}" if len(group) == 1 else f"{group[0]:g} to {group[-1]:g}"
 
 
-def rises(found: Floats) -> Floats:
+def rises(curve: Floats) -> Floats:
     """Rises from each point of a curve `[row, β]` to that of the smallest β; 0 from itself."""
-    return found[:, :1] - found
+    return curve[:, :1] - curve
 
 
-def mean_over_betas(found: Floats) -> Floats:
+def mean_over_betas(curve: Floats) -> Floats:
     """`[seed, 1]`: the mean over β; `[seed, 0]` of no β."""
-    return found.mean(axis=1, keepdims=True) if found.shape[1] else found
+    return curve.mean(axis=1, keepdims=True) if curve.shape[1] else curve
 
 
 def one_candidate(effects: Floats, thresholds: Floats | float) -> tuple[Floats, Floats]:
     """Effects `[row, part]` of one candidate, and thresholds of the same shape."""
     return effects[:, None, :], np.broadcast_to(thresholds, effects.shape)[:, None, :]
-
-
-def unit_of(contrast: Contrast) -> str:
-    """The unit of a contrast's value."""
-    return UNITS.get(contrast.settings["value"], NATS)

@@ -1,4 +1,6 @@
-"""Kinds of contrasts -> samples: one number a seed, candidate and part. `rdstudy.claims.contrasts` says what they mean.
+"""Kinds of contrasts -> samples: one number a seed, candidate and part.
+
+`rdstudy.study.claims.contrasts` says what they mean.
 
 A seed counts where all numbers that the contrast needs of it are there. A contrast that compares a β whose log p(x) is
 not to be believed says nothing: leaving that β out and judging the rest would judge another claim.
@@ -6,13 +8,11 @@ not to be believed says nothing: leaving that β out and judging the rest would 
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rdstudy.claims import Arm, Betas, Contrast
-from rdstudy.claims.contrasts import RETIRED
 from rdstudy.findings.arms import (
     Arms,
     by_group,
@@ -25,12 +25,14 @@ from rdstudy.findings.arms import (
     one_candidate,
     rises,
     shared_arms,
-    unit_of,
     within,
 )
+from rdstudy.findings.clauses import value_words
 from rdstudy.findings.evidence import LEAST_SEEDS, Evidence, Sample, at_least, decide
 from rdstudy.findings.spread import Floats
 from rdstudy.findings.values import Values, betas_phrase
+from rdstudy.study.claims import Arm, Betas, Contrast
+from rdstudy.study.claims.contrasts import RETIRED
 
 _IMAGE_GROUPS = 10
 """Distances of images have no seeds: the test images, a random sample, are dealt into so many groups instead."""
@@ -54,6 +56,11 @@ def evidence(contrast: Contrast, values: Values) -> Evidence:
     if contrast.kind in RETIRED:
         note = "declared by an older version, by a contrast that is judged no more: start the study again"
         return Evidence(1.0, 1.0, None, None, LEAST_SEEDS, (note,))
+    arms = contrast.cells() if contrast.is_of_one_likelihood else []
+    likelihoods = {name for arm in arms for name in values.likelihoods(arm)}
+    if len(likelihoods) > 1:
+        note = f"not comparable: {_name(contrast)} under the likelihoods {', '.join(sorted(likelihoods))}"
+        return Evidence(1.0, 1.0, None, None, LEAST_SEEDS, (note,))
     return decide(_SAMPLES[contrast.kind](contrast, values))
 
 
@@ -62,14 +69,14 @@ def _interior_minimum(contrast: Contrast, values: Values) -> Sample:
     groups = arms.groups
 
     def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
-        (found,) = by_group(arrays, groups)
-        inner = found[:, 1:-1]
-        edges = np.stack([found[:, :1] - inner, found[:, -1:] - inner], axis=2)  # of the edges over the others
+        (curve,) = by_group(arrays, groups)
+        inner = curve[:, 1:-1]
+        edges = np.stack([curve[:, :1] - inner, curve[:, -1:] - inner], axis=2)  # of the edges over the others
         return edges, contrast.settings["share"] * edges[:, :, ::-1]
 
     ends = (groups[0], groups[-1]) if groups else ()
     labels = [[f"rise from β = {named(inner)} to {named(edge)}" for edge in ends] for inner in groups[1:-1]]
-    return linear(contrast, arms, rule, labels)
+    return linear(arms, rule, labels, candidates=_at(groups[1:-1]))
 
 
 def _monotone(contrast: Contrast, values: Values) -> Sample:
@@ -77,14 +84,15 @@ def _monotone(contrast: Contrast, values: Values) -> Sample:
     low, high = np.triu_indices(len(arms.groups), 1)
 
     def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
-        (found,) = by_group(arrays, arms.groups)
-        ups = (found[:, low] - found[:, high])[:, :, None]
-        allowed = contrast.settings["share"] * (found[:, -1:] - found[:, :1])[:, :, None]
+        (curve,) = by_group(arrays, arms.groups)
+        ups = (curve[:, low] - curve[:, high])[:, :, None]
+        allowed = contrast.settings["share"] * (curve[:, -1:] - curve[:, :1])[:, :, None]
         return ups, np.broadcast_to(allowed, ups.shape)
 
     names = [named(group) for group in arms.groups]
-    labels = [[f"rise from β = {names[j]} to {names[i]}"] for i, j in zip(low, high, strict=True)]
-    return dataclasses.replace(linear(contrast, arms, rule, labels), never=True)
+    pairs = [f"rise from β = {names[j]} to {names[i]}" for i, j in zip(low, high, strict=True)]
+    sample = linear(arms, rule, [[pair] for pair in pairs], candidates=[f"the {pair}" for pair in pairs])
+    return dataclasses.replace(sample, never=True)
 
 
 def _falls(contrast: Contrast, values: Values) -> Sample:
@@ -92,24 +100,24 @@ def _falls(contrast: Contrast, values: Values) -> Sample:
     labels = [f"fall from β = {named(low)} to {named(high)}" for low, high in itertools.pairwise(arms.groups)]
 
     def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
-        (found,) = by_group(arrays, arms.groups)
-        return one_candidate(found[:, :-1] - found[:, 1:], 0.0)
+        (curve,) = by_group(arrays, arms.groups)
+        return one_candidate(curve[:, :-1] - curve[:, 1:], 0.0)
 
-    return linear(contrast, arms, rule, [labels])
+    return linear(arms, rule, [labels])
 
 
 def _above(contrast: Contrast, values: Values) -> Sample:
     arms = shared_arms(contrast, values, ("arm",))
     labels = [f"{_name(contrast)} at β = {named(group)}" for group in arms.groups]
     least = contrast.settings["least"]
-    sample = linear(contrast, arms, lambda arrays: one_candidate(by_group(arrays, arms.groups)[0], 0.0), [labels])
+    sample = linear(arms, lambda arrays: one_candidate(by_group(arrays, arms.groups)[0], 0.0), [labels])
     return dataclasses.replace(sample, thresholds=np.full_like(sample.effects, least))
 
 
 def _mean_above(contrast: Contrast, values: Values) -> Sample:
     arms = shared_arms(contrast, values, ("arm",))
     label = f"mean {_name(contrast)} at β = {betas_phrase(arms.betas[0])}"
-    sample = linear(contrast, arms, lambda arrays: one_candidate(mean_over_betas(arrays[0]), 0.0), [[label]])
+    sample = linear(arms, lambda arrays: one_candidate(mean_over_betas(arrays[0]), 0.0), [[label]])
     return dataclasses.replace(sample, thresholds=np.full_like(sample.effects, contrast.settings["least"]))
 
 
@@ -121,7 +129,7 @@ def _lower_everywhere(contrast: Contrast, values: Values) -> Sample:
         low, high = by_group(arrays, arms.groups)
         return one_candidate(high - low, 0.0)
 
-    return linear(contrast, arms, rule, [labels])
+    return linear(arms, rule, [labels])
 
 
 def _exceeds(contrast: Contrast, values: Values) -> Sample:
@@ -132,10 +140,10 @@ def _exceeds(contrast: Contrast, values: Values) -> Sample:
     label = f"mean {_name(contrast)}" + (f" at β = {betas_phrase(betas[0])}" if betas[0] != betas[1] else "")
 
     def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
-        one, other = map(mean_over_betas, arrays)
-        return one_candidate(one[:, : other.shape[1]], contrast.settings["times"] * other[:, : one.shape[1]])
+        arm, over = map(mean_over_betas, arrays)
+        return one_candidate(arm[:, : over.shape[1]], contrast.settings["times"] * over[:, : arm.shape[1]])
 
-    return linear(contrast, arms, rule, [[label]])
+    return linear(arms, rule, [[label]])
 
 
 def _best_near(contrast: Contrast, values: Values) -> Sample:
@@ -146,12 +154,13 @@ def _best_near(contrast: Contrast, values: Values) -> Sample:
     far = grouped([beta for beta, close in zip(betas, is_near, strict=True) if not close])
 
     def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
-        (found,) = by_group(arrays, [*near, *far], betas)
-        excess = found[:, None, len(near) :] - found[:, : len(near), None]
+        (curve,) = by_group(arrays, [*near, *far], betas)
+        excess = curve[:, None, len(near) :] - curve[:, : len(near), None]
         return excess, np.zeros_like(excess)
 
-    labels = [[f"{_name(contrast)} at β = {named(other)} over that at {named(one)}" for other in far] for one in near]
-    sample = linear(contrast, arms, rule, labels)
+    name = _name(contrast)
+    labels = [[f"{name} at β = {named(there)} over that at {named(here)}" for there in far] for here in near]
+    sample = linear(arms, rule, labels, candidates=_at(near))
     if not betas or near:
         return sample
     return dataclasses.replace(
@@ -169,7 +178,7 @@ def _deeper_minimum(contrast: Contrast, values: Values) -> Sample:
 
     names = [named(group) for group in arms.groups]
     labels = [[f"rise from β = {name} to the smallest, beside that from {its}" for its in names] for name in names]
-    return linear(contrast, arms, rule, labels)
+    return linear(arms, rule, labels, candidates=_at(arms.groups))
 
 
 def _rises_apart(contrast: Contrast, values: Values) -> Sample:
@@ -178,16 +187,16 @@ def _rises_apart(contrast: Contrast, values: Values) -> Sample:
     share = contrast.settings["share"]
 
     def rule(arrays: list[Floats]) -> tuple[Floats, Floats]:
-        one, other = by_group(arrays, arms.groups)
-        further = rises(one)[:, :, None] - rises(other)[:, None, :]
-        fall = share * (one[:, -1:] - one)[:, :, None]
+        arm, than = by_group(arrays, arms.groups)
+        further = rises(arm)[:, :, None] - rises(than)[:, None, :]
+        fall = share * (arm[:, -1:] - arm)[:, :, None]
         return further, np.broadcast_to(fall, further.shape)
 
     names = [named(group) for group in arms.groups]
     labels = [
         [f"rise to the smallest β from {name}, less the other arm's from {its}" for its in names] for name in names
     ]
-    return linear(contrast, arms, rule, labels)
+    return linear(arms, rule, labels, candidates=_at(arms.groups))
 
 
 def _rises_less_apart(contrast: Contrast, values: Values) -> Sample:
@@ -214,20 +223,22 @@ def _rises_less_apart(contrast: Contrast, values: Values) -> Sample:
     parts = [f"rise to the smallest β on {split}, from {name}, less the other arm's" for name in names for _ in names]
     there = rises(by_group(arms.complete(), arms.groups)[2])
     handicaps = np.repeat(share / 2 * np.abs(there), count, axis=1) * (np.arange(count**2) % count > 0)
-    sample = linear(contrast, arms, rule, [parts] * count**2)
+    beside = contrast.arms["one"].get("split", "the other split")
+    lowest = [f"β = {name} as the lowest on {beside}, {its} as the other arm's" for name in names for its in names]
+    sample = linear(arms, rule, [parts] * count**2, candidates=lowest)
     return dataclasses.replace(sample, below=True, handicaps=handicaps)
 
 
 def _alike(contrast: Contrast, values: Values) -> Sample:
     arms = shared_arms(contrast, values, ("arm", "to", "one", "other"))
-    one, two, far, away = arms.complete()
-    label, unit, doubts, notes = "mean difference of the curves", unit_of(contrast), arms.doubts(), arms.notes()
+    arm, to, far, away = arms.complete()
+    label, unit, doubts, notes = "mean difference of the curves", arms.unit, arms.doubts(), arms.notes()
     if contrast.settings.get("overlap"):
         more, unknown = _codes_apart(contrast, values, arms)
         doubts, notes = (*doubts, *more), (*notes, *unknown)
     if any(curve.images for curve in arms.curves):
         notes = (*notes, f"the choice of images is not in the interval of a {label}")
-    sample = _nearer(_apart(one, two), _apart(far, away), share=contrast.settings["share"], about=(label, unit, notes))
+    sample = _nearer(_apart(arm, to), _apart(far, away), share=contrast.settings["share"], about=(label, unit, notes))
     return dataclasses.replace(sample, doubts=doubts)
 
 
@@ -238,8 +249,8 @@ def _codes_apart(contrast: Contrast, values: Values, arms: "Arms") -> tuple[tupl
     if len(known) < len(arms.betas[0]):
         return (), ("whether codes overlap was not measured: where they do not, nothing changes by construction",)
     apart = [beta for beta in known if share[beta].mean() >= _NO_OVERLAP]
-    told = f"at β = {betas_phrase(apart)} no two codes overlap, so that nothing changes by construction"
-    return ((told,) if apart else ()), ()
+    reason = f"at β = {betas_phrase(apart)} no two codes overlap, so that nothing changes by construction"
+    return ((reason,) if apart else ()), ()
 
 
 def _distances_alike(contrast: Contrast, values: Values) -> Sample:
@@ -248,19 +259,22 @@ def _distances_alike(contrast: Contrast, values: Values) -> Sample:
     if not all(map(len, groups)):
         return Sample(np.zeros((0, 1, 1)), np.zeros((0, 1, 1)), [[name]], _DISTANCE)
     levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    one, two, far, away = (np.stack([np.quantile(part, levels) for part in group]) for group in groups)
+    arm, to, far, away = (np.stack([np.quantile(part, levels) for part in group]) for group in groups)
     note = f"one number for each of {_IMAGE_GROUPS} groups of test images, as no seed is in it"
     about = (name, _DISTANCE, (note,))
-    return _nearer(_apart(one, two), _apart(far, away), share=contrast.settings["share"], about=about)
+    sample = _nearer(_apart(arm, to), _apart(far, away), share=contrast.settings["share"], about=about)
+    assert sample.against is not None
+    against = dataclasses.replace(sample.against, rows="groups of images")
+    return dataclasses.replace(sample, rows=against.rows, against=against)
 
 
 def _distances(values: Values, arm: Arm) -> list[Floats]:
     """Distances of a split's test images, dealt into groups; none where too few are stored."""
     rows = values.neighbours
     rows = rows[(rows["dataset"] == arm["dataset"]) & (rows["split"] == arm["split"])].dropna(subset=["distance"])
-    found = rows.sort_values("image", kind="stable")["distance"].to_numpy(float)
-    many = len(found) >= _LEAST_IMAGES * _IMAGE_GROUPS
-    return [found[start::_IMAGE_GROUPS] for start in range(_IMAGE_GROUPS)] if many else []
+    distances = rows.sort_values("image", kind="stable")["distance"].to_numpy(float)
+    many = len(distances) >= _LEAST_IMAGES * _IMAGE_GROUPS
+    return [distances[start::_IMAGE_GROUPS] for start in range(_IMAGE_GROUPS)] if many else []
 
 
 # --- how far apart ----------------------------------------------------------------------------------------------------
@@ -274,15 +288,15 @@ class _Between:
     most: Floats
 
 
-def _apart(one: Floats, two: Floats) -> _Between:
+def _apart(first: Floats, second: Floats) -> _Between:
     """How far two curves `[seed, β]` are apart, in the mean over β.
 
     The mean of |d| over seeds is too large: noise alone gives some, where the curves are equal. A seed's d with the
     sign that the other seeds have there has no such part, and is too small where that sign is chance.
     """
-    d = one - two
-    others = d.sum(axis=0) - d
-    return _Between(mean_over_betas(d * np.sign(others)), mean_over_betas(np.abs(d)))
+    d = first - second
+    of_other_seeds = d.sum(axis=0) - d
+    return _Between(mean_over_betas(d * np.sign(of_other_seeds)), mean_over_betas(np.abs(d)))
 
 
 def _nearer(near: _Between, apart: _Between, *, share: float, about: tuple[str, str, tuple[str, ...]]) -> Sample:
@@ -295,8 +309,13 @@ def _nearer(near: _Between, apart: _Between, *, share: float, about: tuple[str, 
     return dataclasses.replace(sample(near.most, apart.least), against=sample(near.least, apart.most))
 
 
+def _at(groups: Sequence[Sequence[float]]) -> list[str]:
+    """Candidates that are a β, or what is practically one."""
+    return [f"β = {named(group)}" for group in groups]
+
+
 def _name(contrast: Contrast) -> str:
-    return str(contrast.settings["value"]).replace("_", " ")
+    return value_words(contrast.settings)
 
 
 _SAMPLES: Mapping[str, Callable[[Contrast, Values], Sample]] = {

@@ -63,6 +63,8 @@ class Effect:
         seeds: in the interval.
         seen: the distance to the threshold that an interval as wide as this one tells with a chance of `POWER`.
         images: in the interval too: in the smallest of the samples that all seeds share; 0 where there is none.
+        chosen: how it was chosen of several, and which seeds are therefore not in the interval; empty of one alone.
+        rows: what is counted as `seeds`, in words.
     """
 
     mean: float
@@ -75,6 +77,14 @@ class Effect:
     seeds: int
     seen: float = math.nan
     images: int = 0
+    chosen: str = ""
+    rows: str = "seeds"
+
+    @property
+    def side(self) -> int:
+        """1 where all of the interval is where the effect must be, −1 where none of it is, 0 where it is on both."""
+        above, below = self.low > self.threshold, self.high < self.threshold
+        return (above - below) * (1 if self.above else -1)
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,8 @@ class Evidence:
         refuted: the effect that speaks most against it.
         seeds: complete seeds.
         notes: what a reader must know of it.
+        parts: of the contrasts that it is made of, where `least` of them must hold.
+        least: how many; 0 where it is made of none.
     """
 
     p_for: float
@@ -96,6 +108,8 @@ class Evidence:
     refuted: Effect | None
     seeds: int
     notes: tuple[str, ...] = ()
+    parts: "tuple[Evidence, ...]" = ()
+    least: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,9 @@ class Sample:
         shared: what shared images add to the variance, where their single numbers are not known.
         handicaps: `[seed, candidate]`, taken off the values of candidates when seeds choose one of them: one with
             less noise than others is to be chosen unless others are better by so much.
+        seeds: their numbers, in the order of the rows; their places where none are given.
+        candidates: what each is, in words.
+        rows: what the rows are, in words: seeds, or what stands in their place.
     """
 
     effects: NDArray[np.float64]
@@ -132,6 +149,9 @@ class Sample:
     images: tuple[NDArray[np.float64], ...] = ()
     shared: Shared | None = None
     handicaps: NDArray[np.float64] | None = None
+    seeds: Sequence[int] = ()
+    candidates: Sequence[str] = ()
+    rows: str = "seeds"
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -146,6 +166,16 @@ class Sample:
     def spread(self, first: int = 0) -> Spread:
         """Of the means over the seeds from `first` on."""
         return spread_of(self.values[first:], [sample[first:] for sample in self.images], self.shared)
+
+    def candidate(self, place: int) -> str:
+        """A candidate in words."""
+        return self.candidates[place] if self.candidates else f"candidate {place + 1} of {self.effects.shape[1]}"
+
+    def choosers(self, first: int, what: str) -> str:
+        """Such as "seed 3 chose β = 0.01 and is not in the interval"."""
+        names = [str(seed) for seed in (self.seeds or range(first))][:first]
+        seeds, verb = ("seed", "is") if first == 1 else ("seeds", "are")
+        return f"{seeds} {', '.join(names)} chose {what} and {verb} not in the interval"
 
 
 def decide(sample: Sample) -> Evidence:
@@ -174,7 +204,18 @@ def _some_candidate(sample: Sample) -> tuple[float, Effect]:
         spread = sample.spread(first)
         p_parts = spread.p_above()
     weakest = int(np.argmax(p_parts[chosen]))
-    return min(1.0, tries * float(p_parts[chosen, weakest])), _effect(sample, spread, chosen, weakest, first=first)
+    effect = _effect(sample, spread, chosen, weakest, first=first, chosen=_chosen_for(sample, chosen, first))
+    return min(1.0, tries * float(p_parts[chosen, weakest])), effect
+
+
+def _chosen_for(sample: Sample, candidate: int, first: int) -> str:
+    """How a candidate was chosen, in words."""
+    many = sample.effects.shape[1]
+    if many == 1:
+        return ""
+    if first:
+        return sample.choosers(first, sample.candidate(candidate))
+    return f"{sample.candidate(candidate)} is the best of {many}, for which the verdict is corrected"
 
 
 def _no_candidate(sample: Sample) -> tuple[float, Effect]:
@@ -191,7 +232,17 @@ def _no_candidate(sample: Sample) -> tuple[float, Effect]:
         p = spread.p_below()
     p_candidates = np.take_along_axis(p, refuting[:, None], axis=1)[:, 0]
     hardest = int(np.argmax(p_candidates))
-    return float(p_candidates[hardest]), _effect(sample, spread, hardest, int(refuting[hardest]), first=first)
+    chosen = _chosen_against(sample, hardest, first)
+    effect = _effect(sample, spread, hardest, int(refuting[hardest]), first=first, chosen=chosen)
+    return float(p_candidates[hardest]), effect
+
+
+def _chosen_against(sample: Sample, candidate: int, first: int) -> str:
+    """How a candidate and one of its parts were chosen, in words."""
+    _, candidates, parts = sample.effects.shape
+    hardest = f"of {candidates}, {sample.candidate(candidate)} is the hardest to refute" if candidates > 1 else ""
+    by_seeds = sample.choosers(first, f"this comparison of {parts}") if first else ""
+    return "; ".join(words for words in (hardest, by_seeds) if words)
 
 
 def _choosing(seeds: int) -> int:
@@ -199,28 +250,29 @@ def _choosing(seeds: int) -> int:
     return max(1, seeds // 5)
 
 
-def at_least(least: int, found: Sequence[Evidence]) -> Evidence:
+def at_least(least: int, parts: Sequence[Evidence]) -> Evidence:
     """Evidence that at least so many of some contrasts hold: partial conjunction (Benjamini and Heller 2008).
 
     For it speaks the `least`-th smallest p, against it the p of the last one that may fail; Bonferroni over those
     that may be left out.
     """
-    many = len(found)
-    # of equal p, those of too few seeds first: more runs could change them
-    decisive = sorted(found, key=lambda one: (one.p_for, one.seeds >= LEAST_SEEDS))[least - 1]
+    many = len(parts)
+    # of equal p, those of too few seeds first: more models could change them
+    decisive = sorted(parts, key=lambda part: (part.p_for, part.seeds >= LEAST_SEEDS))[least - 1]
     p_for = min(1.0, (many - least + 1) * decisive.p_for)
-    against = sorted(found, key=lambda one: one.p_against)[many - least]
+    against = sorted(parts, key=lambda part: part.p_against)[many - least]
     p_against = min(1.0, least * against.p_against)
-    notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
-    return Evidence(p_for, p_against, decisive.weakest, against.refuted, decisive.seeds, notes)
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    effects = (decisive.weakest, against.refuted)
+    return Evidence(p_for, p_against, *effects, decisive.seeds, notes, tuple(parts), least)
 
 
-def _effect(sample: Sample, spread: Spread, candidate: int, part: int, *, first: int) -> Effect:
+def _effect(sample: Sample, spread: Spread, candidate: int, part: int, *, first: int, chosen: str) -> Effect:
     """The mean effect over the seeds from `first` on; its interval is that of the distance to the threshold."""
     error, df = float(spread.error[candidate, part]), int(spread.df[candidate, part])
     sure = student_quantile((1 + LEVEL) / 2, df)
     mean = float(sample.effects[first:, candidate, part].mean())
-    counts = [*(one.shape[-1] for one in sample.images), *([sample.shared.images] if sample.shared else [])]
+    counts = [*(images.shape[-1] for images in sample.images), *([sample.shared.images] if sample.shared else [])]
     return Effect(
         mean=mean,
         low=mean - sure * error,
@@ -232,4 +284,6 @@ def _effect(sample: Sample, spread: Spread, candidate: int, part: int, *, first:
         seeds=len(sample.effects) - first,
         seen=(sure + student_quantile(POWER, df)) * error,
         images=min(counts, default=0),
+        chosen=chosen,
+        rows=sample.rows,
     )

@@ -9,16 +9,19 @@ supported; its other contrasts can still contradict it.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rdstudy.claims import Claim
-from rdstudy.findings.contrasts import evidence
-from rdstudy.findings.evidence import ERROR, LEAST_SEEDS, Effect, Evidence
-from rdstudy.findings.values import AmbiguousArmError, Values
+import pandas as pd
 
-Verdict = Literal["supported", "contradicted", "undecided", "not enough runs"]
+from rdstudy.findings.clauses import clause, shared_levels, telling
+from rdstudy.findings.contrasts import evidence
+from rdstudy.findings.evidence import LEAST_SEEDS, Effect, Evidence
+from rdstudy.findings.results import VERDICTS, Judged, Result, Verdict, whole
+from rdstudy.findings.values import AmbiguousArmError, Values
+from rdstudy.study.claims import Claim, Contrast
+from rdstudy.study.factors import CELL_FACTORS, FACTORS
 
 _NAMED = 2  # cells that still learn, named in a line
 
@@ -39,29 +42,88 @@ class Behind:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """Whether the networks of a claim were still learning when their training ended.
+
+    Attributes:
+        state: `still learning`: some were. `unknown`: of some models no training curve is stored, and no other one was.
+            `ended`: none was. `no networks`: none stands behind the claim.
+        words: which, and by how much.
+    """
+
+    state: Literal["still learning", "unknown", "ended", "no networks"] = "no networks"
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class ContrastFinding:
+    """What the tables say of one contrast of a claim.
+
+    Attributes:
+        contrast: what is claimed.
+        clause: the same in words.
+        result: what came of it.
+        effect: the number that shows the result; None where there are not enough models, or none to be believed, and of
+            what is made of `parts`.
+        notes: what a reader must know of it.
+        decides: whether the verdict, or the result of what it is a part of, stands on it.
+        parts: the same of the contrasts that it is made of.
+    """
+
+    contrast: Contrast
+    clause: str
+    result: Result
+    effect: Effect | None
+    notes: tuple[str, ...] = ()
+    decides: bool = False
+    parts: "tuple[ContrastFinding, ...]" = ()
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the interval lies on one side of the threshold, and not so far as all that is compared asks for."""
+        return self.result == "not told apart" and self.effect is not None and self.effect.side != 0
+
+    def flat(self) -> "list[ContrastFinding]":
+        """It, and all that it is made of."""
+        return [self, *(inner for part in self.parts for inner in part.flat())]
+
+
+@dataclass(frozen=True)
 class Finding:
     """What the tables say of a claim.
 
     Attributes:
         claim: the claim.
-        verdict: supported where all its contrasts are, contradicted where one is.
-        effect: of the contrast that decides; None where there are not enough runs, or no number to be believed.
+        verdict: supported where all its contrasts are held, contradicted where one is not.
+        contrasts: of the claim, in its order: the verdict follows from their results.
         behind: data sets, models and images.
-        notes: what a reader must know.
-        learning: which of its networks were still learning when their training ended; empty where none is known to.
+        models: what all its models have in common and others of the study have not, in words.
+        learning: whether its networks were still learning when their training ended.
     """
 
     claim: Claim
     verdict: Verdict
-    effect: Effect | None
+    contrasts: tuple[ContrastFinding, ...]
     behind: Behind
-    notes: tuple[str, ...] = ()
-    learning: str = ""
+    models: str = ""
+    learning: Learning = Learning()
 
     @property
-    def runs(self) -> int:
-        """Models behind the whole claim."""
-        return self.behind.models
+    def effect(self) -> Effect | None:
+        """Of the contrast that decides; None where it has none."""
+        deciding = [part for contrast in self.contrasts if contrast.decides for part in _decisive(contrast)]
+        return deciding[-1].effect if deciding else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know, of all contrasts."""
+        every = [part for contrast in self.contrasts for part in contrast.flat()]
+        return tuple(dict.fromkeys(note for part in every for note in part.notes))
+
+
+def _decisive(contrast: ContrastFinding) -> list[ContrastFinding]:
+    """A contrast, the part that decides it, and so on."""
+    return [contrast, *(inner for part in contrast.parts if part.decides for inner in _decisive(part))]
 
 
 def judge(claims: Iterable[Claim], values: Values) -> tuple[Finding, ...]:
@@ -72,44 +134,50 @@ def judge(claims: Iterable[Claim], values: Values) -> tuple[Finding, ...]:
 def _judge(claim: Claim, values: Values) -> Finding:
     values.used.clear()
     values.counted.clear()
+    judged = whole([_evidence(contrast, values) for contrast in claim.contrasts])
+    factors = telling(claim)
+    contrasts = _contrasts(claim.contrasts, judged.parts, factors)
+    behind, models = _behind(claim, values), shared_levels(claim, values.planned)
+    return Finding(claim, VERDICTS[judged.result], contrasts, behind, models, _learning(claim, values))
+
+
+def _evidence(contrast: Contrast, values: Values) -> Evidence:
+    """Evidence of a contrast; of one that names no models, none, and the reason."""
     try:
-        held = [evidence(contrast, values) for contrast in claim.contrasts]
+        return evidence(contrast, values)
     except AmbiguousArmError as error:  # a mistake in the study's file: said on the page, which is made all the same
-        return Finding(claim, "not enough runs", None, Behind(), (str(error),))
-    behind, learning = _behind(claim, values), _learning(claim, values)
-    notes = tuple(dict.fromkeys(note for one in held for note in one.notes))
-    verdict = verdict_of(held)
-    effect = None
-    if verdict == "not enough runs":
-        fewest = min(one.seeds for one in held)
-        notes = (*notes, f"{fewest} complete seeds where {LEAST_SEEDS} are needed")
-    elif verdict == "contradicted":
-        effect = min(held, key=lambda one: one.p_against).refuted
-    elif not any(_says_nothing(one) for one in held):
-        told = [one for one in held if one.weakest is not None]
-        effect = max(told, key=lambda one: one.p_for).weakest if told else None
-    return Finding(claim, verdict, effect, behind, notes, learning)
+        return Evidence(1.0, 1.0, None, None, 0, (str(error),))
 
 
-def verdict_of(held: list[Evidence]) -> Verdict:
+def _contrasts(
+    contrasts: Sequence[Contrast], judged: Sequence[Judged], factors: Sequence[str]
+) -> tuple[ContrastFinding, ...]:
+    pairs = zip(contrasts, judged, strict=True)
+    return tuple(_contrast(contrast, part, factors) for contrast, part in pairs)
+
+
+def _contrast(contrast: Contrast, judged: Judged, factors: Sequence[str]) -> ContrastFinding:
+    parts = _contrasts(contrast.parts, judged.parts, factors) if judged.parts else ()
+    notes = () if parts else judged.evidence.notes
+    if judged.result == "not enough models" and not parts:
+        seeds = judged.evidence.seeds
+        notes = (*notes, f"{seeds} complete seed{'' if seeds == 1 else 's'} where {LEAST_SEEDS} are needed")
+    words = clause(contrast, factors)
+    return ContrastFinding(
+        contrast, words, judged.result, None if parts else judged.effect, notes, judged.decides, parts
+    )
+
+
+def verdict_of(held: Sequence[Evidence]) -> Verdict:
     """The verdict on a claim with these contrasts, of which all must hold."""
-    if min(one.p_against for one in held) * len(held) <= ERROR:
-        return "contradicted"
-    if any(one.seeds < LEAST_SEEDS for one in held):
-        return "not enough runs"
-    return "supported" if max(one.p_for for one in held) <= ERROR else "undecided"
-
-
-def _says_nothing(one: Evidence) -> bool:
-    """Whether it is the evidence of numbers in doubt: then no other contrast's effect is why a claim is undecided."""
-    return one.weakest is None and one.seeds >= LEAST_SEEDS
+    return VERDICTS[whole(held).result]
 
 
 def _behind(claim: Claim, values: Values) -> Behind:
     """Models and images of the curves that were asked for, and the data sets of all arms."""
-    used = values.used & set(values.rows["member_id"]) if len(values.rows) else set()
+    used = _trained(values)
     planned = values.planned
-    named = {arm["dataset"] for one in claim.flat() for arm in one.arms.values() if "dataset" in arm}
+    named = {arm["dataset"] for contrast in claim.flat() for arm in contrast.arms.values() if "dataset" in arm}
     if used and "dataset" in planned:
         named = set(planned.loc[planned["member_id"].isin(used), "dataset"])
     return Behind(len(named), len(used), {key: min(many) for key, many in sorted(values.counted.items()) if many})
@@ -118,34 +186,59 @@ def _behind(claim: Claim, values: Values) -> Behind:
 # --- networks that still learn ----------------------------------------------------------------------------------------
 
 
-def _learning(claim: Claim, values: Values) -> str:
-    """Which of a claim's networks were still learning when their training ended."""
+def _learning(claim: Claim, values: Values) -> Learning:
+    """Whether a claim's networks were still learning when their training ended."""
+    models = _trained(values)
+    if not models:
+        return Learning()
+    unknown = len(models - values.followed)
+    of_which = "any of its" if unknown == len(models) else f"{unknown:,} of its"
+    missing = f"no training curve is stored of {of_which} {len(models):,} models" if unknown else ""
+    falls = _falls(values)
+    learning = falls[falls["learning"]] if len(falls) else falls
+    if len(learning):
+        named = f"on networks still learning: {_named(claim, learning)}"
+        return Learning("still learning", f"{named}; {missing}, and nothing is known of those" if missing else named)
+    if missing:
+        return Learning("unknown", f"whether its networks were still learning is not known: {missing}")
+    return Learning("ended", f"on networks that were not found still learning: {_most(claim, falls)}")
+
+
+def _trained(values: Values) -> set[str]:
+    """Ids of the models behind the curves that were asked for."""
+    return values.used & set(values.rows["member_id"]) if len(values.rows) else set()
+
+
+def _falls(values: Values) -> pd.DataFrame:
+    """What `still_learning` says of the cells and β of these models."""
     table = values.learning
-    if table.empty or not table["learning"].any():
-        return ""
+    if table.empty:
+        return table
     planned = values.planned[values.planned["member_id"].isin(values.used)]
-    factors = [str(name) for name in planned if name in table and name not in ("member_id", "seed", "beta")]
-    asked = planned[[*factors, "beta"]].drop_duplicates()
-    found = table[table["learning"]].merge(asked, on=[*factors, "beta"]).sort_values("fall", ascending=False)
-    if found.empty:
-        return ""
-    cells = found.drop_duplicates(factors)  # each at the β at which it fell the most
-    arms = [arm for one in claim.flat() for arm in one.arms.values()]
-    apart = [name for name in factors if len({str(arm.get(name)) for arm in arms}) > 1]
-    named = [_cell(row, apart or ["depth"]) for row in cells.head(_NAMED).to_dict("records")]
+    factors = [name for name in CELL_FACTORS if name in planned and name in table]
+    return table.merge(planned[[*factors, "beta"]].drop_duplicates(), on=[*factors, "beta"])
+
+
+def _named(claim: Claim, learning: pd.DataFrame) -> str:
+    """Cells that still learned, each at the β at which it fell the most."""
+    factors = [name for name in CELL_FACTORS if name in learning]
+    cells = learning.sort_values("fall", ascending=False).drop_duplicates(factors)
+    apart = [name for name in telling(claim) if name in factors] or ["depth"]
+    named = [_cell(row, apart) for row in cells.head(_NAMED).to_dict("records")]
     more = f"; and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
-    return f"on networks still learning: {'; '.join(named)}{more}"
+    return f"{'; '.join(named)}{more}"
+
+
+def _most(claim: Claim, falls: pd.DataFrame) -> str:
+    """The cell and β with the largest fall."""
+    apart = [name for name in telling(claim) if name in falls]
+    return f"at most, {_cell(falls.nlargest(1, 'fall').to_dict('records')[0], apart)}"
 
 
 def _cell(row: Mapping[Any, Any], factors: Iterable[str]) -> str:
     """Such as "3 layers, train D fell by 4.1 ± 0.3 nats in the last quarter at β = 0.01"."""
-    names = ", ".join(_level(name, row[name]) for name in factors if name in row)
+    names = ", ".join(FACTORS[name].label(row[name]) for name in factors if name in row)
     noise = "" if math.isnan(row["error"]) else f" ± {row['error']:.2g}"
-    where = f"train D fell by {row['fall']:.1f}{noise} nats in the last quarter at β = {row['beta']:g}"
+    fall = f"{row['fall']:.1f}".replace("-", "−")
+    where = f"train D fell by {fall}{noise} nats in the last quarter at β = {row['beta']:g}"
     return f"{names}, {where}" if names else where
-
-
-def _level(factor: str, level: object) -> str:
-    if factor == "depth":
-        return f"{level} layer" if level == 1 else f"{level} layers"
-    return f"{level}" if factor in ("dataset", "split", "architecture") else f"{factor} {level}"

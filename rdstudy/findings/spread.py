@@ -105,8 +105,8 @@ def _degrees(parts: Sequence[tuple[Floats, int]], whole: Floats) -> NDArray[np.i
     weighted = np.sum([variance * quantiles[min(df, _MOST_DF) - 1] for variance, df in parts], axis=0)
     least = quantiles[min(_MOST_DF, *(df for _, df in parts)) - 1]
     mean = np.divide(weighted, whole, out=np.full_like(whole, least), where=whole > 0)
-    found: NDArray[np.int64] = (quantiles[:, None, None] >= mean - 1e-9).sum(axis=0)
-    return found
+    degrees: NDArray[np.int64] = (quantiles[:, None, None] >= mean - 1e-9).sum(axis=0)
+    return degrees
 
 
 @functools.cache

@@ -5,6 +5,7 @@ Members that ended otherwise than `ok` have no number, and nothing is made up fo
 small sample of images, the same for all seeds, comes with what is known of that choice: its single images, or an error.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rdstudy.claims import Arm
 from rdstudy.findings.belief import believed
-from rdstudy.findings.learning import still_learning
+from rdstudy.findings.learning import falls_of, still_learning
+from rdstudy.study.claims import Arm
+from rdstudy.study.claims.contrasts import OWN
 
 UNITS = {
     "information_share": "of log N",
@@ -41,6 +43,7 @@ _MEASURES = [
     "memorization_se",
     "memorization_images",
 ]
+_IMAGES = " images"  # behind the name of a value of one's own: the column of how many are behind it
 _SAMPLE = ["dataset", "split", "study_seed"]  # what the random images that all seeds share depend on, with the subset
 
 
@@ -61,6 +64,7 @@ class Curve:
             the means over these images. All seeds, and all arms that name the same sample, share them.
         error: as the table: standard error by images that all seeds share, where no number of a single one is known.
         error_images: how many these are.
+        unit: of the value.
     """
 
     table: pd.DataFrame
@@ -70,6 +74,7 @@ class Curve:
     images: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     error: pd.DataFrame | None = None
     error_images: int = 0
+    unit: str = NATS
 
 
 @dataclass
@@ -82,7 +87,9 @@ class Values:
         neighbours: rows of `schema.NEIGHBOURS`.
         lists: one row per member and subset with log p(x) of single images: `member_id`, `subset`,
             `image_log_marginal`.
+        units: of measures of the user's own, by their value `own:NAME`.
         learning: what `still_learning` says of the study.
+        followed: ids of members whose fall is known, of which it says so.
         used: ids of members whose numbers were asked for; fills as curves are made.
         counted: images behind the numbers that were asked for: (what, subset) -> how many; fills in the same way.
     """
@@ -92,6 +99,8 @@ class Values:
     neighbours: pd.DataFrame
     lists: pd.DataFrame = field(default_factory=pd.DataFrame)
     learning: pd.DataFrame = field(default_factory=pd.DataFrame)
+    followed: frozenset[str] = frozenset()
+    units: Mapping[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     counted: dict[tuple[str, str], set[int]] = field(default_factory=dict)
 
@@ -104,6 +113,7 @@ class Values:
         neighbours: pd.DataFrame,
         *,
         trajectories: pd.DataFrame | None = None,
+        own: pd.DataFrame | None = None,
     ) -> "Values":
         """The numbers of stored tables.
 
@@ -113,15 +123,24 @@ class Values:
             measures: rows of `schema.MEASURES`.
             neighbours: rows of `schema.NEIGHBOURS`.
             trajectories: rows of `schema.TRAJECTORIES`; without them, nothing is known of what still learns.
+            own: rows of `schema.OWN_MEASURES`.
         """
         ok = members.loc[members["outcome"] == "ok"].reindex(columns=_MEMBERS)
         rows = ok.merge(measures.reindex(columns=_MEASURES), on=_ID, how="left")
         numbers = rows[[*_MEMBERS[2:], *_MEASURES[2:]]].astype(float)
         numbers = numbers.assign(believed=believed(rows))
         lists = measures.reindex(columns=[*_ID, "image_log_marginal"]).dropna(subset="image_log_marginal")
-        known = trajectories is not None and len(trajectories) > 0
-        learning = still_learning(planned, trajectories) if known and trajectories is not None else pd.DataFrame()
-        return cls(planned, pd.concat([rows[_ID], _of_rows(numbers)], axis=1), neighbours, lists, learning)
+        learning, followed = pd.DataFrame(), frozenset[str]()
+        if trajectories is not None and len(trajectories):
+            learning, followed = still_learning(planned, trajectories), frozenset(falls_of(trajectories)["member_id"])
+        values, units = pd.concat([rows[_ID], _of_rows(numbers)], axis=1), {}
+        if own is not None and len(own):
+            named = own.assign(value_name=OWN + own["name"])
+            units = dict(zip(named["value_name"], named["unit"], strict=True))
+            for column, suffix in (("value", ""), ("images", _IMAGES)):
+                wide = named.pivot(index=_ID, columns="value_name", values=column).add_suffix(suffix)
+                values = values.merge(wide.reset_index(), on=_ID, how="left")
+        return cls(planned, values, neighbours, lists, learning, followed, units)
 
     def curve(self, arm: Arm, value: str, subset: str) -> Curve:
         """A value of the members of an arm; no rows where the study has none.
@@ -129,9 +148,15 @@ class Values:
         Raises:
             AmbiguousArmError: the arm is more than one cell.
         """
+        unit = self.units.get(value, UNITS.get(value, NATS))
+        return dataclasses.replace(self._curve(arm, value, subset), unit=unit)
+
+    def _curve(self, arm: Arm, value: str, subset: str) -> Curve:
         chosen = self._members(arm)
         if chosen.empty:
             return Curve(pd.DataFrame(), (f"the study has no models with {phrase(arm)}",))
+        if value.startswith(OWN) and value not in self.rows:
+            return Curve(pd.DataFrame(), (f"{value} was measured of no model",))
         self.used.update(chosen["member_id"])
         signs = {"test": 1.0, "train": -1.0} if value in _GAPS else {subset: 1.0}
         column = _GAPS.get(value, value)
@@ -148,6 +173,10 @@ class Values:
             return Curve(table, error=error, error_images=int(known.min()) if len(known) else 0)
         return Curve(table)
 
+    def likelihoods(self, arm: Arm) -> set[str]:
+        """Those of the models of an arm."""
+        return set(self._members(arm)["likelihood"]) if "likelihood" in self.planned else set()
+
     def _members(self, arm: Arm) -> pd.DataFrame:
         chosen = self.planned
         for factor, level in arm.items():
@@ -163,9 +192,11 @@ class Values:
     def _count(self, chosen: pd.DataFrame, column: str, subset: str) -> None:
         """Remember how many images are behind a value of some members."""
         what, counts = _COUNTS.get(column, ("", "images"))
+        if column.startswith(OWN):
+            what, counts = column.removeprefix(OWN), f"{column}{_IMAGES}"
         rows = self.rows[self.rows["member_id"].isin(chosen["member_id"]) & (self.rows["subset"] == subset)]
-        found = rows.loc[rows[column].notna(), counts].dropna()
-        self.counted.setdefault((what, subset), set()).update(map(int, found.unique()))
+        images = rows.loc[rows[column].notna(), counts].dropna()
+        self.counted.setdefault((what, subset), set()).update(map(int, images.unique()))
 
     def _of_log_marginal(
         self, table: pd.DataFrame, chosen: pd.DataFrame, arm: Arm, signs: Mapping[str, float]
@@ -190,7 +221,7 @@ def phrase(arm: Arm) -> str:
 
 
 def _of_rows(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The values of `rdstudy.claims.contrasts`, and what belongs to them."""
+    """The values of `rdstudy.study.claims.contrasts`, and what belongs to them."""
     return pd.DataFrame({name: derive(numbers) for name, derive in _DERIVED.items()})
 
 
@@ -211,7 +242,7 @@ _DERIVED: Mapping[str, Callable[[pd.DataFrame], Any]] = {
         for name in ("memorization_se", "memorization_images", "importance_images", "aggregate_images", "images")
     },
 }
-_GAPS = {"distortion_gap": "distortion", "log_marginal_gap": "negative_log_marginal"}
+_GAPS = {"distortion_gap": "distortion", "elbo_gap": "negative_elbo", "log_marginal_gap": "negative_log_marginal"}
 _COUNTS = {
     "negative_log_marginal": ("log p(x)", "importance_images"),
     "mutual_information": ("the parts of the rate", "aggregate_images"),
@@ -225,8 +256,8 @@ _COUNTS = {
 
 def _wide(chosen: pd.DataFrame, rows: pd.DataFrame, value: str, subset: str) -> pd.DataFrame:
     """Seeds × β of all members asked for, NaN where nothing is stored."""
-    found = rows.loc[rows["subset"] == subset, ["member_id", value]]
-    table = chosen[["member_id", "beta", "seed"]].merge(found, on="member_id", how="left")
+    numbers = rows.loc[rows["subset"] == subset, ["member_id", value]]
+    table = chosen[["member_id", "beta", "seed"]].merge(numbers, on="member_id", how="left")
     return table.pivot(index="seed", columns="beta", values=value).sort_index(axis=1)
 
 
@@ -234,13 +265,13 @@ def _images(chosen: pd.DataFrame, lists: pd.DataFrame, subset: str, table: pd.Da
     """`[seed, β, image]` as the table, NaN where it has no number; None where a number lacks its images."""
     if lists.empty:
         return None
-    found = chosen[["member_id", "beta", "seed"]].merge(lists[lists["subset"] == subset], on="member_id")
-    sizes = {len(numbers) for numbers in found["image_log_marginal"]}
+    stored = chosen[["member_id", "beta", "seed"]].merge(lists[lists["subset"] == subset], on="member_id")
+    sizes = {len(numbers) for numbers in stored["image_log_marginal"]}
     if len(sizes) != 1 or min(sizes) < 2:
         return None
     numbers = np.full((*table.shape, sizes.pop()), math.nan)
-    places = table.index.get_indexer(pd.Index(found["seed"])), table.columns.get_indexer(pd.Index(found["beta"]))
-    numbers[places] = np.stack([np.asarray(one, float) for one in found["image_log_marginal"]])
+    places = table.index.get_indexer(pd.Index(stored["seed"])), table.columns.get_indexer(pd.Index(stored["beta"]))
+    numbers[places] = np.stack([np.asarray(of_images, float) for of_images in stored["image_log_marginal"]])
     complete = not (np.isfinite(table.to_numpy(float)) & ~np.isfinite(numbers).all(axis=-1)).any()
     return numbers if complete else None
 

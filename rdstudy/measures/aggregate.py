@@ -70,7 +70,7 @@ def marginal_log_densities(z: Tensor, posterior: Posterior, *, memory_bytes: flo
     """
     check_posterior(posterior)
     dimensions = range(posterior.mean.shape[1])
-    one_by_one = [
+    of_dimensions = [
         aggregate_log_density(
             z[:, j : j + 1],
             Posterior(posterior.mean[:, j : j + 1], posterior.log_var[:, j : j + 1]),
@@ -78,7 +78,7 @@ def marginal_log_densities(z: Tensor, posterior: Posterior, *, memory_bytes: flo
         )
         for j in dimensions
     ]
-    return torch.stack(one_by_one, dim=1)
+    return torch.stack(of_dimensions, dim=1)
 
 
 def log_density(z: Tensor, posterior: Posterior) -> Tensor:

@@ -8,9 +8,10 @@ w(z) = p(x, z) / π(z), a chain z_0, z_1, ... has the weight Π_k w(z_k)^(t_{k+1
   1 / p(x): minus the log of its mean is an upper bound in expectation (Grosse, Ghahramani and Adams 2015, section 4).
   Such a sample is had where x was simulated together with its z, and only there.
 
-π is any diagonal Gaussian: the prior (`standard_prior`), or the encoder's q(z|x), which has less way to go. Both bounds
-hold for moves whose step sizes are fixed before the chain starts, not for steps adapted to the chain itself: they are
-tuned on a pilot run of other chains. Axis order: `chain, image`. Nats, float64 but for the decoder.
+π is any diagonal Gaussian, whatever the prior p(z) in p(x, z): N(0, I) (`standard_prior`), or the encoder's q(z|x),
+which is nearer to p(z|x). Both bounds hold for moves whose step sizes are fixed before the chain starts, not for steps
+adapted to the chain itself: they are tuned on a pilot run of other chains.
+Axis order: `chain, image`. Nats, float64 but for the decoder and the prior.
 """
 
 import functools
@@ -60,7 +61,7 @@ def sigmoidal_temperatures(count: int, *, steepness: float = 4.0) -> Tensor:
 
 
 def standard_prior(images: ImageDistortion, *, latent_dim: int) -> Posterior:
-    """N(0, I) for each image, as an initial density `[image, latent]`."""
+    """N(0, I) for each image, as an initial density `[image, latent]`; the prior of the model stands in `images`."""
     zeros = torch.zeros(len(images.x), latent_dim, dtype=torch.float64, device=images.x.device)
     return Posterior(zeros, zeros)
 
@@ -96,15 +97,15 @@ def tune_steps(
     at = functools.partial(weigh, images, initial)
     state = _start(at, draw_noise(_at_least_one(chains), initial.mean, generator))
     step = torch.full((len(images.x),), _FIRST_STEP, dtype=torch.float64, device=images.x.device)
-    found = []
+    tuned = []
     for temperature in levels[1:-1]:
         moved = hamiltonian_move(
             at, state, temperature=temperature, step_size=step, leapfrog_steps=leapfrog_steps, generator=generator
         )
         step = step * torch.exp(_GAIN * (moved.acceptance.mean(dim=0) - _TARGET_ACCEPTANCE))
-        found.append(step)
+        tuned.append(step)
         state = moved.state
-    step_sizes = torch.stack(found) if found else step.new_empty(0, len(images.x))
+    step_sizes = torch.stack(tuned) if tuned else step.new_empty(0, len(images.x))
     return AnnealingPath(torch.tensor(levels, dtype=torch.float64), step_sizes, leapfrog_steps)
 
 

@@ -4,9 +4,9 @@ For z_i drawn for image i of a batch of B images, out of N,
 
     log q(z_i) ≈ log[ q(z_i|x_i) / N + (N - 1) / (N (B - 1)) Σ_{j≠i} q(z_i|x_j) ].
 
-What stands in the brackets has the mean q(z_i) over the choice of the other images, so that its logarithm is too low
-on average: the estimate of I_q is too high and that of KL(q(z) ‖ p(z)) too low. Where z is within reach of no other
-image of the batch it says log N, and never more; with B = N it is the exact q(z).
+Over the choice of the other images the bracket has the mean q(z_i), so that its logarithm is too low on average: the
+estimate of I_q is too high and that of KL(q(z) ‖ p(z)) too low. No term of I_q is above log N, which it is where no
+other image of the batch gives density to z. With B = N the estimate is the exact log q(z).
 
 Axis order: `member, batch`, then the latent dimension.
 """
@@ -20,14 +20,16 @@ from torch import Tensor
 
 from rdstudy.measures.aggregate import LOG_2PI, check_posterior, slices
 from rdstudy.measures.estimate import Estimate, estimate_mean
-from rdstudy.measures.rate_parts import draw, mean_rate, remainder
+from rdstudy.measures.prior import LogPrior, Prior
+from rdstudy.measures.rate_parts import draw, exact_rate, mean_rate, remainder
 from rdstudy.model.gaussian import Posterior
 
 
 @dataclass(frozen=True)
 class BatchRateParts:
-    """The parts of the mean rate of a subset as batches tell them, in nats per image."""
+    """The mean rate of a subset and the batches' estimates of its parts, in nats per image."""
 
+    rate: Estimate  # R = mutual_information + marginal_kl; exact under N(0, I), else its samples are batches
     mutual_information: Estimate  # its samples are batches
     marginal_kl: Estimate  # its samples are batches
     batches: int
@@ -35,13 +37,20 @@ class BatchRateParts:
 
 @torch.no_grad()
 def batch_rate_parts(
-    posterior: Posterior, *, order: Tensor, noise: Tensor, batch_size: int = 512, memory_bytes: float
+    posterior: Posterior,
+    *,
+    order: Tensor,
+    noise: Tensor,
+    batch_size: int = 512,
+    memory_bytes: float,
+    log_prior: LogPrior | None = None,
 ) -> BatchRateParts:
     """I_q = E log q(z|x) - log q(z) with the estimate of q(z) from batches, and KL = R - I_q.
 
-    R is the analytic mean rate over all N images, as in `rdstudy.measures.rate_parts`. The images of a batch share
-    their q(z): what is independent is a batch, and the standard error is that of the mean over batches, nan for one.
-    It tells of the choice of batches and of the noise of z, not of the estimate's bias.
+    R is as in `rdstudy.measures.rate_parts`: the analytic mean over all N images under N(0, I), under another prior the
+    mean of log q(z|x) - log p(z) over the z drawn. The images of a batch share their estimate of q(z), so that only
+    batches are independent of each other: a standard error is that of a mean over batches, nan for one. It holds the
+    choice of batches and the noise of z, not the estimate's bias.
 
     Args:
         posterior: `[image, latent]`, all N images of the subset.
@@ -51,6 +60,7 @@ def batch_rate_parts(
         batch_size: B.
         memory_bytes: bound on the memory of temporaries, but one batch at least, four arrays `[batch, batch]`, is
             computed at a time; values do not depend on it, up to rounding.
+        log_prior: log p(z), called with z in the dtype of the posterior; None for N(0, I).
 
     Raises:
         ValueError: fewer images than a batch has, a batch of one, an image twice, or what `rate_parts` raises it for.
@@ -59,9 +69,9 @@ def batch_rate_parts(
     if batch_size < 2 or batch_size > min(len(posterior.mean), len(order)):
         images = f"{len(posterior.mean)} images, {len(order)} of them in order"
         raise ValueError(f"batch_size is {batch_size} with {images}; allowed: 2 or more, at most as many as images")
-    again = len(order) - len(set(order.tolist()))
-    if again:
-        raise ValueError(f"order holds {again} images again; allowed: each image once")
+    repeated = len(order) - len(set(order.tolist()))
+    if repeated:
+        raise ValueError(f"order holds {repeated} images again; allowed: each image once")
     if len(noise) != len(order):
         raise ValueError(f"noise for {len(noise)} images; allowed: for the {len(order)} in order")
     batches = len(order) // batch_size
@@ -70,14 +80,20 @@ def batch_rate_parts(
     in_batches = order[used].view(batches, batch_size)
     z, own = drawn.z.view(batches, batch_size, -1), drawn.log_density.view(batches, batch_size)
     at_once = max(1, int(min(batches, memory_bytes / (8 * 4 * batch_size**2))))
-    of_batch = []
+    informations = []  # [batch] of each group
     for group in slices(batches, at_once):
         indices = in_batches[group]
         code = Posterior(posterior.mean[indices].double(), posterior.log_var[indices].double())
-        of_batch.append((own[group] - batch_log_density(z[group], code, images=len(posterior.mean))).mean(dim=1))
-    information = estimate_mean(torch.cat(of_batch))
+        informations.append((own[group] - batch_log_density(z[group], code, images=len(posterior.mean))).mean(dim=1))
+    of_batch = torch.cat(informations)
+    information = estimate_mean(of_batch)
+    if log_prior is not None:
+        log_p = Prior(log_prior, posterior.mean.dtype, memory_bytes).log_density(z)
+        rates = (own - log_p).mean(dim=1)
+        return BatchRateParts(estimate_mean(rates), information, estimate_mean(rates - of_batch), batches)
     total = mean_rate(posterior, memory_bytes=memory_bytes)
-    return BatchRateParts(information, remainder(total, information), batches)
+    rate = exact_rate(total, images=len(posterior.mean))
+    return BatchRateParts(rate, information, remainder(total, information), batches)
 
 
 def batch_log_density(z: Tensor, code: Posterior, *, images: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from rdstudy.measures.annealing import annealed_lower, annealed_upper, standard_prior, tune_steps
 from rdstudy.measures.estimate import Estimate, estimate_mean
 from rdstudy.measures.image_distortion import Distortion, ImageDistortion
+from rdstudy.measures.prior import LogPrior
 from rdstudy.model.objective import Network
 
 Simulate = Callable[[Tensor, torch.Generator], Tensor]
@@ -46,13 +47,14 @@ def certify(
     leapfrog_steps: int,
     generator: torch.Generator,
     memory_bytes: float,
+    log_prior: LogPrior | None = None,
 ) -> Certificate:
     """Simulate one image for each z and bound its log p(x) from both sides.
 
     Args:
         decode: the decoder, `[row, latent]` to `[row, pixel]`.
-        z: `[image, latent]`, drawn from the prior N(0, I), in the decoder's dtype.
-        encode: the encoder, whose q(z|x) the annealing starts from; None starts from the prior.
+        z: `[image, latent]`, drawn from the prior, in the decoder's dtype.
+        encode: the encoder, whose q(z|x) the annealing starts from; None starts from N(0, I).
         distortion: -log p(x|z) of the decoder's output.
         simulate: draws x from that same p(x|z).
         temperatures: `[t]`, two or more, rising from 0 to 1.
@@ -60,13 +62,14 @@ def certify(
         leapfrog_steps: of each move.
         generator: of x and of all chains.
         memory_bytes: of temporaries.
+        log_prior: of the prior that z was drawn from; None for N(0, I).
 
     Raises:
         ValueError: as `tune_steps`.
     """
     if z.ndim != 2 or not z.numel():
         raise ValueError(f"z of shape {tuple(z.shape)}; allowed: [image, latent], one or more of each")
-    images = ImageDistortion(decode, distortion, simulate(decode(z), generator), memory_bytes)
+    images = ImageDistortion(decode, distortion, simulate(decode(z), generator), memory_bytes, log_prior)
     initial = standard_prior(images, latent_dim=z.shape[1]) if encode is None else images.posterior(encode)
     path = tune_steps(
         images,

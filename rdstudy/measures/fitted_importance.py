@@ -3,26 +3,28 @@
 An encoder's posterior is a poor proposal: it is fitted to no image in particular, for β ≠ 1 to another objective, and
 its tails are thin. Here each image gets its own, in steps that go as far as the image asks:
 
-1. the mode of p(z|x), by Newton's method from the encoder's mean and from the likeliest of the other starts, and the
-   curvature there: a multivariate t of that shape (`posterior_mode`, `student_proposal`);
-2. the best diagonal Gaussian, from the one that suits this curvature, by Adam on the ELBO: its ELBO is a bound too, and
-   no lower than the encoder's (`posterior_refit`);
-3. K draws from the t, weights with a Pareto-smoothed tail (`pareto`). Where k̂ is above 0.7, or fewer than
-   `LEAST_EFFECTIVE` draws carry the weight: components fitted to the weighted draws are added, and more draws, all of
-   them weighed under the mixture of all components, so that none is thrown away;
+1. the mode of p(z|x), by Newton's method from the encoder's mean and from the likeliest of 0 and a few images' means,
+   and the curvature there: a multivariate t of that shape (`posterior_mode`, `student_proposal`);
+2. the best diagonal Gaussian, by Adam on the ELBO from the Gaussian that this curvature gives: its ELBO is a bound too,
+   and no lower than the encoder's (`posterior_refit`);
+3. K draws from the t, weights with a Pareto-smoothed tail (`pareto`). A prior given as a function may have several
+   modes, and p(z|x) too: then a quarter of the draws comes from a t at each of four modes. Where k̂ is above 0.7, or
+   fewer than `LEAST_EFFECTIVE` draws carry the weight, a component fitted to the weighted draws is added, and more
+   draws are made from it. All draws are weighed under the mixture of all components;
 4. where that fails: annealing (`annealing`) from the diagonal Gaussian, believed where its chains agree.
 
 The value of an image is the highest of these bounds. Each is a lower bound in expectation, up to what smoothing does to
-it, so that the highest may lie above log p(x) by their noise, some tenths of a nat; and a mode that none of them saw
-makes the value too low by any amount. Axis order: `sample, image`, then features. Nats, float64.
+it, so that the highest may lie above log p(x) by their noise, some tenths of a nat. Where p(z|x) has a mode that no
+step saw, the value is too low by any amount: a prior with several modes makes that likelier.
+Axis order: `sample, image`, then features. Nats, float64.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from rdstudy.measures.aggregate import LOG_2PI
 from rdstudy.measures.annealing import annealed_lower, sigmoidal_temperatures, tune_steps
 from rdstudy.measures.image_distortion import ImageDistortion
 from rdstudy.measures.importance import double_proposal, draw_noise, log_mean_exp, require_finite, summarize
@@ -37,10 +39,11 @@ LEAST_EFFECTIVE = 30.0
 
 _NEWTON_STEPS = 15
 _STARTS = 32
+_MODES = 4  # under a prior given as a function
 _NEAR = 5.0  # nats
 _ROUNDS = 3
 _MORE = 2  # times the draws before, in each further round
-_WIDEN = 1.2  # of the first component's scale, for what lies beyond the piece in which the decoder is linear
+_WIDEN = 1.2  # of the scale at a mode, for what lies beyond the piece in which the decoder is linear
 _CHAINS = 16
 _PILOT_CHAINS = 4
 _AGREEING_CHAINS = 4.0  # effective chains of an annealed bound that is believed
@@ -87,12 +90,12 @@ def fitted_log_marginal(
     """Estimate log p(x) of each image with a proposal of its own.
 
     Args:
-        images: the images and the model, with the prior N(0, I).
+        images: the images and the model, its prior among it.
         encoded: the encoder's q(z|x), `[image, latent]`.
-        samples: K, draws of an image whose weights ask for no more.
+        samples: K, draws of an image in the first round, the only one where its weights are reliable.
         refit_steps: of Adam, for the diagonal Gaussian.
         generator: of all noise.
-        most_annealed: images that are annealed at most, those with the largest k̂ first; None for all that ask for it.
+        most_annealed: images that are annealed at most, those with the largest k̂ first; None for all that fail.
 
     Raises:
         ValueError: no images, no samples, shapes that do not match, a posterior or a weight that is not finite.
@@ -102,19 +105,20 @@ def fitted_log_marginal(
     encoded = double_proposal(images, encoded)
     mode = _mode(images, encoded)
     refit = _refit(images, encoded, mode, steps=refit_steps, generator=generator)
-    found = _weighted(images, mode, samples=samples, generator=generator)
-    value, passed = torch.maximum(found.value, refit.elbo_after), found.reliable
+    components = _components(images, encoded, mode)
+    weighted = _weighted(images, components, samples=samples, generator=generator)
+    value, passed = torch.maximum(weighted.value, refit.elbo_after), weighted.reliable
     annealed = torch.zeros_like(passed)
-    asked = _asking(found, most_annealed)
-    if len(asked):
-        fitted = Posterior(refit.posterior.mean[asked], refit.posterior.log_var[asked])
-        bound, agree = _annealed(images.select(asked), fitted, generator)
-        higher = bound > value[asked]
-        value[asked] = torch.where(higher, bound, value[asked])
-        annealed[asked] = higher
-        passed[asked] = agree  # and where an importance sample is the higher bound, it lies within the chains' noise
+    failed = _failed(weighted, most_annealed)
+    if len(failed):
+        fitted = Posterior(refit.posterior.mean[failed], refit.posterior.log_var[failed])
+        bound, agree = _annealed(images.select(failed), fitted, generator)
+        higher = bound > value[failed]
+        value[failed] = torch.where(higher, bound, value[failed])
+        annealed[failed] = higher
+        passed[failed] = agree  # and where an importance sample is the higher bound, it lies within the chains' noise
     return FittedLogMarginal(
-        value, refit.elbo_before, refit.elbo_after, found.khat, found.effective_samples, passed, annealed
+        value, refit.elbo_before, refit.elbo_after, weighted.khat, weighted.effective_samples, passed, annealed
     )
 
 
@@ -122,22 +126,48 @@ def fitted_log_marginal(
 
 
 def _mode(images: ImageDistortion, encoded: Posterior) -> Mode:
-    """The lower of two descents: from the encoder's mean, and from the likeliest of 0 and some other images' means."""
-    others = torch.cat([encoded.mean[:_STARTS], torch.zeros_like(encoded.mean[:1])])
-    z = others[:, None].expand(-1, len(images.x), -1)
-    energy = images.at(z) + 0.5 * z.square().sum(dim=-1)
+    """The lower of two descents: from the encoder's mean, and from the likeliest of 0 and a few other images' means."""
+    starts, z = _starts(images, encoded)
+    energy = images.at(z) + images.prior.energy(z)
     mode = posterior_mode(images, encoded.mean, steps=_NEWTON_STEPS)
-    lost = (energy.amin(dim=0) < mode.energy + _NEAR).nonzero()[:, 0]  # others begin about where it ended
-    if not len(lost):
+    in_doubt = (energy.amin(dim=0) < mode.energy + _NEAR).nonzero()[:, 0]  # a start lies about where the descent ended
+    if not len(in_doubt):
         return mode
-    again = posterior_mode(images.select(lost), others[energy.argmin(dim=0)[lost]], steps=_NEWTON_STEPS)
-    return mode.lower_of(again, lost)
+    second = posterior_mode(images.select(in_doubt), starts[energy.argmin(dim=0)[in_doubt]], steps=_NEWTON_STEPS)
+    return mode.lower_of(second, in_doubt)
+
+
+def _starts(images: ImageDistortion, encoded: Posterior) -> tuple[Tensor, Tensor]:
+    """The means of a few images and 0: `[start, latent]`, and the same for each image `[start, image, latent]`."""
+    starts = torch.cat([encoded.mean[:_STARTS], torch.zeros_like(encoded.mean[:1])])
+    return starts, starts[:, None].expand(-1, len(images.x), -1)
+
+
+def _components(images: ImageDistortion, encoded: Posterior, mode: Mode) -> list[Student]:
+    """What to draw from first: a t at the mode, and under a prior given as a function at further modes.
+
+    Each further mode is sought from the start with the largest importance weight under the components before it. Where
+    these cover p(z|x), the descent ends at a mode that already has a component, which then counts twice.
+    """
+    components = [_student(mode)]
+    if images.log_prior is None:
+        return components
+    starts, z = _starts(images, encoded)
+    log_joint = _log_joint(images, z)
+    while len(components) < _MODES:
+        left_out = log_joint - mixture_log_density(components, [1] * len(components), z)
+        components.append(_student(posterior_mode(images, starts[left_out.argmax(dim=0)], steps=_NEWTON_STEPS)))
+    return components
+
+
+def _student(mode: Mode) -> Student:
+    return Student(mode.z, _WIDEN * torch.linalg.cholesky(torch.linalg.inv(mode.precision)))
 
 
 def _refit(images: ImageDistortion, encoded: Posterior, mode: Mode, *, steps: int, generator: torch.Generator) -> Refit:
-    """The best diagonal Gaussian, from the one that is best for a quadratic energy: its variances are 1 / precision.
+    """The best diagonal Gaussian, from the one that is best for a quadratic energy, of variances 1 / precision.
 
-    Where the steps from it lead to a worse one than the encoder's, it is the encoder's.
+    It is the encoder's where the steps end at a lower ELBO than the encoder's.
     """
     start = Posterior(mode.z, -mode.precision.diagonal(dim1=-2, dim2=-1).log())
     return refit_posterior(
@@ -168,34 +198,35 @@ class _Weighted:
         return (self.khat <= RELIABLE_KHAT) & (self.effective_samples >= LEAST_EFFECTIVE)
 
     def put(self, at: Tensor, later: "_Weighted") -> None:
-        """Take the numbers of some images from a later round."""
+        """Replace the numbers of the images `at` by those of a later round."""
         for name in _Weighted.__annotations__:
             getattr(self, name)[at] = getattr(later, name)
 
 
-def _weighted(images: ImageDistortion, mode: Mode, *, samples: int, generator: torch.Generator) -> _Weighted:
-    """Rounds of draws, the later ones for the images whose weights ask for them."""
-    draws = [samples]
-    components = [Student(mode.z, _WIDEN * torch.linalg.cholesky(torch.linalg.inv(mode.precision)))]
-    z = components[0].sample(_noise(samples, components[0], generator))
+def _weighted(
+    images: ImageDistortion, components: list[Student], *, samples: int, generator: torch.Generator
+) -> _Weighted:
+    """Rounds of draws, the later ones for the images whose weights are not reliable yet."""
+    draws = [math.ceil(samples / len(components))] * len(components)
+    z = torch.cat([component.sample(_noise(draws[0], component, generator)) for component in components])
     log_joint = _log_joint(images, z)
-    weights = log_joint - components[0].log_density(z)
-    found = _summary(weights)
-    asking = torch.arange(len(images.x), device=z.device)
+    weights = log_joint - mixture_log_density(components, draws, z)
+    result = _summary(weights)
+    unreliable = torch.arange(len(images.x), device=z.device)
     for _ in range(_ROUNDS - 1):
-        still = (~found.reliable[asking]).nonzero()[:, 0]
-        if not len(still):
+        kept = (~result.reliable[unreliable]).nonzero()[:, 0]  # of those of the round before
+        if not len(kept):
             break
-        asking, images = asking[still], images.select(still)
-        components = [component.select(still) for component in components]
-        components.append(moment_matched(z[:, still], weights[:, still], fallback=components[0]))
+        unreliable, images = unreliable[kept], images.select(kept)
+        components = [component.select(kept) for component in components]
+        components.append(moment_matched(z[:, kept], weights[:, kept], fallback=components[0]))
         draws.append(_MORE * sum(draws))
         drawn = components[-1].sample(_noise(draws[-1], components[-1], generator))
-        z = torch.cat([z[:, still], drawn])
-        log_joint = torch.cat([log_joint[:, still], _log_joint(images, drawn)])
+        z = torch.cat([z[:, kept], drawn])
+        log_joint = torch.cat([log_joint[:, kept], _log_joint(images, drawn)])
         weights = log_joint - mixture_log_density(components, draws, z)
-        found.put(asking, _summary(weights))
-    return found
+        result.put(unreliable, _summary(weights))
+    return result
 
 
 def _noise(samples: int, component: Student, generator: torch.Generator) -> Tensor:
@@ -205,7 +236,7 @@ def _noise(samples: int, component: Student, generator: torch.Generator) -> Tens
 
 def _log_joint(images: ImageDistortion, z: Tensor) -> Tensor:
     """The log of p(x, z), `[sample, image]`."""
-    return -images.at(z) - 0.5 * (z.square() + LOG_2PI).sum(dim=-1)
+    return images.prior.log_density(z) - images.at(z)
 
 
 def _summary(log_weights: Tensor) -> _Weighted:
@@ -217,10 +248,10 @@ def _summary(log_weights: Tensor) -> _Weighted:
 # --- annealing --------------------------------------------------------------------------------------------------------
 
 
-def _asking(found: _Weighted, most: int | None) -> Tensor:
-    """The images that importance weights failed, the worst first."""
-    failed = (~found.reliable).nonzero()[:, 0]
-    return failed[found.khat[failed].argsort(descending=True)][:most]
+def _failed(weighted: _Weighted, most: int | None) -> Tensor:
+    """The images whose importance weights are not reliable, the worst first."""
+    failed = (~weighted.reliable).nonzero()[:, 0]
+    return failed[weighted.khat[failed].argsort(descending=True)][:most]
 
 
 def _annealed(images: ImageDistortion, initial: Posterior, generator: torch.Generator) -> tuple[Tensor, Tensor]:

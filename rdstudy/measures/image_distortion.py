@@ -1,10 +1,11 @@
 """The distortion -log p(x|z) of given images as a function of z: many z an image, in bounded memory, frozen decoder.
 
 Sums over pixels, in nats per image; values and derivatives come back in float64. Axis order: `sample, image`, then
-features. All that happens on `[row, pixel]` happens in the decoder and in `distortion`: the images are broadcast
-against the samples, never copied.
+features. Only the decoder and `distortion` work on `[row, pixel]`: the images are broadcast against the samples, never
+copied.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rdstudy.measures.prior import LogPrior, Prior
 from rdstudy.model.gaussian import Posterior
 from rdstudy.model.objective import Network
 
@@ -50,6 +52,7 @@ class ImageDistortion:
         distortion: -log p(x|z) of the decoder's output.
         x: `[image, pixel]`.
         memory_bytes: of temporaries as wide as a row of pixels; at least one row is taken at a time.
+        log_prior: of the z of the model, called with z in the dtype of `x`; None for N(0, I).
 
     Raises:
         ValueError: there are no images, or no memory.
@@ -59,6 +62,7 @@ class ImageDistortion:
     distortion: Distortion
     x: Tensor  # [image, pixel]
     memory_bytes: float
+    log_prior: LogPrior | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or not self.x.numel():
@@ -67,14 +71,19 @@ class ImageDistortion:
             raise ValueError(f"memory_bytes {self.memory_bytes}; allowed: more than 0")
 
     @property
+    def prior(self) -> Prior:
+        """The prior of the model, in the dtype of `x` and within `memory_bytes`."""
+        return Prior(self.log_prior, self.x.dtype, self.memory_bytes)
+
+    @property
     def rows_at_once(self) -> int:
         """Rows of pixels that fit into the memory."""
         fitting = self.memory_bytes / (_BUFFERS * self.x.shape[1] * self.x.element_size())
         return max(1, math.floor(min(fitting, 2.0**62)))
 
     def select(self, images: slice | Tensor) -> "ImageDistortion":
-        """The same for some of the images."""
-        return ImageDistortion(self.decode, self.distortion, self.x[images], self.memory_bytes)
+        """The same model with fewer images."""
+        return dataclasses.replace(self, x=self.x[images])
 
     @torch.no_grad()
     def posterior(self, encode: Network) -> Posterior:

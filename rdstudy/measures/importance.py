@@ -2,7 +2,8 @@
 
 The weight of a sample z = μ + σ ε from the proposal q(z|x) = N(μ, σ²) is w = p(x|z) p(z) / q(z|x), so that, with ε as
 the coordinate, log w = -D(x, z) - ½ |z|² + ½ |ε|² + ½ Σ log σ²: the factors of 2π cancel, and so do the σ of a
-proposal however narrow, which a density evaluated at a rounded z would not survive. Sums over pixels and latent
+proposal however narrow, which a density evaluated at a rounded z would not survive. Under another prior its energy
+(`rdstudy.measures.prior`) is in the place of ½ |z|². Sums over pixels and latent
 dimensions, in nats per image; float64 but for the decoder. Axis order: `sample, image`, then features.
 """
 
@@ -102,18 +103,20 @@ def log_weights(images: ImageDistortion, proposal: Posterior, noise: Tensor) -> 
         ValueError: one of them is not finite.
     """
     z = proposal.sample(noise)
-    return require_finite(_log_ratio(proposal, noise, z) - images.at(z), "log weights")
+    ratio = _log_ratio(images, proposal, noise, z, energy=images.prior.energy(z))
+    return require_finite(ratio - images.at(z), "log weights")
 
 
 def weigh(images: ImageDistortion, proposal: Posterior, noise: Tensor) -> Weighed:
-    """`log_weights` and their derivative in the noise: ε - σ (z + ∂D/∂z).
+    """`log_weights` and their derivative in the noise: ε - σ (∂U/∂z + ∂D/∂z), with U the energy of the prior.
 
     Values that are not finite stay so: a Hamiltonian move may propose a point where the decoder overflows.
     """
     z = proposal.sample(noise)
-    at = images.with_gradient(z)
-    gradient = noise - torch.exp(0.5 * proposal.log_var) * (z + at.gradient)
-    return Weighed(noise, _log_ratio(proposal, noise, z) - at.distortion, gradient)
+    at, prior = images.with_gradient(z), images.prior.with_gradient(z)
+    gradient = noise - torch.exp(0.5 * proposal.log_var) * (prior.gradient + at.gradient)
+    ratio = _log_ratio(images, proposal, noise, z, energy=prior.energy)
+    return Weighed(noise, ratio - at.distortion, gradient)
 
 
 def double_proposal(images: ImageDistortion, proposal: Posterior) -> Posterior:
@@ -152,6 +155,9 @@ def require_finite(values: Tensor, name: str) -> Tensor:
     return values
 
 
-def _log_ratio(proposal: Posterior, noise: Tensor, z: Tensor) -> Tensor:
-    """The log ratio of p(z) and q(z|x), `[sample, image]`."""
+def _log_ratio(images: ImageDistortion, proposal: Posterior, noise: Tensor, z: Tensor, *, energy: Tensor) -> Tensor:
+    """The log ratio of p(z) and q(z|x), `[sample, image]`, for the prior's `energy` at z."""
+    if images.log_prior is not None:
+        return 0.5 * (noise.square() + proposal.log_var).sum(dim=-1) - energy
+    # In one sum, dimension by dimension: of a posterior near the prior it loses least to rounding.
     return 0.5 * (noise.square() - z.square() + proposal.log_var).sum(dim=-1)

@@ -31,7 +31,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class ThreeSample:
-    """How often reconstructions are nearer to training images than to as many images never trained on."""
+    """How often a reconstruction's nearest image is a training image, not one of as many images never trained on."""
 
     share: Estimate  # 1/2 where nothing is memorized; not in nats
     answers: float  # effective number of different answers behind it, from 1 to the number of images
@@ -45,7 +45,7 @@ class LeaveOneOut:
     standard_error: Tensor  # [image] float64, nats, of `score`; nan where one side has fewer than two models
     score_of_mean: Tensor  # [image] float64, nats, difference of log mean p; nan where one side has no model
     with_runs: Tensor  # [image] int64, models trained on the image
-    without_runs: Tensor  # [image] int64, the others
+    without_runs: Tensor  # [image] int64, models not trained on it
 
 
 def copied_fraction(reconstructions: Tensor, *, images: Tensor, train: Tensor, memory_bytes: float) -> Copies:
@@ -68,9 +68,9 @@ def copied_fraction(reconstructions: Tensor, *, images: Tensor, train: Tensor, m
         ValueError: there are no images, shapes or dtypes do not fit, or a value is not finite or outside [0, 1].
     """
     own_distance = paired_distance(reconstructions, images, memory_bytes=memory_bytes)
-    found = nearest(reconstructions, train, memory_bytes=memory_bytes)
-    copied = found.distance < own_distance
-    return Copies(estimate_mean(copied), found.index, found.distance, own_distance)
+    in_train = nearest(reconstructions, train, memory_bytes=memory_bytes)
+    copied = in_train.distance < own_distance
+    return Copies(estimate_mean(copied), in_train.index, in_train.distance, own_distance)
 
 
 def three_sample(train: Neighbours, controls: Neighbours) -> ThreeSample:
@@ -81,10 +81,10 @@ def three_sample(train: Neighbours, controls: Neighbours) -> ThreeSample:
     references on both sides, so that the share itself can be read: 1/2 where nothing is memorized, 1 where training
     images are returned. Ties count one half.
 
-    Where a model knows nothing of which references it was trained on, their labels are exchangeable: given all of them,
-    the label of each nearest reference is a fair coin, and reconstructions that share one share its coin. So they are
-    one answer. With n_c reconstructions at reference c, the variance of the share is that of
-    (Σ n_c)² / Σ n_c² coins (Kish, Survey Sampling, 1965): `answers`, n below. The value is (p n + 2) / (n + 4) and its
+    A model that memorizes nothing treats references alike, trained on or not: whether a nearest reference is a training
+    image is then a fair coin. Reconstructions with the same nearest reference share its coin, and count as one answer.
+    With n_c reconstructions nearest to reference c, the share has the variance of (Σ n_c)² / Σ n_c² coins (Kish, Survey
+    Sampling, 1965): `answers`, n below. The value is (p n + 2) / (n + 4) and its
     standard error [value (1 - value) / (n + 4)]^½ (Agresti and Coull, Approximate Is Better than "Exact", 1998): one
     answer, as of a collapsed model, says 0.4 or 0.6 ± 0.22, not 0 or 1.
 
@@ -122,14 +122,14 @@ def nearest_in_blocks(queries: Tensor, blocks: Iterable[Tensor], *, memory_bytes
     """
     first, least = 0, None
     for block in blocks:
-        found = nearest(queries, block, memory_bytes=memory_bytes)
-        found = Neighbours(found.distance, found.index + first)
+        in_block = nearest(queries, block, memory_bytes=memory_bytes)
+        in_block = Neighbours(in_block.distance, in_block.index + first)
         first += len(block)
         if least is not None:
-            nearer = found.distance < least.distance
-            index = torch.where(nearer, found.index, least.index)
-            found = Neighbours(torch.minimum(found.distance, least.distance), index)
-        least = found
+            nearer = in_block.distance < least.distance
+            index = torch.where(nearer, in_block.index, least.index)
+            in_block = Neighbours(torch.minimum(in_block.distance, least.distance), index)
+        least = in_block
     if least is None:
         raise ValueError("references in 0 blocks; allowed: 1 or more")
     return least
@@ -138,8 +138,8 @@ def nearest_in_blocks(queries: Tensor, blocks: Iterable[Tensor], *, memory_bytes
 def leave_one_out(log_marginal: Tensor, in_train: Tensor) -> LeaveOneOut:
     """Memorization scores (van den Burg and Williams, On Memorization in Probabilistic Deep Generative Models, 2021).
 
-    M(x) = mean of log p(x) over models trained on x - mean of log p(x) over the others. A high score is an image that a
-    model gives density to only because it was trained on it. The standard error is that of a difference of two
+    M(x) = mean of log p(x) over models trained on x - mean of log p(x) over all other models. A model gives density to
+    an image of a high score only because it was trained on it. The standard error is that of a difference of two
     independent means, (s_with² / n_with + s_without² / n_without)^½.
 
     The authors' code averages likelihoods, not their logs: `score_of_mean` is log mean p(x) with - log mean p(x)
@@ -161,13 +161,13 @@ def leave_one_out(log_marginal: Tensor, in_train: Tensor) -> LeaveOneOut:
     if not log_marginal.isfinite().all():
         bad = int((~log_marginal.isfinite()).sum())
         raise ValueError(f"{bad} of {log_marginal.numel()} log marginals are not finite; allowed: finite ones")
-    trained, other = _side(log_marginal.double(), in_train), _side(log_marginal.double(), ~in_train)
+    trained, untrained = _side(log_marginal.double(), in_train), _side(log_marginal.double(), ~in_train)
     return LeaveOneOut(
-        score=trained.mean - other.mean,
-        standard_error=(trained.squared_error + other.squared_error).sqrt(),
-        score_of_mean=trained.log_mean - other.log_mean,
+        score=trained.mean - untrained.mean,
+        standard_error=(trained.squared_error + untrained.squared_error).sqrt(),
+        score_of_mean=trained.log_mean - untrained.log_mean,
         with_runs=trained.runs,
-        without_runs=other.runs,
+        without_runs=untrained.runs,
     )
 
 

@@ -58,13 +58,13 @@ def nearest(queries: Tensor, references: Tensor, *, memory_bytes: float) -> Neig
     query_rows = min(len(queries), _at_least_one(quarter / (3 * row_bytes)))
     reference_rows = min(_REFERENCE_ROWS, _at_least_one(quarter / max(2 * row_bytes, 48 * query_rows)))
     centre = _centre(references, queries.dtype).to(queries.device)
-    found = []
+    parts = []
     for block in queries.tensor_split(math.ceil(len(queries) / query_rows)):
         search = _Search(block, centre, memory_bytes=quarter)
         for first in range(0, len(references), reference_rows):
             search.visit(references[first : first + reference_rows].to(queries.device), first=first)
-        found.append(search.neighbours())
-    return Neighbours(torch.cat([one.distance for one in found]), torch.cat([one.index for one in found]))
+        parts.append(search.neighbours())
+    return Neighbours(torch.cat([part.distance for part in parts]), torch.cat([part.index for part in parts]))
 
 
 @torch.no_grad()
@@ -175,12 +175,12 @@ class _Search:
     def _compare(self, query: Tensor, reference: Tensor, references: Tensor, first: int) -> None:
         """Compute the distances of pairs directly, `query` and `reference` `[pair]`, and keep the least."""
         rows = _at_least_one(self._memory_bytes / (48 * references.shape[1]))
-        for some, other in zip(torch.split(query, rows), torch.split(reference, rows), strict=True):
-            squared = _squared(self._queries.index_select(0, some), references.index_select(0, other))
-            least = self._least.scatter_reduce(0, some, squared, "amin")
+        for at, to in zip(torch.split(query, rows), torch.split(reference, rows), strict=True):  # [pair], a block each
+            squared = _squared(self._queries.index_select(0, at), references.index_select(0, to))
+            least = self._least.scatter_reduce(0, at, squared, "amin")
             self._index[least < self._least] = _NO_INDEX
-            tied = squared == least[some]
-            self._index.scatter_reduce_(0, some[tied], other[tied] + first, "amin")
+            tied = squared == least[at]
+            self._index.scatter_reduce_(0, at[tied], to[tied] + first, "amin")
             self._least = least
 
 
@@ -204,8 +204,8 @@ def _to_distance(squared: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _centre(references: Tensor, dtype: torch.dtype) -> Tensor:
     """About the mean of the references, `[pixel]`: whole bytes among bytes, so that shifted bytes are exact."""
-    some = references[:: -(-len(references) // _CENTRE_IMAGES)]
-    mean = _values(some, dtype).mean(dim=0)
+    few = references[:: -(-len(references) // _CENTRE_IMAGES)]
+    mean = _values(few, dtype).mean(dim=0)
     return mean.round() if dtype == torch.uint8 else mean
 
 

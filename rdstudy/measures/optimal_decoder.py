@@ -83,7 +83,7 @@ def optimal_reconstructions(
     _check(z, train_posterior, train_images)
     rows = _sample_rows(train_images, memory_bytes)
     blocks = torch.split(z, rows)
-    return torch.cat([_reconstruct(some, train_posterior, train_images, memory_bytes / 2) for some in blocks])
+    return torch.cat([_reconstruct(block, train_posterior, train_images, memory_bytes / 2) for block in blocks])
 
 
 @torch.no_grad()
@@ -116,9 +116,9 @@ def optimal_distortion(
         raise ValueError(f"{len(images)} images and {len(z)} codes z; allowed: one code an image")
     rows = _sample_rows(train_images, memory_bytes)
     distortion = []
-    for some, own in zip(torch.split(z, rows), torch.split(images, rows), strict=True):
-        mean = _reconstruct(some, train_posterior, train_images, memory_bytes / 2)
-        x = own.to(some.dtype).div_(255.0) if own.dtype == torch.uint8 else own.to(some.dtype)
+    for codes, own in zip(torch.split(z, rows), torch.split(images, rows), strict=True):
+        mean = _reconstruct(codes, train_posterior, train_images, memory_bytes / 2)
+        x = own.to(codes.dtype).div_(255.0) if own.dtype == torch.uint8 else own.to(codes.dtype)
         distortion.append(distortion_of_mean(mean, x))
     return estimate_mean(torch.cat(distortion))
 
@@ -141,9 +141,9 @@ def _reconstruct(z: Tensor, posterior: Posterior, images: Tensor, memory_bytes: 
         used = (weight.amax(dim=0) > _NEGLIGIBLE).nonzero().squeeze(1)  # needles: few images, a small product
         product = weight.index_select(1, used).to(z.dtype) @ images[block].index_select(0, used).to(z.dtype)
         total.mul_(kept).add_(product)
-    lost = int((mass == 0).sum())
-    if lost:
-        raise ValueError(f"{lost} of {len(z)} codes z have density 0 under all training posteriors, in float64")
+    far = int((mass == 0).sum())
+    if far:
+        raise ValueError(f"{far} of {len(z)} codes z have density 0 under all training posteriors, in float64")
     return total.div_(mass).to(z.dtype).div_(255.0).clamp_(max=1)  # weights are rounded: a sum may exceed 1 by an ulp
 
 

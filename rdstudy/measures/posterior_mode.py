@@ -1,8 +1,10 @@
 """The most likely z of each image and the curvature there: where an importance sample looks first.
 
-The negative log of p(x, z) is D(x, z) + ½ |z|² but for a constant. Its minimum is found by damped Newton steps
-(Levenberg and Marquardt), image by image. The curvature is that of Gauss and Newton, plus I: where a decoder of ReLUs
-is linear it is exact, and the true posterior is nearly the Gaussian with this precision.
+The negative log of p(x, z) is, but for a constant, D(x, z) plus the prior's energy: ½ |z|² under N(0, I). Its minimum
+is found by damped Newton steps (Levenberg and Marquardt), image by image. The curvature is that of D by Gauss and
+Newton, exact where a decoder of ReLUs is linear, plus the Hessian of the prior's energy: I under N(0, I). The true
+posterior is nearly the Gaussian with this precision. A prior that is not log-concave, such as a mixture, has negative
+eigenvalues between its modes, where p(z|x) may have several modes too: the descent finds one of them.
 Axis order: `image, latent`. Float64, nats.
 """
 
@@ -16,7 +18,8 @@ from rdstudy.measures.image_distortion import ImageDistortion
 _FIRST_DAMPING = 1.0
 _CONVERGED = 1e-3  # nats
 _LEAST_EIGENVALUE = 0.1
-"""Of a precision: the prior adds 1, so less means a likelihood that is not convex, and too wide a Gaussian."""
+"""Of a precision: N(0, I) adds 1, so that less means an energy that is not convex, and too wide a Gaussian. A prior may
+itself be wider than this; the tails of what is drawn from then have to reach."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,15 @@ class Mode:
     """A mode of p(z|x) and the precision there."""
 
     z: Tensor  # [image, latent]
-    energy: Tensor  # [image], D + ½ |z|², nats
+    energy: Tensor  # [image], D plus the prior's energy, nats
     precision: Tensor  # [image, latent, latent], positive definite
 
-    def lower_of(self, others: "Mode", index: Tensor) -> "Mode":
-        """These modes, and where one of the others, those of the images at `index`, is lower, that one."""
+    def lower_of(self, rival: "Mode", index: Tensor) -> "Mode":
+        """The lower of two modes of each image: this one, and that of `rival`, which has the images at `index` only."""
         z, energy, precision = self.z.clone(), self.energy.clone(), self.precision.clone()
-        lower = others.energy < energy[index]
+        lower = rival.energy < energy[index]
         at = index[lower]
-        z[at], energy[at], precision[at] = others.z[lower], others.energy[lower], others.precision[lower]
+        z[at], energy[at], precision[at] = rival.z[lower], rival.energy[lower], rival.precision[lower]
         return Mode(z, energy, precision)
 
 
@@ -52,14 +55,14 @@ def posterior_mode(images: ImageDistortion, start: Tensor, *, steps: int) -> Mod
     damping = torch.full_like(energy, _FIRST_DAMPING)
     going = torch.arange(len(energy), device=energy.device)
     for _ in range(steps):
-        held = precision[going] + torch.diag_embed(precision[going].diagonal(dim1=-2, dim2=-1) * damping[going, None])
-        proposed = z[going] - torch.linalg.solve(held, gradient[going])
+        damped = precision[going] + torch.diag_embed(precision[going].diagonal(dim1=-2, dim2=-1) * damping[going, None])
+        proposed = z[going] - torch.linalg.solve(damped, gradient[going])
         there = _at(images.select(going), proposed)
         fall = energy[going] - there[1]
         better = fall > 0
         moved = going[better]
-        for mine, new in zip((z, energy, gradient, precision), there, strict=True):
-            mine[moved] = new[better]
+        for now, proposal in zip((z, energy, gradient, precision), there, strict=True):
+            now[moved] = proposal[better]
         damping[going] = torch.where(better, damping[going] / 5, damping[going] * 4)
         going = going[~better | (fall > _CONVERGED)]
         if not len(going):
@@ -69,8 +72,7 @@ def posterior_mode(images: ImageDistortion, start: Tensor, *, steps: int) -> Mod
 
 def _at(images: ImageDistortion, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """At z `[image, latent]`: z, the energy, its derivative and the precision."""
-    at = images.with_curvature(z)
-    identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-    values, vectors = torch.linalg.eigh(at.curvature + identity)
+    at, prior = images.with_curvature(z), images.prior.with_curvature(z)
+    values, vectors = torch.linalg.eigh(at.curvature + prior.curvature)
     precision = (vectors * values.clamp(min=_LEAST_EIGENVALUE)[:, None, :]) @ vectors.mT
-    return z, at.distortion + 0.5 * z.square().sum(dim=-1), at.gradient + z, precision
+    return z, at.distortion + prior.energy, at.gradient + prior.gradient, precision

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rdstudy.measures.image_distortion import ImageDistortion
-from rdstudy.measures.importance import double_proposal, draw_noise, require_finite
+from rdstudy.measures.importance import double_proposal, draw_noise, log_weights, require_finite
 from rdstudy.model.gaussian import Posterior, rate, rate_gradient
 
 
@@ -60,7 +60,8 @@ def refit_posterior(
         steps: of Adam.
         learning_rate: of the first step, in units of z and of log variance.
         samples_per_step: z an image for each gradient.
-        evaluation_samples: z an image for the distortion in both ELBOs; their rates are exact.
+        evaluation_samples: z an image in both ELBOs: for the distortion, and for the rate under another prior than
+            N(0, I), under which it is exact.
         generator: of all noise.
 
     Raises:
@@ -91,13 +92,26 @@ def refit_posterior(
 
 
 def _gradient(images: ImageDistortion, posterior: Posterior, noise: Tensor) -> Tensor:
-    """The derivative of -ELBO in mean and log variance, `[image, 2 latent]`: through z = μ + σ ε, plus the rate's."""
+    """The derivative of -ELBO in mean and log variance, `[image, 2 latent]`: through z = μ + σ ε, plus the rate's.
+
+    Under N(0, I) the rate's is exact. Under another prior its energy is differentiated through z like the distortion,
+    and what remains of the rate, E log q(z|x) = -½ Σ log σ² + constant, has the derivative -½ in log σ².
+    """
     spread = torch.exp(0.5 * posterior.log_var) * noise
-    in_z = images.with_gradient(posterior.mean + spread).gradient
-    from_distortion = torch.cat([in_z.mean(dim=0), 0.5 * (in_z * spread).mean(dim=0)], dim=-1)
-    return from_distortion + rate_gradient(posterior)
+    z = posterior.mean + spread
+    in_z = images.with_gradient(z).gradient
+    if images.log_prior is None:
+        beside = rate_gradient(posterior)
+    else:
+        in_z = in_z + images.prior.with_gradient(z).gradient
+        beside = torch.cat([torch.zeros_like(spread[0]), torch.full_like(spread[0], -0.5)], dim=-1)
+    through_z = torch.cat([in_z.mean(dim=0), 0.5 * (in_z * spread).mean(dim=0)], dim=-1)
+    return through_z + beside
 
 
 def _elbo(images: ImageDistortion, posterior: Posterior, noise: Tensor) -> Tensor:
+    """The ELBO `[image]`: the mean log weight, its rate exact where the prior has a closed form."""
+    if images.log_prior is not None:
+        return require_finite(log_weights(images, posterior, noise).mean(dim=0), "ELBOs")
     distortion = images.at(posterior.sample(noise)).mean(dim=0)
     return require_finite(-distortion - rate(posterior), "ELBOs")

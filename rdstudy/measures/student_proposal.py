@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 FREEDOM = 5
-"""Degrees of freedom: weights of a Gaussian target stay bounded, at a fifth of its draws lost in ten dimensions."""
+"""Degrees of freedom. Few, so that the weights of a Gaussian target are bounded: with 5, a fifth of the draws
+is lost in ten dimensions."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def moment_matched(z: Tensor, log_weights: Tensor, *, fallback: Student) -> Stud
     mean = torch.einsum("si,sij->ij", weights, z)
     away = z - mean
     covariance = torch.einsum("si,sij,sik->ijk", weights, away, away)
-    held = (z.shape[-1] + 2) / (effective + z.shape[-1] + 2)
-    prior = fallback.scale @ fallback.scale.mT
-    mixed = (1 - held)[:, None, None] * covariance + held[:, None, None] * prior
+    share = (z.shape[-1] + 2) / (effective + z.shape[-1] + 2)  # of `fallback`
+    fallen_back = fallback.scale @ fallback.scale.mT
+    mixed = (1 - share)[:, None, None] * covariance + share[:, None, None] * fallen_back
     return Student(mean, torch.linalg.cholesky(mixed))

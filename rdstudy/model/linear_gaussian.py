@@ -131,7 +131,7 @@ def optimum(
     if not 1 <= latent_dim <= len(data_mean):
         raise ValueError(f"latent_dim is {latent_dim}; allowed: 1 to {len(data_mean)}, the number of pixels")
     mean, covariance, tau = data_mean.double(), data_covariance.double(), beta * noise_variance
-    values, vectors = (found.flip(-1) for found in torch.linalg.eigh(covariance))  # the largest first
+    values, vectors = (part.flip(-1) for part in torch.linalg.eigh(covariance))  # the largest first
     largest = values[:latent_dim]
     active = int((largest > tau).sum())
     scale = (largest - tau).clamp(min=0).sqrt()

@@ -1,131 +1,98 @@
-"""Encoders and decoders (paper, 4.3): MLP and CNN of any depth, with ReLU; and affine maps, which have closed forms.
+"""Encoders and decoders as modules: built from their description, with initial weights from a seed; and their cost.
 
 An encoder maps `[batch, pixel]` in [0, 1] to `[batch, 2 latent]`, a decoder `[batch, latent]` to `[batch, pixel]`
 logits, or what else the likelihood reads; a pixel axis is `channel, row, column` flattened. Any pair of `nn.Module`s
 that does this can be trained.
 """
 
-import itertools
+import contextlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
-_KERNEL, _STRIDE, _PADDING = 4, 2, 1  # halves an image's side exactly (paper, 4.3)
+from rdstudy.model.architectures import describe
+from rdstudy.model.description import (
+    KERNEL,
+    PADDING,
+    STRIDE,
+    Convolution,
+    Dense,
+    Flatten,
+    NetworkCost,
+    NetworkShape,
+    Operation,
+    Relu,
+    Reshape,
+)
+from rdstudy.model.likelihoods import likelihood
+from rdstudy.model.priors import Prior, PriorTerms, make_prior
+from rdstudy.study import parts
+from rdstudy.study.seeds import derive_seed
+
+__all__ = ["VAE", "NetworkShape", "build", "cost_of_modules", "cost_of_shape", "load_weights", "modules_of"]
 
 
 class VAE(nn.Module):
-    """An encoder and a decoder; what is done with them is the business of `rdstudy.model.objective`."""
+    """An encoder, a decoder and a prior; what is done with them is the business of `rdstudy.model.objective`."""
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, prior: Prior) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.prior = prior
+
+    @property
+    def prior_terms(self) -> PriorTerms | None:
+        """What the prior says of codes and draws, a module of prior and encoder; None for N(0, I)."""
+        return None if self.prior.is_standard_normal else PriorTerms(self.prior, self.encoder)
 
 
-@dataclass(frozen=True)
-class NetworkShape:
-    """What fixes the shapes of all tensors of a network."""
+def modules_of(shape: NetworkShape) -> VAE:
+    """The modules of an architecture, a likelihood and a prior, each initialized as it is made.
 
-    architecture: str  # mlp, cnn or linear
-    depth: int  # hidden layers of the encoder, and of the decoder; a linear VAE has none, whatever stands here
-    width: int  # hidden units of an MLP layer, channels of a CNN layer
-    latent_dim: int
-    image_shape: tuple[int, int, int]  # channel, row, column
-
-
-def build(shape: NetworkShape, *, seed: int, initialization: str = "default") -> VAE:
-    """Build a network on the CPU with initial weights that depend on the arguments only, from a generator of their own.
-
-    Args:
-        shape: of the network.
-        seed: of the weights.
-        initialization: `default`: weights and biases uniform in ±1/sqrt(fan in), PyTorch's own; `he`: weights normal
-            with variance 2 / fan in and biases 0, which keeps the scale of what passes through ReLUs (He et al. 2015).
+    Raises:
+        ValueError: a user's own architecture makes something else than two modules.
     """
-    initialize = _INITIALIZATIONS[initialization]
-    with torch.device("meta"):
-        vae = _NETWORKS[shape.architecture](shape)
-    vae.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for module in vae.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                assert module.bias is not None
-                initialize(module.weight, module.bias, module, generator)
-    vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions: half as fast again
-    return vae
+    description = describe(shape)
+    if description is None:
+        encoder, decoder = _own_modules(shape)
+    else:
+        encoder, decoder = (nn.Sequential(*map(_module, layers)) for layers in description)
+    numbers = likelihood(shape.likelihood).parameters
+    if numbers:
+        decoder = nn.Sequential(decoder, _Appended(numbers))
+    return VAE(encoder, decoder, make_prior(shape))
 
 
-def _uniform(weight: Tensor, bias: Tensor, _: nn.Module, generator: torch.Generator) -> None:
-    bound = weight[0].numel() ** -0.5  # of a transposed convolution too: what PyTorch takes for its fan in
-    weight.uniform_(-bound, bound, generator=generator)
-    bias.uniform_(-bound, bound, generator=generator)
+def _own_modules(shape: NetworkShape) -> tuple[nn.Module, nn.Module]:
+    made = parts.load("architecture", shape.architecture)(shape)
+    if not (isinstance(made, tuple) and len(made) == 2 and all(isinstance(part, nn.Module) for part in made)):
+        raise ValueError(
+            f"architecture {shape.architecture} makes a {type(made).__name__}; allowed: (encoder, decoder)"
+        )
+    return made
 
 
-def _he(weight: Tensor, bias: Tensor, module: nn.Module, generator: torch.Generator) -> None:
-    fan_in = weight[0].numel()
-    if isinstance(module, nn.ConvTranspose2d):  # [in, out, row, column]: a place is fed by a part of the kernel
-        fan_in = weight.shape[0] * weight[0, 0].numel() // math.prod(module.stride)
-    weight.normal_(0.0, (2 / fan_in) ** 0.5, generator=generator)
-    bias.zero_()
-
-
-_INITIALIZATIONS = {"default": _uniform, "he": _he}
-
-
-def load_vae(shape: NetworkShape, weights: Mapping[str, Tensor], *, device: torch.device) -> VAE:
-    """A network with given weights, such as those of a member that was trained.
-
-    Args:
-        shape: of the network that the weights are of.
-        weights: by name, as in `VAE.state_dict`.
-        device: where it is put.
-    """
-    with torch.device("meta"):
-        vae = _NETWORKS[shape.architecture](shape)
-    vae = vae.to_empty(device=device)
-    vae.load_state_dict(dict(weights))
-    vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return vae.requires_grad_(requires_grad=False)
-
-
-def _mlp(shape: NetworkShape) -> VAE:
-    channels, rows, columns = shape.image_shape
-    pixels = channels * rows * columns
-    hidden = [shape.width] * shape.depth
-    encoder = _perceptron([pixels, *hidden, 2 * shape.latent_dim])
-    return VAE(encoder, _perceptron([shape.latent_dim, *hidden, pixels]))
-
-
-def _linear(shape: NetworkShape) -> VAE:
-    """One affine layer each way: with a Gaussian likelihood, the model of `rdstudy.model.linear_gaussian`."""
-    pixels = math.prod(shape.image_shape)
-    return VAE(_perceptron([pixels, 2 * shape.latent_dim]), _perceptron([shape.latent_dim, pixels]))
-
-
-def _perceptron(sizes: list[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
-
-
-def _cnn(shape: NetworkShape) -> VAE:
-    channels, rows, columns = shape.image_shape
-    inner = (shape.width, rows >> shape.depth, columns >> shape.depth)
-    flat = inner[0] * inner[1] * inner[2]
-    sizes = [channels] + [shape.width] * shape.depth
-    down: list[nn.Module] = [_Reshape(shape.image_shape)]
-    for inputs, outputs in itertools.pairwise(sizes):
-        down += [nn.Conv2d(inputs, outputs, _KERNEL, _STRIDE, _PADDING), nn.ReLU()]
-    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(flat, 2 * shape.latent_dim))
-    up: list[nn.Module] = [nn.Linear(shape.latent_dim, flat), nn.ReLU(), _Reshape(inner)]
-    for inputs, outputs in itertools.pairwise(reversed(sizes)):
-        up += [nn.ConvTranspose2d(inputs, outputs, _KERNEL, _STRIDE, _PADDING), nn.ReLU()]
-    return VAE(encoder, nn.Sequential(*up[:-1], nn.Flatten()))
+def _module(part: Operation) -> nn.Module:
+    match part:
+        case Dense(inputs, outputs):
+            return nn.Linear(inputs, outputs)
+        case Convolution():
+            kind = nn.ConvTranspose2d if part.transposed else nn.Conv2d
+            return kind(part.inputs, part.outputs, KERNEL, STRIDE, PADDING)
+        case Relu():
+            return nn.ReLU()
+        case Reshape(shape):
+            return _Reshape(shape)
+        case Flatten():
+            return nn.Flatten()
 
 
 class _Reshape(nn.Module):
@@ -139,4 +106,204 @@ class _Reshape(nn.Module):
         return x.view(-1, *self.shape)
 
 
-_NETWORKS = {"mlp": _mlp, "cnn": _cnn, "linear": _linear}
+class _Appended(nn.Module):
+    """Numbers of a likelihood behind the pixels of every image; they start at 0."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.numbers = nn.Parameter(torch.zeros(numbers))
+
+    def forward(self, output: Tensor) -> Tensor:
+        return torch.cat([output, self.numbers.expand(*output.shape[:-1], -1)], dim=-1)
+
+
+def build(shape: NetworkShape, *, seed: int, initialization: str = "default") -> VAE:
+    """Build a network on the CPU with initial weights that depend on the arguments only; no global generator is read.
+
+    Args:
+        shape: of the network.
+        seed: of the weights.
+        initialization: of `Linear`, `Conv2d` and `ConvTranspose2d`. `default`: weights and biases uniform in
+            ±1/sqrt(fan in), PyTorch's own; `he`: weights normal with variance 2 / fan in and biases 0, which keeps the
+            scale of what passes through ReLUs (He et al. 2015). Other layers are initialized as they are made.
+
+    Raises:
+        ValueError: a parameter or buffer that nothing has initialized.
+    """
+    with _seeded(derive_seed(seed, "layers as they are made")), _MarkUninitialized():  # type: ignore[no-untyped-call]
+        vae = modules_of(shape)
+    initialize = _INITIALIZATIONS[initialization]
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in vae.modules():
+            if type(module) in get_args(_Weighted):  # a subclass has a rule of its own
+                initialize(cast(_Weighted, module), generator)
+    _check_initialized(vae)
+    vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions: half as fast again
+    return vae
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the generator from which modules are initialized as they are made; afterwards it is where it was."""
+    before = torch.random.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(before)
+
+
+class _MarkUninitialized(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Tensors of uninitialized memory are filled with what `_check_initialized` sees: NaN, or the least integer."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket in _MEMORY and (mark := _mark(out)) is not None:
+            out.fill_(mark)
+        return out
+
+
+_MEMORY = {
+    getattr(torch.ops.aten, name)
+    for name in ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided")
+}
+
+
+def _mark(tensor: Tensor) -> float | int | None:
+    """None for types whose every value means something: bytes and truth values."""
+    if tensor.is_floating_point() or tensor.is_complex():
+        return math.nan
+    return torch.iinfo(tensor.dtype).min if tensor.dtype in (torch.int16, torch.int32, torch.int64) else None
+
+
+def _check_initialized(vae: VAE) -> None:
+    """Refuse parameters and buffers that nothing has initialized: they would be whatever the memory held."""
+    bare = [name for name, tensor in (*vae.named_parameters(), *vae.named_buffers()) if _is_marked(tensor)]
+    if bare:
+        raise ValueError(f"a network leaves {', '.join(bare)} uninitialized; allowed: layers that set all their values")
+
+
+def _is_marked(tensor: Tensor) -> bool:
+    if is_lazy(tensor):
+        return True
+    mark = _mark(tensor)
+    return mark is not None and bool((tensor.isnan() if math.isnan(mark) else tensor == mark).any())
+
+
+_Weighted = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+
+
+def _uniform(module: _Weighted, generator: torch.Generator) -> None:
+    bound = module.weight[0].numel() ** -0.5  # of a transposed convolution too: what PyTorch takes for its fan in
+    for parameter in module.parameters(recurse=False):
+        parameter.uniform_(-bound, bound, generator=generator)
+
+
+def _he(module: _Weighted, generator: torch.Generator) -> None:
+    weight = module.weight
+    fan_in = weight[0].numel()
+    if isinstance(module, nn.ConvTranspose2d):  # [in, out, row, column]: a place is fed by a part of the kernel
+        fan_in = weight.shape[0] // module.groups * weight[0, 0].numel() // math.prod(module.stride)
+    weight.normal_(0.0, (2 / fan_in) ** 0.5, generator=generator)
+    if module.bias is not None:
+        module.bias.zero_()
+
+
+_INITIALIZATIONS = {"default": _uniform, "he": _he}
+
+
+def load_weights(vae: VAE, weights: Mapping[str, Tensor], *, device: torch.device) -> VAE:
+    """A network on a device with the weights of a member that was trained, which are trained no more.
+
+    Args:
+        vae: built for the member, with any weights.
+        weights: by name, as in `VAE.state_dict`.
+        device: where it is put.
+    """
+    vae = vae.to(device).eval().requires_grad_(requires_grad=False)
+    vae.load_state_dict(dict(weights))
+    return vae
+
+
+def cost_of_shape(shape: NetworkShape) -> NetworkCost:
+    """What a network costs by its modules, which are made on the meta device."""
+    with torch.device("meta"):
+        return cost_of_modules(modules_of(shape), shape)
+
+
+@torch.no_grad()
+def cost_of_modules(vae: VAE, shape: NetworkShape) -> NetworkCost:
+    """What a network of any layers costs, counted as images pass through it on the meta device.
+
+    Args:
+        vae: the modules, wherever they are.
+        shape: says what they read.
+    """
+    counts = [*_counts(vae.encoder, shape.pixels), *_counts(vae.decoder, shape.latent_dim)]
+    terms = vae.prior_terms
+    if terms is None:
+        return NetworkCost.of(counts, shape.pixels)
+    parameters = sum(parameter.numel() for parameter in vae.prior.parameters())
+    single, double = (_count_prior(terms, images, shape.latent_dim) for images in (1, 2))
+    of_image = _Counts(parameters, *(later - earlier for earlier, later in zip(single, double, strict=True)))
+    fixed = [earlier - each for earlier, each in zip(single, of_image[1:], strict=True)]
+    return NetworkCost.of([*counts, of_image], shape.pixels, fixed_numbers=fixed[0], fixed_products=fixed[1])
+
+
+class _Counts(NamedTuple):
+    """A layer with weights. Implements `rdstudy.model.description.Layer`."""
+
+    parameters: int
+    numbers: int
+    products: int
+
+
+def _counts(network: nn.Module, inputs: int) -> list[_Counts]:
+    """The layers with weights, as they end; products between two of them are counted with the later one."""
+    counts: list[_Counts] = []
+    counter = FlopCounterMode(display=False)
+
+    def note(module: nn.Module, _: object, output: object) -> None:
+        parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        numbers = sum(leaf.numel() for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
+        products = counter.get_total_flops() // 2 - sum(layer.products for layer in counts)
+        counts.append(_Counts(parameters, numbers, products))
+
+    weighted = [module for module in network.modules() if list(module.parameters(recurse=False))]
+    hooks = [module.register_forward_hook(note) for module in weighted]
+    try:
+        with counter:
+            torch.func.functional_call(network, _on_meta(network), (torch.empty(1, inputs, device="meta"),))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counts
+
+
+def _on_meta(module: nn.Module) -> dict[str, Tensor]:
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+
+
+class _OutputNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the numbers that operations put out: a training step holds most of them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.numbers += sum(
+            leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and not leaf._is_view()
+        )
+        return out
+
+
+def _count_prior(terms: PriorTerms, images: int, latent_dim: int) -> tuple[int, int]:
+    """Numbers that a prior puts out on its way for so many images, and its products."""
+    code, z = (torch.empty(images, factor * latent_dim, device="meta") for factor in (2, 1))
+    with _OutputNumbers() as outputs, FlopCounterMode(display=False) as counter:
+        torch.func.functional_call(terms, _on_meta(terms), (code, z))
+    return outputs.numbers, counter.get_total_flops() // 2

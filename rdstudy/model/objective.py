@@ -18,6 +18,10 @@ Network = Callable[[Tensor], Tensor]
 """An encoder `[..., batch, pixel]` -> `[..., batch, 2 latent]`, or a decoder, from `latent` to `pixel`."""
 
 
+PriorTerms = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(code `[..., batch, 2 latent]`, z `[..., batch, latent]`) -> log p(z) and the rate, see `rdstudy.model.priors`."""
+
+
 @dataclass(frozen=True)
 class RateDistortion:
     """R and D of each image, in nats."""
@@ -32,9 +36,13 @@ class ForwardPass(NamedTuple):  # what a compiled function can return
     code: Tensor  # [..., batch, 2 latent], the encoder's output
     z: Tensor  # [..., batch, latent], one draw an image
     output: Tensor  # [..., batch, pixel], the decoder's output for it
+    log_prior: Tensor | None = None  # [..., batch], log p(z), nats; None under N(0, I), of which all is a closed form
+    rate: Tensor | None = None  # [..., batch], nats; None under N(0, I)
 
 
-def forward(encode: Network, decode: Network, x: Tensor, noise: Tensor) -> ForwardPass:
+def forward(
+    encode: Network, decode: Network, x: Tensor, noise: Tensor, prior_terms: PriorTerms | None = None
+) -> ForwardPass:
     """Encode, draw one z an image, decode.
 
     Args:
@@ -42,34 +50,38 @@ def forward(encode: Network, decode: Network, x: Tensor, noise: Tensor) -> Forwa
         decode: the decoder.
         x: `[..., batch, pixel]` in [0, 1].
         noise: `[..., batch, latent]`, standard normal.
+        prior_terms: of the prior; None for N(0, I).
     """
     code = encode(x)
     z = Posterior.from_code(code).sample(noise)
-    return ForwardPass(code, z, decode(z))
+    log_prior, sampled = (None, None) if prior_terms is None else prior_terms(code, z)
+    return ForwardPass(code, z, decode(z), log_prior, sampled)
 
 
 @dataclass(frozen=True)
 class Cotangents:
     """The derivatives of the objective in what the networks return, averaged over the batch."""
 
-    code: Tensor  # [..., batch, 2 latent], of β R
+    code: Tensor | None  # [..., batch, 2 latent], of β R; None where R has no closed form
     output: Tensor  # [..., batch, pixel], of D
 
 
 @torch.no_grad()
-def cotangents(code: Tensor, output: Tensor, x: Tensor, *, beta: float | Tensor, likelihood: Likelihood) -> Cotangents:
+def cotangents(
+    code: Tensor | None, output: Tensor, x: Tensor, *, beta: float | Tensor, likelihood: Likelihood
+) -> Cotangents:
     """Closed forms of the derivatives of D in the decoder's output and of β R in the code.
 
     Args:
-        code: `[..., batch, 2 latent]`, the encoder's output.
+        code: `[..., batch, 2 latent]`, the encoder's output; None where the prior is not N(0, I).
         output: `[..., batch, pixel]`, the decoder's output.
         x: `[..., batch, pixel]` in [0, 1].
         beta: the strength of the rate term; a tensor has the shape `[..., 1, 1]`.
         likelihood: what the decoder's output means.
     """
     per_image = 1.0 / x.shape[-2]
-    from_rate = rate_gradient(Posterior.from_code(code)).mul_(beta * per_image)
-    return Cotangents(from_rate, likelihood.gradient(output, x).mul_(per_image))
+    from_rate = None if code is None else rate_gradient(Posterior.from_code(code)).mul_(beta * per_image)
+    return Cotangents(from_rate, likelihood.derivative(output, x).mul_(per_image))
 
 
 def accumulate_gradients(
@@ -91,17 +103,32 @@ def accumulate_gradients(
         removed: `[..., batch]`, a part of the rate that is taken out of it, computed from `outputs`; None for nothing.
         cotangents: the function of this name, or one compiled from it.
     """
-    start = cotangents(outputs.code.detach(), outputs.output.detach(), x, beta=beta, likelihood=likelihood)
-    ends, gradients = [outputs.output, outputs.code], [start.output, start.code]
+    code = outputs.code.detach() if outputs.rate is None else None
+    start = cotangents(code, outputs.output.detach(), x, beta=beta, likelihood=likelihood)
+    ends, gradients = [outputs.output], [start.output]
+    weight = (beta.squeeze(-1) if isinstance(beta, Tensor) else beta) / x.shape[-2]
+    if start.code is not None:
+        ends.append(outputs.code)
+        gradients.append(start.code)
+    if outputs.rate is not None:
+        ends.append(outputs.rate)
+        gradients.append(torch.zeros_like(outputs.rate) + weight)
     if removed is not None:
-        weight = beta.squeeze(-1) if isinstance(beta, Tensor) else beta
         ends.append(removed)
-        gradients.append(torch.zeros_like(removed) - weight / x.shape[-2])
+        gradients.append(torch.zeros_like(removed) - weight)
     torch.autograd.backward(ends, gradients)
 
 
 @torch.no_grad()
-def measure(encode: Network, decode: Network, x: Tensor, noise: Tensor, *, likelihood: Likelihood) -> RateDistortion:
+def measure(
+    encode: Network,
+    decode: Network,
+    x: Tensor,
+    noise: Tensor,
+    *,
+    likelihood: Likelihood,
+    prior_terms: PriorTerms | None = None,
+) -> RateDistortion:
     """Distortion (one z an image) and rate of each image.
 
     Args:
@@ -110,6 +137,12 @@ def measure(encode: Network, decode: Network, x: Tensor, noise: Tensor, *, likel
         x: `[..., batch, pixel]` in [0, 1].
         noise: `[..., batch, latent]`, standard normal.
         likelihood: what the decoder's output means.
+        prior_terms: of the prior; None for N(0, I).
     """
-    outputs = forward(encode, decode, x, noise)
-    return RateDistortion(likelihood.distortion(outputs.output, x), rate(Posterior.from_code(outputs.code)))
+    outputs = forward(encode, decode, x, noise, prior_terms)
+    return RateDistortion(likelihood.distortion(outputs.output, x), rate_of(outputs))
+
+
+def rate_of(outputs: ForwardPass) -> Tensor:
+    """R of each image, `[..., batch]`, nats: the closed form where the prior has one, else of the z drawn."""
+    return rate(Posterior.from_code(outputs.code)) if outputs.rate is None else outputs.rate

@@ -1,5 +1,6 @@
 """The report: result tables -> tidy tables -> charts -> one HTML page. Imports neither torch nor ray.
 
-`tables` reads a study from a store, `cells` names its cells, `statistics` and `coverage` turn rows into tidy tables,
-`charts` and `illustrations` draw them, `page` fills the template, `build` does all of it.
+`read` reads a study from a store, `cells` names its cells, `statistics`, `measures` and `coverage` turn rows into
+tidy tables. Each file of `figures` is one figure; `theme`, `plane`, `curves` and `gaps` draw what figures share.
+`contents` says what stands on a page, `page` fills the template, `build` does all of it; `notebook` gives one figure.
 """

@@ -3,24 +3,31 @@
 A cell is one combination of levels, β and seed left out. Nothing here knows a measured value.
 """
 
-import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 import pandas as pd
 
-CELL_FACTORS = ("dataset", "split", "architecture", "depth", "width", "latent_dim", "likelihood", "objective")
-"""The factors of a cell, outermost first: the order of panels and of table rows."""
+from rdstudy.study.factors import CELL_FACTORS, FACTORS
 
-_PLURALS = {
-    "dataset": "data sets",
-    "split": "splits",
-    "architecture": "architectures",
-    "depth": "depths",
-    "width": "widths",
-    "latent_dim": "latent sizes",
-    "likelihood": "likelihoods",
-    "objective": "objectives",
-}
+__all__ = [
+    "CELL_FACTORS",
+    "STUDY",
+    "cell_factors",
+    "cell_name",
+    "grid_phrase",
+    "level_name",
+    "naming_factors",
+    "telling_factors",
+    "with_cells",
+]
+
+STUDY = "study"
+"""A column of members of two studies that stand side by side: it tells cells apart as a factor does."""
+
+
+def cell_factors(planned: pd.DataFrame) -> tuple[str, ...]:
+    """What may tell the cells of these members apart, in the order of panels: `CELL_FACTORS`, and of which study."""
+    return (*CELL_FACTORS, STUDY) if STUDY in planned else CELL_FACTORS
 
 
 def telling_factors(planned: pd.DataFrame) -> tuple[str, ...]:
@@ -30,14 +37,25 @@ def telling_factors(planned: pd.DataFrame) -> tuple[str, ...]:
     architecture, for one.
 
     Args:
-        planned: one row per member, with the columns `CELL_FACTORS`.
+        planned: one row per member, with the columns `rdstudy.study.factors.CELL_FACTORS`.
     """
     kept: list[str] = []
-    for factor in CELL_FACTORS:
+    for factor in (*cell_factors(planned)[len(CELL_FACTORS) :], *CELL_FACTORS):
         groups = len(planned[kept].drop_duplicates()) if kept else min(1, len(planned))
         if len(planned[[*kept, factor]].drop_duplicates()) > groups:
             kept.append(factor)
     return tuple(kept)
+
+
+def naming_factors(planned: pd.DataFrame, *, without: str = "") -> tuple[str, ...]:
+    """The factors that name the cells of these members: those that tell them apart, else what a network is.
+
+    Args:
+        planned: as above.
+        without: a factor that is named elsewhere.
+    """
+    factors = tuple(factor for factor in telling_factors(planned) if factor != without)
+    return factors if set(factors) - {STUDY} else (*factors, "architecture", "depth")
 
 
 def with_cells(planned: pd.DataFrame) -> pd.DataFrame:
@@ -45,45 +63,65 @@ def with_cells(planned: pd.DataFrame) -> pd.DataFrame:
 
     Levels keep the order in which the members name them, which is the order in which the study was written.
     """
-    levels = planned[list(CELL_FACTORS)].apply(lambda column: pd.factorize(column)[0])
-    cell = levels.groupby(list(CELL_FACTORS), sort=True).ngroup()
-    factors = telling_factors(planned) or ("architecture", "depth")
+    every = _ordering(planned)
+    levels = planned[every].apply(lambda column: pd.factorize(column)[0])
+    cell = levels.groupby(every, sort=True).ngroup()
+    factors = naming_factors(planned)
     names = planned[list(factors)].drop_duplicates()
-    names["panel"] = [cell_name(row) for row in names.to_dict("records")]
+    names["panel"] = [cell_name(row, among=names) for row in names.to_dict("records")]
     return planned.assign(cell=cell).merge(names, on=list(factors), how="left")
 
 
-def cell_name(levels: Mapping[Hashable, object]) -> str:
-    """Some levels of a cell, factor -> level, as a reader sees them: a linear VAE has no layers to count."""
+def _ordering(planned: pd.DataFrame) -> list[str]:
+    """The columns whose levels are the cells, outermost first.
+
+    Of two studies, one that tells nothing apart in either is left out, so that like cells are beside each other.
+    """
+    if STUDY not in planned:
+        return list(CELL_FACTORS)
+    levels = planned.groupby(STUDY)[list(CELL_FACTORS)].nunique().max()
+    return [*(factor for factor in CELL_FACTORS if levels[factor] > 1), STUDY]
+
+
+def cell_name(levels: Mapping[Hashable, object], *, among: pd.DataFrame) -> str:
+    """Some levels of a cell, factor -> level, as a reader sees them: a linear VAE has no layers to count.
+
+    Args:
+        levels: of these factors.
+        among: one row a member or cell beside which they are named, see `level_name`.
+    """
     linear = levels.get("architecture") == "linear"
-    return ", ".join(level_name(str(f), level) for f, level in levels.items() if not (linear and f == "depth"))
+    hidden = {STUDY, "depth"} if linear else {STUDY}
+    shown = [(str(factor), level) for factor, level in levels.items() if factor not in hidden]
+    name = ", ".join(level_name(factor, level, among=among[factor].unique()) for factor, level in shown)
+    return ": ".join(str(part) for part in (levels.get(STUDY, ""), name) if part)
 
 
-def level_name(factor: str, level: object) -> str:
-    """A level as a reader sees it: 1 of `depth` is "1 layer"."""
-    if factor == "depth":
-        return f"{level} layer" if level == 1 else f"{level} layers"
-    if factor == "architecture":
-        return str(level).upper() if level in ("mlp", "cnn") else str(level)
-    if factor == "split":
-        return re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", str(level))
-    if factor == "width":
-        return f"width {level}"
-    if factor == "latent_dim":
-        return f"{level} latent dimensions"
-    return str(level)
+def level_name(factor: str, level: object, *, among: Iterable[object] = ()) -> str:
+    """A level as a reader sees it: 1 of `depth` is "1 layer".
+
+    Args:
+        factor: its name.
+        level: of the factor.
+        among: levels beside which it is named: where another one has the same name, as two files of a user's own part
+            have, the hash of the file tells them apart.
+    """
+    label = str if factor == STUDY else FACTORS[factor].label
+    is_plain = all(other == level or label(other) != label(level) for other in among)
+    return label(level) if is_plain else f"{label(level)} @{str(level).rpartition('@')[2]}"
 
 
 def grid_phrase(planned: pd.DataFrame) -> str:
     """What the grid is made of, such as "2 depths × 5 β × 3 seeds"; cells are counted where it is no full product."""
     factors = telling_factors(planned)
-    counts = [(planned[factor].nunique(), _PLURALS[factor]) for factor in factors]
+    plural = {STUDY: "studies", **{name: factor.plural for name, factor in FACTORS.items()}}
+    counts = [(planned[factor].nunique(), plural[factor]) for factor in factors]
     betas, seeds = planned["beta"].nunique(), planned["seed"].nunique()
     product = betas * seeds
     for count, _ in counts:
         product *= count
     if product != len(planned):
-        cells = len(planned[list(CELL_FACTORS)].drop_duplicates())
+        cells = len(planned[list(cell_factors(planned))].drop_duplicates())
         counts = [(cells, "cell" if cells == 1 else "cells")]
     tail = [f"{betas} β", f"{seeds} seed" if seeds == 1 else f"{seeds} seeds"]
     joint = " × " if product == len(planned) else ", "

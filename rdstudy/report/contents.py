@@ -1,78 +1,89 @@
-"""The tables of a study -> what its page shows: which figures, which sentences, which numbers."""
+"""The tables of a study -> what its page shows: which figures, which sentences, which numbers.
 
-from datetime import UTC, datetime
-from numbers import Integral
-from typing import Any
+The page has the order of an argument: the question, the findings, the data and the splits, the curves and what lies
+behind them, then methods, cost, coverage, results and provenance. Figures are numbered in that order.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
 
 import pandas as pd
 
-from rdstudy.findings.learning import still_learning
-from rdstudy.report import (
-    charts,
-    coverage,
-    distances,
-    gaps,
-    illustrations,
+import rdstudy
+from rdstudy.report import costs, coverage, data_words, sentences, tables, text, theme, views
+from rdstudy.report.alt_text import alt_text
+from rdstudy.report.cells import grid_phrase, with_cells
+from rdstudy.report.citation import PAPER, software, study_citation
+from rdstudy.report.experiment import ExperimentTables
+from rdstudy.report.figure import FigureKind, are_many
+from rdstudy.report.figures import (
+    FIGURES,
+    distortion,
     learning,
-    linear,
-    sentences,
-    sizes,
-    statistics,
-    text,
+    rate_distortion,
+    reconstructions,
+    samples,
+    sizes_distortion,
+    sizes_rate_distortion,
+    splits,
 )
-from rdstudy.report.cells import grid_phrase, level_name, telling_factors, with_cells
-from rdstudy.report.measure_figures import certificates_table, measure_figures, unmeasured_table
+from rdstudy.report.history import declared
+from rdstudy.report.made import made_at
+from rdstudy.report.methods import methods_of
 from rdstudy.report.notices import notices_of
-from rdstudy.report.page import ExperimentSection, Figure, Page
-from rdstudy.report.pictures import Album, StripTable, reconstruction_table, strip_table
-from rdstudy.report.tables import Experiment, StudyTables
-from rdstudy.report.verdicts import findings_of
-from rdstudy.study import FIGURES
+from rdstudy.report.own_figures import own_figures
+from rdstudy.report.page import Costs, Coverage, DataSet, ExperimentSection, Figure, Page, Provenance, Splits
+from rdstudy.report.pictures import Album, example_images, spread
+from rdstudy.report.read import StudyTables
+from rdstudy.report.runs import runs_json
+from rdstudy.report.strips import SheetTable, StripTable, sample_sheets, strip_table
+from rdstudy.report.verdicts import findings_of, with_verdicts
+from rdstudy.results.declaration import DeclaredExperiment
 
-_CURVE_ROWS = 40_000
-"""Rows of learning curves on a page at most: some 4 MB of it."""
+_CURVES = tuple(
+    figure.FIGURE for figure in (sizes_rate_distortion, sizes_distortion, distortion, rate_distortion, learning)
+)
+"""The main figures of an experiment; the others say what lies behind them."""
 
-_PICTURES = 1_200
-"""Pictures of reconstructions on a page at most: some 1 MB of it."""
+_VIEWED = tuple(kind for kind in _CURVES if kind is not learning.FIGURE)
 
-_SIZES = ("sizes-rate-distortion", "sizes-distortion")
-_CURVES = ("distortion", "rate-distortion", "learning")
-_OTHERS = ("exact", "optimum", "neighbours", "reconstructions")
-
-_FAILURES_SHOWN = 40
-_FINDINGS_SHOWN = 8  # with more cells the picture says it better than a list
+_PICTURES = (reconstructions.FIGURE, samples.FIGURE)  # a page shows them as images, not as charts
+_EXAMPLES_SHOWN = 24
 
 
 def page_of(study: StudyTables) -> Page:
     """What the page of a study shows, however much of it is done."""
-    planned = with_cells(study.planned)
-    rows = statistics.ok_rows(planned, study.members)
-    complete = coverage.completeness(study.experiments, study.members)
+    whole = ExperimentTables(study, study.name, with_cells(study.planned))
     produced = coverage.provenance(study.members)
-    failed = coverage.failures(planned, study.members)
-    album, datasets = Album(), sorted(set(planned["dataset"]))
-    sections = tuple(_section(study, experiment, album) for experiment in study.experiments)
+    album, numbers = Album(), itertools.count(1)
+    split = _splits(study, number=next(numbers))
+    experiments = [ExperimentTables.of(study, experiment) for experiment in study.experiments]
+    sections = tuple(
+        _numbered(_section(tables, experiment, album), numbers)
+        for tables, experiment in zip(experiments, study.experiments, strict=True)
+    )
+    findings = findings_of(study, sections)
     return Page(
         title=study.title,
         description=study.description,
-        status=_status(planned, rows),
-        recipe=sentences.recipe_line(study.recipe) if study.recipe is not None else "",
+        authors=study.authors,
+        status=_status(whole),
+        recipe=sentences.recipe_line(study.planned),
+        version=rdstudy.__version__,
         warnings=tuple(notices_of(study, produced)),
-        findings=findings_of(study, sections),
-        experiments=sections,
+        findings=findings,
+        datasets=tuple(_datasets(study)),
+        splits=split,
+        experiments=with_verdicts(sections, findings),
+        methods=methods_of(study),
+        costs=_costs(study),
+        coverage=_coverage(study, whole),
+        results=tables.results_table(whole),
+        certificates=tables.certificates_table(whole.measured),
+        provenance=_provenance(study, produced),
         pictures=album.sources,
-        examples=illustrations.example_images(study.examples),
-        data_notes={name: sentences.DATA_NOTES[name] for name in datasets if name in sentences.DATA_NOTES},
-        splits_figure=_splits_figure(study.seed),
-        splits_used=_splits_table(coverage.splits_used(study.planned, study.members)),
-        results=_results_table(planned, rows, _falls(study, planned, rows)),
-        completeness=_completeness_table(complete),
-        failures=_failures_table(failed),
-        certificates=certificates_table(planned, study.measures),
-        unmeasured=unmeasured_table(study.measures),
-        provenance=_provenance_table(produced),
-        command=study.command,
-        settings=study.settings,
+        runs=runs_json(study, whole, experiments),
         footer=_footer(study),
     )
 
@@ -80,212 +91,156 @@ def page_of(study: StudyTables) -> Page:
 # --- sentences ------------------------------------------------------------------------------------------------------
 
 
-def _status(planned: pd.DataFrame, rows: pd.DataFrame) -> str:
-    trained = rows["member_id"].nunique()
-    return f"{trained:,} of {text.models(len(planned))} trained: {grid_phrase(planned)}"
+def _status(tables: ExperimentTables) -> str:
+    trained = tables.rows["member_id"].nunique()
+    return f"{trained:,} of {text.models(len(tables.planned))} trained: {grid_phrase(tables.planned)}"
 
 
 def _footer(study: StudyTables) -> str:
-    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"Study {study.name}, declared {study.declared_at or 'at an unknown time'}, reported {made}."
+    made = made_at().strftime("%Y-%m-%d %H:%M UTC")
+    return f"Study {study.name}, {declared(study.history)}; reported {made}."
+
+
+# --- data and splits ------------------------------------------------------------------------------------------------
+
+
+def _datasets(study: StudyTables) -> Iterator[DataSet]:
+    """The data sets of a study, by name."""
+    images = example_images(study.examples)
+    for name in sorted(set(study.planned["dataset"])):
+        words = data_words.dataset_words(name, study.examples[study.examples["dataset"] == name])
+        yield DataSet(name, words, sentences.DATA_NOTES.get(name, ""), *spread(images.get(name, ()), _EXAMPLES_SHOWN))
+
+
+def _splits(study: StudyTables, *, number: int) -> Splits:
+    example = splits.splits_example(study.seed, study.planned["split"].unique())
+    words, chart = splits.note(example), splits.splits_chart(example)
+    return Splits(
+        kinds=data_words.split_words(study.planned),
+        note=data_words.split_note(study.planned, study.members, study_seed=study.seed),
+        figure=Figure("splits", splits.TITLE, words, chart, alt=splits.description(example), number=number),
+        used=tables.splits_table(coverage.splits_used(study.planned, study.members)),
+    )
 
 
 # --- experiments ----------------------------------------------------------------------------------------------------
 
 
-def _section(study: StudyTables, experiment: Experiment, album: Album) -> ExperimentSection:
-    planned = with_cells(study.planned[study.planned["member_id"].isin(experiment.member_ids)].reset_index(drop=True))
-    rows = statistics.ok_rows(planned, study.members)
-    rows = rows[rows["subset"].isin(["train", "test"])]
-    best = statistics.best_beta(rows)
-    figures = _all_figures(study, experiment, planned, rows, best) if len(rows) else []
+def _section(tables: ExperimentTables, experiment: DeclaredExperiment, album: Album) -> ExperimentSection:
+    study = tables.study
+    own = tuple(own_figures(tables, experiment)) if len(tables.rows) else ()
+    charts = [*_figures(tables, experiment), *(figure for figure in own if isinstance(figure, Figure))]
     return ExperimentSection(
         name=experiment.name,
         title=experiment.title,
         description=experiment.description,
-        status=_status(planned, rows) if len(study.experiments) > 1 else "",
-        findings=tuple(sentences.lowest(planned, rows, best)) if len(best) <= _FINDINGS_SHOWN else (),
-        figures=tuple(one for one in figures if experiment.shows(one.key.removeprefix(f"{experiment.name}-"))),
-        strips=_strips(study, planned, album) if experiment.shows("reconstructions") else None,
+        status=_status(tables) if len(study.experiments) > 1 else "",
+        findings=sentences.lowest_lines(tables, experiment),
+        figures=tuple(sorted(charts, key=lambda figure: figure.is_behind)),
+        missing=tuple(line for line in own if isinstance(line, str)),
+        strips=_strips(tables, album) if experiment.shows(reconstructions.FIGURE.name) else None,
+        sheets=_sheets(tables, album) if experiment.shows(samples.FIGURE.name) else None,
     )
 
 
-def _all_figures(
-    study: StudyTables, experiment: Experiment, planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame
-) -> list[Figure]:
-    """Sizes side by side, what every study has, then what was measured, then the distances between the images.
-
-    Figures that the experiment does not ask for are left out where that saves making them.
-    """
-    name, figures = experiment.name, []
-    if experiment.shows(*_SIZES):
-        differences = statistics.generalization_gap(rows)
-        figures += sizes.figures(name, planned, statistics.rate_distortion(rows), differences)
-    if experiment.shows(*_CURVES):
-        figures += _figures(study, name, planned, rows, best)
-    if experiment.shows(*(other for other in FIGURES if other not in (*_SIZES, *_CURVES, *_OTHERS))):
-        figures += measure_figures(study, name, planned)
-    figures += linear.figures(name, planned, study.measures, study.members)
-    return figures + (distances.figures(name, planned, study.neighbours) if experiment.shows("neighbours") else [])
-
-
-def _strips(study: StudyTables, planned: pd.DataFrame, album: Album) -> StripTable | None:
-    table = reconstruction_table(planned, study.reconstructions, study.neighbours)
-    return strip_table(table, album, pictures=_PICTURES // len(study.experiments))
+def _figures(tables: ExperimentTables, experiment: DeclaredExperiment) -> Iterator[Figure]:
+    """The charts that an experiment asks for and has numbers for; reconstructions and samples are no charts."""
+    if not len(tables.rows):
+        return
+    for kind in FIGURES:
+        if kind in _PICTURES or not experiment.shows(kind.name) or not kind.on_page(tables):
+            continue
+        table = kind.table(tables)
+        if len(table):
+            words, chart = kind.words(tables, table), kind.chart(tables, table)
+            yield Figure(
+                f"{experiment.name}-{kind.name}",
+                kind.title,
+                words,
+                chart,
+                views=dict(_views(kind, tables)),
+                alt=alt_text(kind, table, chart),
+                is_behind=kind not in _CURVES,
+            )
 
 
-def _figures(
-    study: StudyTables, name: str, planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame
-) -> list[Figure]:
-    points = statistics.rate_distortion(rows)
-    falls = _falls(study, planned, rows)
-    runs, still = sentences.runs_phrase(points), sentences.still_learning_note(falls)
-    figures = [
-        Figure(
-            f"{name}-distortion",
-            "Distortion against β",
-            _joined(
-                f"{runs} The ring marks the lowest mean test distortion. Dashed: the distortion floor.",
-                gaps.NOTE,
-                still,
-            ),
-            charts.distortion_chart(points, best, statistics.generalization_gap(rows)),
-        ),
-        Figure(
-            f"{name}-rate-distortion",
-            "Rate-distortion curves",
-            _joined(
-                f"{runs} Points are joined in the order of β; the star is the standard VAE, β = 1. Thin dashed lines "
-                "join equal ELBO, −(D + R), and carry its value; bold dashed: the distortion floor.",
-                still,
-            ),
-            charts.rate_distortion_chart(points),
-        ),
-    ]
-    curves = statistics.learning_curves(study.trajectories, rows, points=_curve_points(study, points))
-    if len(curves):
-        note = _joined(sentences.learning_note(curves), still or sentences.nothing_learned_note(falls))
-        figures.append(Figure(f"{name}-learning", "Learning curves", note, learning.learning_chart(curves)))
-    return figures
+def _views(kind: FigureKind, tables: ExperimentTables) -> Iterator[tuple[str, theme.Spec]]:
+    """The chart in the other views, where it has them and few panels."""
+    if kind not in _VIEWED or are_many(tables.planned["cell"].nunique()):
+        return
+    for view in views.OTHERS:
+        other = dataclasses.replace(tables, view=view)
+        table = kind.table(other) if len(other.rows) else other.rows
+        if len(table):
+            yield view.key, kind.chart(other, table)
 
 
-def _falls(study: StudyTables, planned: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """By how much train D of the members behind these rows fell at the end (`findings.learning`)."""
-    members = set(rows["member_id"])
-    trained = planned[planned["member_id"].isin(members)]
-    return still_learning(trained, study.trajectories[study.trajectories["member_id"].isin(members)])
-
-
-def _joined(*sentences: str) -> str:
-    return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _curve_points(study: StudyTables, points: pd.DataFrame) -> int:
-    """Steps of a learning curve that this page can afford, with its experiments sharing `_CURVE_ROWS`."""
-    share = _CURVE_ROWS // (len(study.experiments) * len(points))
-    return max(8, min(40, share))
-
-
-def _splits_figure(seed: int) -> Figure:
-    note = (
-        "Each kind of split on 600 stratified samples with two generative factors: the same rules that split the data "
-        "of this study. Small splits are shown with 120 training samples."
+def _numbered(section: ExperimentSection, numbers: Iterator[int]) -> ExperimentSection:
+    """A section whose figures have the next numbers, in the order in which the page shows them."""
+    figures = tuple(dataclasses.replace(figure, number=next(numbers)) for figure in section.figures)
+    return dataclasses.replace(
+        section,
+        figures=figures,
+        strips_number=next(numbers) if section.strips else 0,
+        sheets_number=next(numbers) if section.sheets else 0,
     )
-    chart = illustrations.splits_chart(illustrations.splits_example(seed))
-    return Figure("splits", "Four kinds of split", note, chart)
 
 
-# --- tables ---------------------------------------------------------------------------------------------------------
+def _strips(tables: ExperimentTables, album: Album) -> StripTable | None:
+    table = reconstructions.table(tables)
+    if table.empty:
+        return None
+    pictures = reconstructions.MOST_PICTURES // len(tables.study.experiments)
+    return strip_table(table, album, pictures=pictures, note=reconstructions.FIGURE.words(tables, table))
 
 
-def _splits_table(splits: pd.DataFrame) -> text.Table:
-    rows = [
-        [
-            text.Entry(row["dataset"]),
-            text.Entry(level_name("split", row["split"])),
-            text.count(row["train"]),
-            text.count(row["test"]),
-        ]
-        for row in splits.to_dict("records")
-    ]
-    return text.table([("Data set", ""), ("Split", ""), ("Train", "images"), ("Test", "images")], rows)
+def _sheets(tables: ExperimentTables, album: Album) -> SheetTable | None:
+    table = samples.table(tables)
+    if table.empty:
+        return None
+    return SheetTable(samples.FIGURE.title, sample_sheets(table, album), samples.FIGURE.words(tables, table))
 
 
-def _results_table(planned: pd.DataFrame, rows: pd.DataFrame, falls: pd.DataFrame) -> text.Table:
-    factors = telling_factors(planned) or ("architecture", "depth")
-    cells = planned.drop_duplicates("cell").set_index("cell")
-    measures = [(name, subset) for name in ("distortion", "rate", "elbo") for subset in ("test", "train")]
-    heads = [(factor.replace("_", " ").capitalize(), "") for factor in factors]
-    heads += [("β", ""), ("Runs", "trained models behind the row")]
-    letters = {"distortion": "D", "rate": "R", "elbo": "ELBO"}
-    heads += [(f"{letters[name]} {subset}", "mean ± sd, nats per image") for name, subset in measures]
-    heads += [("Gap", "test minus train distortion, each above its floor"), ("Floor test", ""), ("Floor train", "")]
-    heads += [("Fall of D train in the last quarter", "of training: mean ± standard error over seeds, nats per image")]
-    lines = []
-    table = statistics.results(rows).merge(falls[["cell", "beta", "fall", "error"]], on=["cell", "beta"], how="left")
-    for row in table.to_dict("records"):
-        cell = cells.loc[row["cell"]]
-        line = [_level(factor, cell[factor]) for factor in factors] + [text.beta(row["beta"]), text.count(row["runs"])]
-        line += [text.mean_sd(row[f"{name}_{subset}"], row[f"{name}_sd_{subset}"]) for name, subset in measures]
-        line += [
-            text.mean_sd(row["gap"], row["gap_sd"]),
-            text.number(row["floor_test"]),
-            text.number(row["floor_train"]),
-            text.mean_sd(row["fall"], row["error"]),
-        ]
-        lines.append(line)
-    return text.table(heads, lines)
+# --- what it took, what is missing, where it comes from -------------------------------------------------------------
 
 
-def _level(factor: str, level: object) -> text.Entry:
-    return text.count(float(level)) if isinstance(level, Integral) else text.Entry(level_name(factor, level))
+def _costs(study: StudyTables) -> Costs:
+    spent = costs.costs(study.experiments, study.members, study.measures)
+    return Costs(tables.costs_table(spent), costs.note(spent))
 
 
-def _completeness_table(complete: pd.DataFrame) -> text.Table:
-    columns = ["planned", "ok", "nonfinite", "failed", "missing"]
-    lines = [
-        [text.Entry(row["title"]), *(text.count(row[column]) for column in columns)]
-        for row in complete.to_dict("records")
-    ]
-    names = ("Planned", "Trained", "Not finite", "Failed", "Missing")
-    return text.table([("Experiment", ""), *((name, "models") for name in names)], lines)
+def _coverage(study: StudyTables, whole: ExperimentTables) -> Coverage:
+    return Coverage(
+        completeness=tables.completeness_table(coverage.completeness(study.experiments, study.members)),
+        failures=tables.failures_table(coverage.failures(whole.planned, study.members)),
+        unmeasured=tables.unmeasured_table(study.measures),
+    )
 
 
-def _failures_table(failed: pd.DataFrame) -> text.Table:
-    heads = [("Outcome", ""), ("Models", ""), ("Reason", "of the example"), ("Example", "member id"), ("Which", "")]
-    lines = [
-        [
-            text.Entry(row["outcome"]),
-            text.count(row["models"]),
-            text.Entry(row["reason"]),
-            text.Entry(row["member_id"]),
-            text.Entry(f"{row['panel']}, β = {row['beta']:g}, seed {row['seed']}"),
-        ]
-        for row in failed.head(_FAILURES_SHOWN).to_dict("records")
-    ]
-    return text.table(heads, lines)
+def _provenance(study: StudyTables, produced: pd.DataFrame) -> Provenance:
+    last = produced["last"].max() if len(produced) else pd.NaT
+    versions = [str(version) for version in produced["code_version"].dropna().unique()]
+    own = study_citation(
+        name=study.name,
+        title=study.title,
+        authors=study.authors,
+        year=None if pd.isna(last) else int(last.year),
+        command=study.command,
+        code_version=", ".join(versions),
+    )
+    return Provenance(
+        facts=tuple(_facts(study)),
+        produced=tables.provenance_table(produced),
+        command=study.command,
+        settings=study.settings,
+        citations=(own, software(), PAPER),
+    )
 
 
-def _provenance_table(produced: pd.DataFrame) -> text.Table:
-    heads = ["Code", "Numerics", "Python", "torch", "numpy", "Device", "Hosts", "Models", "Model time", "First", "Last"]
-    lines = [
-        [
-            *(text.Entry(_known(row[name])) for name in ("code_version", "numerics_version", "python_version")),
-            *(text.Entry(_known(row[name])) for name in ("torch_version", "numpy_version", "device")),
-            text.count(row["hosts"]),
-            text.count(row["models"]),
-            text.Entry(text.duration(row["wall_seconds"]), float(row["wall_seconds"])),
-            *(text.Entry(_date(row[name])) for name in ("first", "last")),
-        ]
-        for row in produced.to_dict("records")
-    ]
-    hints = {"Model time": "training and evaluation, summed over models"}
-    return text.table([(head, hints.get(head, "")) for head in heads], lines)
-
-
-def _known(value: Any) -> str:
-    return "unknown" if value is None or pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _date(value: pd.Timestamp) -> str:
-    return "–" if pd.isna(value) else value.strftime("%Y-%m-%d %H:%M")
+def _facts(study: StudyTables) -> Iterator[tuple[str, str]]:
+    """What is not in the table of provenance: (name, words)."""
+    yield "Study", f"{study.name}, {declared(study.history)}"
+    if study.uri:
+        yield "Rows", f"Parquet files under {study.uri}, a folder a table: members, trajectories, measures and others"
+        yield "Reader", f'rdstudy.load("{study.uri}") in Python, which knows duplicates and runs'
+    yield "Page", f"made by rdstudy {rdstudy.__version__}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rdstudy.report.tables import Experiment
+from rdstudy.results.declaration import DeclaredExperiment
 
 OUTCOMES = ("ok", "nonfinite", "failed")
 
@@ -17,18 +17,18 @@ def one_row_per_member(members: pd.DataFrame) -> pd.DataFrame:
     return members.drop_duplicates("member_id")
 
 
-def completeness(experiments: Sequence[Experiment], members: pd.DataFrame) -> pd.DataFrame:
+def completeness(experiments: Sequence[DeclaredExperiment], members: pd.DataFrame) -> pd.DataFrame:
     """One row per experiment: `experiment, title, planned, ok, nonfinite, failed, missing`, in members."""
     outcome = one_row_per_member(members).set_index("member_id")["outcome"]
-    found = []
+    table = []
     for experiment in experiments:
         counts = outcome.reindex(list(experiment.member_ids)).value_counts()
         by_outcome = {name: int(counts.get(name, 0)) for name in OUTCOMES}
         planned = len(experiment.member_ids)
         missing = planned - sum(by_outcome.values())
         row = {"experiment": experiment.name, "title": experiment.title, "planned": planned}
-        found.append({**row, **by_outcome, "missing": missing})
-    return pd.DataFrame(found, columns=["experiment", "title", "planned", *OUTCOMES, "missing"])
+        table.append({**row, **by_outcome, "missing": missing})
+    return pd.DataFrame(table, columns=["experiment", "title", "planned", *OUTCOMES, "missing"])
 
 
 def failures(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:

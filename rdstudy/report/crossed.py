@@ -60,8 +60,8 @@ def crossed_interval(tables: Sequence[NDArray[np.float64]]) -> Interval:
         error = math.sqrt(sum(float(table[0].var(ddof=1)) / table.shape[1] for table in tables))
         df = min(table.shape[1] for table in tables) - 1
     else:
-        found = spread_of(means[:, None, None], [table[:, None, None] for table in tables])
-        error, df = float(found.error[0, 0]), int(found.df[0, 0])
+        spread = spread_of(means[:, None, None], [table[:, None, None] for table in tables])
+        error, df = float(spread.error[0, 0]), int(spread.df[0, 0])
     half = student_quantile((1 + LEVEL) / 2, min(df, _MOST_DF)) * error
     mean = float(means.mean())
     return Interval(mean, mean - half, mean + half, many, images)

@@ -9,10 +9,13 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from rdstudy.report import theme
+from rdstudy.report import seeds, theme
 from rdstudy.report.statistics import PlotDomain
 
-COLUMNS = ("beta", "beta_at", "gap", "gap_low", "gap_high", "gap_sd", "gap_runs")
+SEEDS = ("beta", "beta_at", "seed", "gap")
+"""Of the gap of a single model, as charts draw it."""
+
+COLUMNS = ("beta", "beta_at", "gap", "gap_low", "gap_high", "gap_sd", "gap_models")
 """Of a gap, as charts draw it and tooltips name it."""
 
 NOTE = "Below, on the same scale, the generalization gap: test minus train D of a model, each above its floor."
@@ -33,9 +36,23 @@ def with_bars(gaps: pd.DataFrame, beta: theme.BetaAxis) -> pd.DataFrame:
     return known.assign(beta_at=beta.place(known["beta"]), gap_low=known["gap"] - half, gap_high=known["gap"] + half)
 
 
-def ends(bars: pd.DataFrame) -> tuple[float, float]:
-    """Lowest and highest end of the bars of `with_bars`."""
-    return float(bars["gap_low"].min()), float(bars["gap_high"].max())
+def seeds_of(members: pd.DataFrame, bars: pd.DataFrame, beta: theme.BetaAxis) -> pd.DataFrame:
+    """The gaps of single models that are drawn behind those of `with_bars`; none where none is.
+
+    Args:
+        members: of `statistics.member_gaps`.
+        bars: of `with_bars`.
+        beta: the horizontal axis.
+    """
+    is_drawn = seeds.are_drawn(bars.assign(models=bars["gap_models"]))
+    drawn = members[members["gap"].notna()] if is_drawn else members.iloc[:0]
+    return drawn.assign(beta_at=beta.place(drawn["beta"]))
+
+
+def ends(bars: pd.DataFrame, members: pd.DataFrame) -> tuple[float, float]:
+    """Lowest and highest end of the bars of `with_bars` and of the gaps of `seeds_of`."""
+    low, high = (pd.concat([bars[name], members["gap"]]) for name in ("gap_low", "gap_high"))
+    return float(low.min()), float(high.max())
 
 
 def widened(domain: PlotDomain, ends: tuple[float, float], *, height: int) -> PlotDomain:
@@ -77,9 +94,10 @@ def panel(
     color: Any,
     width: int,
     titled: bool,
+    has_seeds: bool,
     tooltip: Sequence[alt.Tooltip] = (),
 ) -> theme.Panel:
-    """Gaps against β: a line at 0 and the rows of the role `gaps`.
+    """Gaps against β: a line at 0 and the rows of the roles `gaps` and `seeds`.
 
     Args:
         beta: the horizontal axis.
@@ -87,14 +105,15 @@ def panel(
         color: the encoding of the colour, a value or a field.
         width: in CSS pixels.
         titled: whether the vertical axis carries its title.
+        has_seeds: whether single models are drawn.
         tooltip: what the pointer finds beside the numbers.
     """
     scale = alt.Scale(domain=[axis.low, axis.high], zero=False, nice=False)
     title = "gap, nats" if axis.height < _ROOM_FOR_TITLE else "generalization gap, nats"
-    ticks = alt.Axis(title=title if titled else None, tickCount=max(2, axis.height // 32))
+    ticks = alt.Axis(title=title if titled else None, tickCount=max(2, axis.height // 45))
     x, y = beta.x(), alt.Y("gap:Q", scale=scale, axis=ticks)
     base = theme.chart_of("gaps").encode(x=x, color=color)
-    numbers = [("beta", "β"), ("gap", "gap, mean"), ("gap_sd", "gap, sd"), ("gap_runs", "runs")]
+    numbers = [("beta", "β"), ("gap", "gap, mean"), ("gap_sd", "gap, sd"), ("gap_models", "models")]
     shown = [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in numbers]
     zero = theme.chart_of("gaps").mark_rule(clip=True, strokeDash=[2, 3], strokeWidth=1, color=theme.FAINT)
     bars = base.mark_rule(clip=True, strokeWidth=1.4, opacity=0.65).encode(
@@ -102,7 +121,9 @@ def panel(
     )
     lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y, order="beta:Q")
     dots = base.mark_circle(clip=True, size=40, opacity=1).encode(y=y, tooltip=[*tooltip, *shown])
-    layers = [zero.encode(y=alt.YDatum(0, scale=scale, axis=ticks)), lines, bars, dots]
+    single = [seeds.layer(theme.chart_of("seeds").encode(color=color), x, y, [("gap", "gap")])] if has_seeds else []
+    layers = [zero.encode(y=alt.YDatum(0, scale=scale, axis=ticks)), lines, bars, *single]
+    layers.append(dots.properties(name=theme.DOTS))
     return theme.template(alt.layer(*layers), width=width, height=axis.height)
 
 

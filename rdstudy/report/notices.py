@@ -4,7 +4,7 @@ import pandas as pd
 
 from rdstudy.report import coverage, text
 from rdstudy.report.page import Notice
-from rdstudy.report.tables import StudyTables
+from rdstudy.report.read import StudyTables
 
 
 def notices_of(study: StudyTables, produced: pd.DataFrame) -> list[Notice]:
@@ -14,27 +14,35 @@ def notices_of(study: StudyTables, produced: pd.DataFrame) -> list[Notice]:
         study: its tables.
         produced: of `coverage.provenance`.
     """
-    found = []
+    notices = []
     outcome = coverage.one_row_per_member(study.members)["outcome"].value_counts()
     missing = len(study.planned) - int(outcome.sum())
     if missing:
-        found.append(
+        notices.append(
             Notice(f"{text.models(missing)} of {len(study.planned):,} not trained yet. To train them:", study.command)
         )
     for name, phrase in (("failed", "failed"), ("nonfinite", "stopped at a value that is not finite")):
         if outcome.get(name, 0):
             how_many = text.models(int(outcome[name]))
-            found.append(Notice(f"{how_many} {phrase}; no mean contains them. Causes are listed under completeness."))
+            notices.append(Notice(f"{how_many} {phrase}; no mean contains them. Causes are listed under completeness."))
     for sentence in coverage.mixed_versions(produced):
-        found.append(Notice(f"The numbers come from more than one {sentence}."))
+        notices.append(Notice(f"The numbers come from more than one {sentence}."))
     for bad in study.damaged:
-        found.append(Notice(f"A file cannot be read, and what it held is left out: {bad.path} ({bad.reason})."))
+        notices.append(Notice(f"A file cannot be read, and what it held is left out: {bad.path} ({bad.reason})."))
+    ok = set(study.members.loc[study.members["outcome"] == "ok", "member_id"])
+    gone = len(ok - set(study.trajectories["member_id"]))
+    if gone:
+        notices.append(
+            Notice(f"The trajectories of {text.models(gone)} are gone: their file was deleted or moved away.")
+        )
+    for path in study.copies:
+        notices.append(Notice(f"A file looks like a copy of another one, and its rows count once: {path}."))
     if study.outdated:
-        found.append(
+        notices.append(
             Notice(
                 f"Measures of {text.models(study.outdated)} are of other settings or an older version, and left out. "
                 "To measure them, run the study again; where weights were kept, nothing is trained again:",
                 study.command,
             )
         )
-    return found
+    return notices

@@ -4,30 +4,66 @@ One copy of the JavaScript serves all charts. The page loads nothing: a policy i
 """
 
 import functools
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from rdstudy.report.illustrations import ExampleImage
-from rdstudy.report.pictures import StripTable
-from rdstudy.report.tables import Settings
+from rdstudy.report.citation import PAPER, SHORT_PAPER, Citation
+from rdstudy.report.data_words import SplitWords
+from rdstudy.report.differences import Comparison
+from rdstudy.report.drawings import drawings
+from rdstudy.report.embedding import dumps, embedded
+from rdstudy.report.methods import Method
+from rdstudy.report.pictures import ExampleImage
+from rdstudy.report.read import Settings
+from rdstudy.report.strips import SheetTable, StripTable
 from rdstudy.report.text import Table
 from rdstudy.report.theme import Spec
+from rdstudy.report.views import FIRST
+
+ROWS_IN_HTML = 100
+"""Of a long table; the page makes the rest from JSON when a reader asks for it."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with what a reader needs to understand it. `key` names its file where figures are written."""
+    """A chart with what a reader needs to understand it.
+
+    Attributes:
+        key: names its file where figures are written, and its anchor.
+        title: its heading.
+        note: the words below the heading.
+        spec: the chart.
+        alt: what it shows, for a reader who does not see it.
+        number: by which people call it, from 1 in the order of a page; 0 where it stands on none.
+        is_behind: whether it says what lies behind the curves of its experiment, and is none of them.
+        views: further charts of other numbers, by the view in which the page shows them.
+    """
 
     key: str
     title: str
     note: str
+    spec: Spec
+    alt: str = ""
+    number: int = 0
+    is_behind: bool = False
+    views: Mapping[str, Spec] = field(default_factory=dict)
+
+    @property
+    def specs(self) -> tuple["ViewedSpec", ...]:
+        """All charts, that of the first view first."""
+        return (ViewedSpec(FIRST.key, self.spec), *(ViewedSpec(view, spec) for view, spec in self.views.items()))
+
+
+class ViewedSpec(NamedTuple):
+    """A chart and the key of the view in which it is shown."""
+
+    view: str
     spec: Spec
 
 
@@ -40,8 +76,34 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class VerdictLink:
+    """A verdict that rests on figures of a section, and where it stands."""
+
+    name: str
+    verdict: str
+    state: str  # what the badge adds to the verdict, such as "networks still learning"; empty where there is nothing
+    sentence: str
+    anchor: str
+
+
+@dataclass(frozen=True)
 class ExperimentSection:
-    """One experiment: its question, what its pictures say in words, and its pictures."""
+    """One experiment: its question, what its pictures say in words, and its pictures.
+
+    Attributes:
+        name: of the experiment.
+        title: its heading.
+        description: what it asks.
+        status: how much of it is done; empty where the study has no other experiment.
+        findings: what its numbers say in words.
+        figures: its charts: first the curves, then what lies behind them.
+        missing: why a figure of the study's own is not there.
+        strips: reconstructions of test images along β.
+        sheets: samples from the prior, and traversals.
+        strips_number: of the strips among the figures of the page.
+        sheets_number: of the sheets.
+        verdicts: that rest on its figures.
+    """
 
     name: str
     title: str
@@ -49,7 +111,41 @@ class ExperimentSection:
     status: str
     findings: tuple[str, ...]
     figures: tuple[Figure, ...]
-    strips: StripTable | None = None  # reconstructions of test images along β
+    missing: tuple[str, ...] = ()
+    strips: StripTable | None = None
+    sheets: SheetTable | None = None
+    strips_number: int = 0
+    sheets_number: int = 0
+    verdicts: tuple[VerdictLink, ...] = ()
+
+    @property
+    def curves(self) -> tuple[Figure, ...]:
+        """The main figures."""
+        return tuple(figure for figure in self.figures if not figure.is_behind)
+
+    @property
+    def behind(self) -> tuple[Figure, ...]:
+        """Those that say why the curves are what they are."""
+        return tuple(figure for figure in self.figures if figure.is_behind)
+
+
+@dataclass(frozen=True)
+class ContrastEntry:
+    """One contrast of a claim, in words: what it says, the number that shows it, and what came of it."""
+
+    clause: str
+    result: str  # held, not held, not told apart, nothing follows, not enough models
+    decides: bool  # whether the verdict stands on it
+    label: str  # what the number is; empty where there is none, as of the next five
+    number: str  # with its unit
+    interval: str
+    needs: str  # such as "more than 0.2 nats"
+    seeds: str  # in the interval, and how the number was chosen of several
+    seen: str  # the smallest distance that this study would have seen
+    notes: tuple[str, ...]
+    anchor: str  # of the figure that draws it; empty where there is none
+    where: str  # its name
+    parts: "tuple[ContrastEntry, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -58,22 +154,102 @@ class FindingEntry:
 
     name: str
     verdict: str
+    state: str  # what the badge adds to the verdict; empty where there is nothing
     sentence: str
     source: str
-    effect: str  # number, unit and interval, and what the claim needs; empty without enough runs
-    runs: str  # data sets, models, seeds and images behind it
-    learning: str  # which of its networks still learned when their training ended; empty where none did
-    notes: tuple[str, ...]
+    contrasts: tuple[ContrastEntry, ...]
+    counted: str  # such as "4 contrasts: 3 held, 1 not told apart"
+    models: str  # data sets, models and images behind it
+    learning: str  # whether its networks still learned when their training ended
+    notes: tuple[str, ...]  # of more than one contrast
     anchor: str  # of the figure that shows it; empty where there is none
     where: str  # its name
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its contrasts are folded, but for the one that decides."""
+        return sum(1 + len(contrast.parts) for contrast in self.contrasts) > _FEW_CONTRASTS
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether one of its contrasts links to the figure that shows the claim."""
+        return any(self.anchor == contrast.anchor and not contrast.parts for contrast in self.contrasts)
+
+    @property
+    def deciding(self) -> tuple[ContrastEntry, ...]:
+        """The contrast on which the verdict stands."""
+        return tuple(contrast for contrast in self.contrasts if contrast.decides)
+
+
+_FEW_CONTRASTS = 4  # more are folded
 
 
 @dataclass(frozen=True)
 class Findings:
     """What the page says first."""
 
-    summary: str
+    counts: str  # of the verdicts
+    late: str  # which claims are younger than results; empty where none is
+    declared: tuple[str, ...]  # when the study was first declared, and each change after that
+    summary: str  # how verdicts are reached
     entries: tuple[FindingEntry, ...]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set: what it is, what else a reader must know of it, and its images: a few, and more on demand."""
+
+    name: str
+    words: str
+    note: str
+    images: tuple[ExampleImage, ...]
+    more: tuple[ExampleImage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How images are split: each kind in words, what holds for all, a picture, and how many images there are."""
+
+    kinds: tuple[SplitWords, ...]
+    note: str
+    figure: Figure
+    used: Table
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the study took, and what the columns mean."""
+
+    table: Table
+    note: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What is complete and what is not, failures by cause, and what has no value."""
+
+    completeness: Table
+    failures: Table
+    unmeasured: Table
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where numbers come from, and how to cite them.
+
+    Attributes:
+        facts: (name, words): when it was declared, where rows lie, what made the page.
+        produced: what produced the rows.
+        command: that runs the study; empty where it is not known.
+        settings: of the study.
+        citations: of the study, the program and the paper.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    produced: Table
+    command: str
+    settings: tuple[Settings, ...]
+    citations: tuple[Citation, ...]
 
 
 @dataclass(frozen=True)
@@ -82,56 +258,96 @@ class Page:
 
     title: str
     description: str
+    authors: str  # empty where the declaration does not say
     status: str
     recipe: str  # how all models were trained; empty where the declaration does not say
+    version: str  # of the program
     warnings: tuple[Notice, ...]
     findings: Findings | None
+    datasets: tuple[DataSet, ...]
+    splits: Splits
     experiments: tuple[ExperimentSection, ...]
-    examples: dict[str, tuple[ExampleImage, ...]]
-    data_notes: Mapping[str, str]  # data set -> what a reader must know of it
-    pictures: Mapping[str, str]  # of the strips: key -> PNG data URI, each stored once
-    splits_figure: Figure
-    splits_used: Table
+    runs: str  # JSON of `rdstudy.report.runs`
+    methods: tuple[Method, ...]
+    costs: Costs
+    coverage: Coverage
     results: Table
-    completeness: Table
-    failures: Table
     certificates: Table  # of log p(x) by annealed importance sampling
-    unmeasured: Table
-    provenance: Table
-    command: str
-    settings: tuple[Settings, ...]
+    provenance: Provenance
+    pictures: Mapping[str, str]  # of the strips: key -> PNG data URI, each stored once
     footer: str
+    comparison: Comparison | None = None  # of two studies
+
+    @property
+    def figure_groups(self) -> tuple[tuple[Figure, ...], ...]:
+        """The figures of each part of the page."""
+        return ((self.splits.figure,), *(section.figures for section in self.experiments))
+
+    @property
+    def switches(self) -> tuple[bool, bool]:
+        """Whether some chart can be seen of early stopping, and above the floor."""
+        keys = {key for figure in self.figures for key in figure.views}
+        return any(key.startswith("stopped") for key in keys), any(key.endswith("above") for key in keys)
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """All figures, in the order of the page."""
-        return (*(figure for section in self.experiments for figure in section.figures), self.splits_figure)
+        """All charts, in the order of the page."""
+        return tuple(figure for group in self.figure_groups for figure in group)
 
 
 def render(page: Page) -> str:
     """The page as one self-contained HTML file."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("rdstudy.report", "web"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    environment.filters["script_json"] = _spec_json
-    environment.filters["pictures_json"] = _script_json
-    template = environment.from_string(files("rdstudy.report").joinpath("page.html").read_text("utf-8"))
-    return template.render(page=page, javascript=Markup(_javascript()))  # noqa: S704  it is ours, not a user's
+    environment.filters |= {"spec_json": _spec_json, "rows_json": _rows_json, "pictures_json": _script_json}
+    environment.filters["json_text"] = _in_script
+    environment.globals["rows_in_html"] = ROWS_IN_HTML
+    ours = {"javascript": _javascript(), "css": _web("page.css") + _web("findings.css"), "js": _web("page.js")}
+    own = {name: Markup(text) for name, text in ours.items()}  # noqa: S704  it is ours, not a user's
+    charts = [[(figure.key, figure.spec) for figure in group] for group in page.figure_groups]
+    paper = {"paper": PAPER, "short_paper": SHORT_PAPER}
+    return environment.get_template("page.html").render(page=page, drawings=drawings(charts), **paper, **own)
+
+
+def _web(name: str) -> str:
+    return files("rdstudy.report").joinpath("web", name).read_text("utf-8")
 
 
 def _spec_json(spec: Spec) -> Markup:
-    return _script_json(spec.vega_lite)
+    return _in_script(embedded(spec))
+
+
+def _rows_json(table: Table) -> Markup:
+    """The rows of a table: an entry is its text, or [text, number]."""
+    rows = [[entry.text if entry.number is None else [entry.text, entry.number] for entry in row] for row in table.rows]
+    return _in_script(dumps(rows))
 
 
 def _script_json(value: Mapping[str, Any]) -> Markup:
+    return _in_script(dumps(value))
+
+
+def _in_script(json_text: str) -> Markup:
     """JSON for a script element: no text in it can close the element, whatever a title holds."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704
+    return Markup(json_text.replace("<", "\\u003c"))  # noqa: S704
+
+
+_BUNDLED = """\
+import * as vegaModule from "/npm/vega@6.2.0/+esm";
+import * as vegaLiteModule from "/npm/vega-lite@6.4.1/+esm";
+Object.assign(window, {vega: vegaModule, vegaLite: vegaLiteModule});
+"""
+"""Modules by the names under which vl-convert carries them: the names `vega` and `vegaLite` of its own are empty."""
 
 
 @functools.cache
 def _javascript() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one piece, which sets `window.vegaEmbed`."""
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    """Vega and Vega-Lite in one piece, which sets `window.vega` and `window.vegaLite`."""
+    bundle: str = vl_convert.javascript_bundle(_BUNDLED)
     assert "</script" not in bundle.lower()
     return bundle

@@ -1,5 +1,6 @@
 """What the page says in words of its numbers, and only as far as they go."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,10 @@ import pandas as pd
 from rdstudy.findings.evidence import LEVEL
 from rdstudy.findings.learning import NOTICEABLE
 from rdstudy.report import statistics, text
-from rdstudy.settings import Recipe
+from rdstudy.report.cells import level_name
+from rdstudy.report.experiment import ExperimentTables
+from rdstudy.results.declaration import DeclaredExperiment
+from rdstudy.study.factors import CELL_FACTORS, FACTORS, RECIPE_FACTORS
 
 DATA_NOTES = {
     "tetrominoes-fixed": (
@@ -19,41 +23,77 @@ DATA_NOTES = {
 }
 """What a reader must know of a data set beside its pictures."""
 
+_CURVES = ("distortion", "rate-distortion")
+_CELLS_SAID = 8
 _BETAS_NAMED = 3
 _CELLS_NAMED = 6
-_OPTIMIZERS = {"adam": "Adam"}
-_SCHEDULES = {"constant": "constant", "cosine": "along a cosine to 0"}
-_INITIALIZATIONS = {"default": "PyTorch's default initialization", "he": "He initialization"}
+_LEVELS_NAMED = 6
 
 
-def recipe_line(recipe: Recipe) -> str:
-    """How all models were trained: what the numbers of the page are true of."""
-    rate, schedule = _scientific(recipe.learning_rate), _SCHEDULES.get(recipe.schedule, recipe.schedule)
-    start = _INITIALIZATIONS.get(recipe.initialization, f"{recipe.initialization} initialization")
-    return (
-        f"Trained with {_OPTIMIZERS.get(recipe.optimizer, recipe.optimizer)}, learning rate {rate} ({schedule}), "
-        f"batches of {recipe.batch_size:,}, {recipe.steps:,} steps, {start}. What is said below is said of models "
-        "that are trained like this."
-    )
+def recipe_line(planned: pd.DataFrame) -> str:
+    """How all models were trained: what the numbers of the page are true of.
+
+    Args:
+        planned: one row per member, with its settings.
+    """
+    parts = [part for name in RECIPE_FACTORS if (part := _recipe_part(name, planned[name].drop_duplicates().tolist()))]
+    return f"Trained with: {', '.join(parts)}. What is said below is said of models that are trained like this."
 
 
-def _scientific(value: float) -> str:
-    """Such as 2e-3."""
-    mantissa, exponent = f"{value:.4e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
+def _recipe_part(name: str, levels: list[Any]) -> str:
+    """A setting of the recipe: its one level, or those that it was given; empty where it is 0."""
+    if len(levels) == 1:
+        return level_name(name, levels[0]) if levels[0] else ""
+    ordered = levels if FACTORS[name].kind is str else sorted(levels)
+    shown = [_bare(level, ordered) for level in ordered[:_LEVELS_NAMED]]
+    more = f" and {len(levels) - _LEVELS_NAMED} more" if len(levels) > _LEVELS_NAMED else ""
+    return f"{name.replace('_', ' ')} varied ({', '.join(shown)}{more})"
 
 
-def runs_phrase(points: pd.DataFrame) -> str:
-    """How many runs stand behind the points of `statistics.rate_distortion`, and what their bars are."""
-    least, most = int(points["runs"].min()), int(points["runs"].max())
+def _bare(level: Any, among: list[Any]) -> str:
+    """A level without its factor's name, and without the hash of a user's own part where no two levels differ in it."""
+    if not isinstance(level, str):
+        return f"{level:,}" if isinstance(level, int) else f"{level:g}"
+    name = level.partition("@")[0]
+    return level if sum(other.partition("@")[0] == name for other in among) > 1 else name
+
+
+def models_phrase(points: pd.DataFrame) -> str:
+    """How many models stand behind the points of `statistics.rate_distortion`, and what their bars are."""
+    least, most = int(points["models"].min()), int(points["models"].max())
     if most == 1:
-        return "One run stands behind each point: no error bars."
-    many = f"{most} runs" if least == most else f"{least} to {most} runs (the tooltip says how many)"
+        return "One model stands behind each point: no error bars."
+    many = f"{most} models" if least == most else f"{least} to {most} models (the tooltip says how many)"
     return f"Mean ± sample standard deviation over {many}."
 
 
+def lowest_lines(tables: ExperimentTables, experiment: DeclaredExperiment) -> tuple[str, ...]:
+    """What `lowest` says of an experiment that shows distortions; nothing of a cell of which an earlier one says it.
+
+    Args:
+        tables: of the experiment.
+        experiment: as it is declared.
+    """
+    if not _says_lowest(tables, experiment):
+        return ()
+    earlier = itertools.takewhile(lambda other: other.name != experiment.name, tables.study.experiments)
+    said = {name for other in earlier if _says_lowest(tables, other) for name in other.member_ids}
+    planned = tables.planned
+    fresh = set(planned.loc[~planned["member_id"].isin(said), "cell"])
+    return tuple(lowest(planned, tables.rows, tables.best[tables.best["cell"].isin(fresh)]))
+
+
+def _says_lowest(tables: ExperimentTables, experiment: DeclaredExperiment) -> bool:
+    """Whether an experiment of the study shows distortions of few cells: of many, the picture says it better."""
+    planned = tables.study.planned
+    own = planned[planned["member_id"].isin(experiment.member_ids)]
+    return experiment.shows(*_CURVES) and len(own[list(CELL_FACTORS)].drop_duplicates()) <= _CELLS_SAID
+
+
 def lowest(planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame) -> list[str]:
-    """Where the mean test distortion is lowest, one sentence a cell, and how far it is told apart from the ends.
+    """Where the mean test distortion is lowest, as far as intervals tell it from the ends: one sentence a cell.
+
+    A cell of which no two seeds are compared is left out: of it, nothing is told.
 
     Args:
         planned: one row per member, with `cell`.
@@ -62,17 +102,23 @@ def lowest(planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame) -> lis
     """
     wanted, trained = (table.groupby("cell")["beta"].nunique() for table in (planned, rows))
     gaps = statistics.generalization_gap(rows).set_index(["cell", "beta"])
-    compared = best[best["place"] != "only"]
-    found = []
-    for row in compared.to_dict("records"):
+    compared = [row for row in best.to_dict("records") if _compared_ends(row)]
+    lines = []
+    for row in compared:
         so_far = "so far, " if trained[row["cell"]] < wanted[row["cell"]] else ""
         gap = gaps.loc[(row["cell"], row["beta"])]
-        found.append(_lowest(row, gap, so_far=so_far))
-    if not found:
+        lines.append(_lowest(row, gap, so_far=so_far))
+    if not lines:
         return []
-    most = int(compared["betas"].max())
-    told = (compared[[f"{end}_pairs" for end in statistics.ENDS]] > 1).to_numpy().any()
-    return [*found, _INTERVALS.format(level=100 * LEVEL, others=most - 1)] if told else found
+    most = max(int(row["betas"]) for row in compared)
+    return [*lines, _INTERVALS.format(level=100 * LEVEL, others=most - 1)]
+
+
+def _compared_ends(row: Mapping[Any, Any]) -> list[str]:
+    """The ends with which the best β is compared in two seeds or more: in one, nothing is told."""
+    if row["place"] == "only":
+        return []
+    return [end for end in statistics.ENDS if end != row["place"] and row[f"{end}_pairs"] > 1]
 
 
 _INTERVALS = (
@@ -82,13 +128,16 @@ _INTERVALS = (
 
 
 def _lowest(row: Mapping[Any, Any], gap: pd.Series, *, so_far: str) -> str:
-    value = text.mean_sd(row["distortion"], row["distortion_sd"]).text
-    parts = [f"{row['panel']}: {so_far}mean test distortion is lowest at β = {row['beta']:g} ({value} nats)"]
+    at = f"β = {row['beta']:g}"
     if row["place"] in statistics.ENDS:
-        parts[0] += f", the {row['place']} β trained: the lowest point may lie beyond"
-    parts += [_compared(row, end) for end in statistics.ENDS if end != row["place"] and row[f"{end}_pairs"]]
-    sentence = "; ".join(parts) + "."
-    if pd.isna(gap["gap"]):
+        at += f", the {row['place']} trained, an end of the range beyond which it may be lower"
+    ends = _compared_ends(row)
+    apart = [end for end in ends if row[f"{end}_low"] > 0]
+    lead = f"{row['panel']}: {so_far}" + ("" if apart else "no β is told apart as the best: ")
+    value = f" ({text.mean_sd(row['distortion'], row['distortion_sd']).text} nats)" if apart else ""
+    compared = ", and ".join(_compared(row, end) for end in ends)
+    sentence = f"{lead}the lowest mean test distortion{value}, at {at}, is {compared}."
+    if pd.isna(gap["gap"]) or apart != ends:
         return sentence
     return f"{sentence} The generalization gap there is {text.mean_sd(gap['gap'], gap['gap_sd']).text} nats."
 
@@ -96,15 +145,13 @@ def _lowest(row: Mapping[Any, Any], gap: pd.Series, *, so_far: str) -> str:
 def _compared(row: Mapping[Any, Any], end: str) -> str:
     """The lowest mean beside that at an end, as far as seeds tell them apart."""
     rise, low, high = (float(row[f"{end}_{name}"]) for name in ("rise", "low", "high"))
-    where = f"the {end} β trained, {row[end]:g}"
-    if math.isnan(low):
-        return f"at {where}, it is {text.number(rise).text} nats higher for the one seed compared"
     half = (high - low) / 2
     decimals = min(max(0, 1 - math.floor(math.log10(half))), 4) if half > 0 else 2
     mean, least, most = (f"{value:,.{decimals}f}".replace("-", "−") for value in (rise, low, high))
+    where = f"that at β = {row[end]:g}, the {end} trained"
     if low > 0:
-        return f"at {where}, it is {mean} nats higher ({least} to {most})"
-    return f"it is not told apart from that at {where}: {mean} nats higher ({least} to {most})"
+        return f"{mean} nats ({least} to {most}) below {where}"
+    return f"not told apart from {where} (difference {least} to {most} nats)"
 
 
 def still_learning_note(falls: pd.DataFrame) -> str:
@@ -137,22 +184,3 @@ def _of_cell(learning: pd.DataFrame) -> str:
         text.number(value, digits=2).text for value in (learning["fall"].min(), learning["fall"].max())
     )
     return f"{len(betas)} β from {betas[0]} to {betas[-1]} (by {' to '.join(ends)})"
-
-
-def nothing_learned_note(falls: pd.DataFrame) -> str:
-    """What is said where no model is known to have learned on; empty where nothing is known of it."""
-    if not len(falls) or falls["learning"].any():
-        return ""
-    return (
-        f"As far as seeds tell, nowhere did train D fall by more than {100 * NOTICEABLE:g} % of itself in the last "
-        "quarter of training."
-    )
-
-
-def learning_note(curves: pd.DataFrame) -> str:
-    """What learning curves are: those of `statistics.learning_curves`."""
-    images = f"{int(curves['images'].max()):,}"
-    return (
-        f"Means over runs on a fixed sample of {images} images of each subset. Distortion is shown above its floor, "
-        "the least that any decoder reaches on those images under the likelihood. All axes logarithmic."
-    )

@@ -1,164 +1,151 @@
-"""Test curves of many split sizes in one panel (paper, Figure 4): how the number of training images changes them."""
+"""Splits of one kind and several sizes: which cells differ in nothing else, and what both figures of them share."""
 
-import functools
+import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from rdstudy.report import charts, gaps, theme
-from rdstudy.report.cells import CELL_FACTORS, cell_name, telling_factors
-from rdstudy.report.page import Figure
-from rdstudy.report.statistics import PlotDomain, plot_domain
-from rdstudy.splits import parse_rule
+from rdstudy.datasets.splits import parse_rule
+from rdstudy.report import plane, seeds, sentences, text, theme
+from rdstudy.report.cells import cell_factors, cell_name, naming_factors, telling_factors
+from rdstudy.report.experiment import ExperimentTables
+from rdstudy.report.statistics import AXES
 
 _LEAST_SIZES = 3  # two curves are compared as well in two panels
 _KINDS = {"cv": "constant volume", "cd": "constant density"}
-_COLUMNS = (*charts.COLUMNS, "size")
-_GAP_COLUMNS = (*gaps.COLUMNS, "size")
+
+COLUMNS = (*plane.COLUMNS, "size")
+"""Of a point, as charts draw it and tooltips name it."""
+SEEDS = (*plane.SEEDS, "size")
+"""Of a single model, as charts draw it."""
+SIZE_TOOLTIP = [alt.Tooltip("size:N", title="training images")]
 
 
-def sized_points(planned: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
-    """Test points of the cells that differ in the size of their split, and perhaps in depth or architecture.
-
-    Args:
-        planned: one row per member, with `cell`.
-        points: of `statistics.rate_distortion`, with further columns or none.
+def sized_points(experiment: ExperimentTables) -> pd.DataFrame:
+    """Test points of the cells that differ in the size of their split, and perhaps in more than that.
 
     Returns:
-        The test rows of `points` with `size`, the number of training images, `group`, a number in the order of
-        panels, and `panel`, its name: kind of split and the other telling factors. No rows where something else tells
-        the cells apart, or where no group has three sizes.
+        The test rows of `statistics.rate_distortion` with their gaps (`statistics.generalization_gap`), `size`, the
+        number of training images, `group`, a number in the order of panels, and `panel`, its name: kind of split and
+        the other telling factors. No rows where the cells differ in what axes depend on (`AXES`), or where no group
+        has three sizes.
     """
-    test = points[points["subset"] == "test"].drop(columns="panel")
-    table = test.merge(_sized_cells(planned), on="cell")
+    points = experiment.points[experiment.points["subset"] == "test"].drop(columns="panel")
+    table = points.merge(experiment.gaps, on=["cell", "beta"], how="left")
+    table = table.merge(_sized_cells(experiment.planned), on="cell")
     return table[table.groupby("group")["size"].transform("nunique") >= _LEAST_SIZES].reset_index(drop=True)
 
 
 def _sized_cells(planned: pd.DataFrame) -> pd.DataFrame:
-    """`cell, size, group, panel` of the cells whose split has a size; none where other factors tell cells apart."""
-    others = [factor for factor in telling_factors(planned) if factor != "split"]
+    """`cell, size, group, panel` of the cells whose split has a size; none where they share no axis of distortions."""
+    factors = [factor for factor in telling_factors(planned) if factor != "split"]
     rules = {split: parse_rule(split) for split in planned["split"].unique()}
-    cells = planned.drop_duplicates("cell")[["cell", *CELL_FACTORS]]
+    cells = planned.drop_duplicates("cell")[["cell", *cell_factors(planned)]]
     cells = cells.assign(
         kind=[rules[split].kind for split in cells["split"]],
         size=[rules[split].train_images or 0 for split in cells["split"]],
     )
-    by = ["kind", *others]
+    by = ["kind", *factors]
     places = cells[by].apply(lambda column: pd.factorize(column)[0])
     group = places.groupby(by, sort=True).ngroup()
-    names = [_group_name(row, others) for row in cells.to_dict("records")]
+    names = [_group_name(row, factors, cells) for row in cells.to_dict("records")]
     table = cells[["cell", "size"]].assign(group=group, panel=pd.Series(names, cells.index, dtype=object))
-    return table[table["size"] > 0] if set(others) <= {"depth", "architecture"} else table.iloc[:0]
+    return table.iloc[:0] if set(factors) & set(AXES) else table[table["size"] > 0]
 
 
-def _group_name(row: dict[Any, Any], others: list[str]) -> str:
-    parts = [_KINDS.get(row["kind"], row["kind"]), cell_name({factor: row[factor] for factor in others})]
+def _group_name(row: dict[Any, Any], factors: list[str], cells: pd.DataFrame) -> str:
+    shown = cell_name({factor: row[factor] for factor in factors}, among=cells)
+    parts = [_KINDS.get(row["kind"], row["kind"]), shown]
     return ", ".join(part for part in parts if part)
 
 
-def sizes_chart(points: pd.DataFrame, *, against: str) -> theme.Spec:
-    """Test curves, one panel per group and one line per size of the split, from dark (few images) to light.
-
-    Args:
-        points: of `sized_points`, at least one row; with the columns of `statistics.generalization_gap` for `beta`.
-        against: the horizontal axis, `rate` or `beta`, with the generalization gap below.
-    """
-    table, domain, beta = charts.with_bars(points), plot_domain(points), theme.beta_axis(points["beta"])
-    sizes = tuple(sorted(points["size"].unique().tolist()))
-    groups, sets = list(table.groupby("group", sort=True)), theme.Datasets()
-    grid = theme.Grid.of(len(groups))
-    shared = charts.add_contours(sets, domain) if against == "rate" else {}
-    panels, axis = [], None
-    if against == "beta" and table["gap"].notna().any():
-        ends, height = gaps.ends(gaps.with_bars(table, beta)), _height(grid.width)
-        domain = gaps.widened(domain, ends, height=height)
-        axis = gaps.GapAxis.of(ends, domain=domain, height=height)
-    for place, (_, part) in enumerate(groups):
-        template = _panel(sizes, beta, domain, against=against, width=grid.width, titled=grid.first(place))
-        roles = {"points": sets.add(_named(part), _COLUMNS), **shared}
-        if against == "rate":
-            roles["stars"] = sets.add(_named(part[part["beta"] == 1.0]), _COLUMNS)
-        panel = theme.fill(template, roles, title=part["panel"].iloc[0])
-        if axis is not None:
-            rows = sets.add(gaps.with_bars(_named(part), beta), _GAP_COLUMNS)
-            below = _gap_panel(sizes, beta, axis, width=grid.width, titled=grid.first(place))
-            panel = gaps.below(panel, theme.fill(below, {"gaps": rows}))
-        panels.append(panel)
-    return theme.finish(theme.lay_out(panels, grid), sets)
+def sizes_note(points: pd.DataFrame) -> str:
+    """What the curves of `sized_points` are, and what their bars."""
+    words = "Test values alone, one line per size of the training set."
+    return text.joined(words, sentences.models_phrase(points), seeds.note(points))
 
 
-def _height(width: int) -> int:
-    return min(300, round(0.8 * width))
+def seeds_of(experiment: ExperimentTables, points: pd.DataFrame) -> pd.DataFrame:
+    """The test values of single models that are drawn behind `sized_points`, with their size as text and group."""
+    rows = experiment.rows[experiment.rows["subset"] == "test"]
+    rows = rows.merge(points[["cell", "size", "group"]].drop_duplicates("cell"), on="cell")
+    return named_sizes(plane.seeds_of(rows, points))
 
 
-@functools.cache
-def _gap_panel(
-    sizes: tuple[int, ...], beta: theme.BetaAxis, axis: gaps.GapAxis, *, width: int, titled: bool
-) -> theme.Panel:
-    tooltip = [alt.Tooltip("size:N", title="training images")]
-    return gaps.panel(beta, axis, color=_size_colour(sizes), width=width, titled=titled, tooltip=tooltip)
+Shades = tuple[tuple[str, str], ...]
+"""Sizes as text, ascending, each with its colour."""
 
 
-def _size_colour(sizes: tuple[int, ...]) -> alt.Color:
-    names = [f"{size:,}" for size in sizes]
-    scale = alt.Scale(domain=names, scheme=alt.SchemeParams("viridis", extent=[0.0, 0.9]))
-    legend = alt.Legend(
-        title="training images", orient="top", direction="horizontal", symbolType="circle", symbolOpacity=1
-    )
-    return alt.Color("size:O", sort=names, scale=scale, legend=legend)
+def sizes_of_splits(planned: pd.DataFrame) -> tuple[int, ...]:
+    """All sizes of the splits of these members, ascending."""
+    sizes = {parse_rule(split).train_images or 0 for split in planned["split"].unique()}
+    return tuple(sorted(sizes - {0}))
 
 
-def _named(points: pd.DataFrame) -> pd.DataFrame:
+def shades_of(experiment: ExperimentTables, points: pd.DataFrame) -> Shades:
+    """The sizes of `sized_points`, from dark (few images) to light: a size has one colour on the whole page."""
+    sizes = sorted(points["size"].unique().tolist())
+    colours = theme.shades_of(sizes, sizes_of_splits(experiment.study.planned))
+    return tuple(zip((f"{size:,}" for size in sizes), colours, strict=True))
+
+
+def named_sizes(points: pd.DataFrame) -> pd.DataFrame:
+    """Points with their sizes as text, as `Shades` have them."""
     return points.assign(size=[f"{size:,}" for size in points["size"]])
 
 
-@functools.cache
-def _panel(
-    sizes: tuple[int, ...], beta: theme.BetaAxis, domain: PlotDomain, *, against: str, width: int, titled: bool
-) -> theme.Panel:
-    y = charts.distortion_axis(domain, titled=titled)
-    x = charts.rate_axis(domain) if against == "rate" else beta.x()
-    tooltip = [alt.Tooltip("size:N", title="training images"), *charts.point_tooltip()]
-    base = theme.chart_of("points").encode(color=_size_colour(sizes))
-    lines = base.mark_line(clip=True, strokeWidth=1.8).encode(x=x, y=y, order="beta:Q")
-    upright = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.6).encode(
-        x=x, y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2="distortion_high:Q"
+def size_colour(shades: Shades) -> alt.Color:
+    """A colour a size."""
+    names, colours = map(list, zip(*shades, strict=True))
+    legend = alt.Legend(
+        title="training images", orient="top", direction="horizontal", symbolType="circle", symbolOpacity=1
     )
-    dots = base.mark_circle(clip=True, size=34, opacity=1).encode(x=x, y=y, tooltip=tooltip)
-    layers = [lines, upright, dots]
-    if against == "rate":
-        across = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.6).encode(
-            x=alt.X("rate_low:Q", scale=x["scale"], axis=x["axis"]), x2="rate_high:Q", y=y
-        )
-        stars = theme.chart_of("stars").encode(x=x, y=y, tooltip=tooltip)
-        star = stars.mark_point(clip=True, shape=theme.star_path(), size=80, filled=True, opacity=1)
-        star = star.encode(fill=alt.value("white"), stroke=alt.value(theme.INK))
-        layers = [*charts.contour_lines(x, y), *layers, across, star]
-    return theme.template(alt.layer(*layers), width=width, height=_height(width))
+    return alt.Color("size:O", sort=names, scale=alt.Scale(domain=names, range=colours), legend=legend)
 
 
-def figures(name: str, planned: pd.DataFrame, points: pd.DataFrame, differences: pd.DataFrame) -> list[Figure]:
-    """The figures of an experiment; none where `sized_points` has no rows.
+def size_layers(x: alt.X, y: alt.Y, shades: Shades, *, has_seeds: bool) -> list[alt.Chart]:
+    """Curves in the order of β, with bars of distortion and dots: the rows of the roles `points` and `seeds`."""
+    base = theme.chart_of("points").encode(x=x, color=size_colour(shades))
+    lines = base.mark_line(clip=True, strokeWidth=1.8).encode(y=y, order="beta:Q")
+    upright = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.6).encode(
+        y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2="distortion_high:Q"
+    )
+    dots = base.mark_circle(clip=True, size=34, opacity=1).encode(y=y, tooltip=[*SIZE_TOOLTIP, *plane.point_tooltip()])
+    base = theme.chart_of("seeds").encode(color=size_colour(shades))
+    single = [plane.seed_dots(base, x, y)] if has_seeds else []
+    return [lines, upright, *single, dots.properties(name=theme.DOTS)]
 
-    Args:
-        name: of the experiment.
-        planned: its members, with `cell`.
-        points: of `statistics.rate_distortion`.
-        differences: of `statistics.generalization_gap`.
-    """
-    table = sized_points(planned, points.merge(differences, on=["cell", "beta"], how="left"))
-    if table.empty:
-        return []
-    least, most = int(table["runs"].min()), int(table["runs"].max())
-    runs = f"{most} runs" if least == most else f"{least} to {most} runs (the tooltip says how many)"
-    spread = "One run stands behind each point." if most == 1 else f"Mean ± sample standard deviation over {runs}."
-    note = f"Test values alone, one line per size of the training set. {spread}"
-    curves = " Points are joined in the order of β; the star is β = 1. Thin dashed lines join equal ELBO, −(D + R)."
-    by_rate, by_beta = (sizes_chart(table, against=axis) for axis in ("rate", "beta"))
-    return [
-        Figure(f"{name}-sizes-rate-distortion", "Rate-distortion curves by size of the split", note + curves, by_rate),
-        Figure(
-            f"{name}-sizes-distortion", "Test distortion against β by size of the split", f"{note} {gaps.NOTE}", by_beta
-        ),
-    ]
+
+def panel_height(width: int) -> int:
+    """Of a panel so many pixels wide."""
+    return min(300, round(0.8 * width))
+
+
+@dataclass(frozen=True)
+class SizePair:
+    """Two cells that differ in the size of their `cv` split alone, the smaller first."""
+
+    group: int
+    panel: str
+    sizes: tuple[int, int]
+    cells: tuple[int, int]
+
+
+def size_pairs(planned: pd.DataFrame) -> list[SizePair]:
+    """Consecutive sizes, by the other factors of a cell in the order of panels."""
+    factors = [*(factor for factor in cell_factors(planned) if factor != "split"), "study_seed"]
+    cells = planned.drop_duplicates("cell").sort_values("cell", kind="stable")
+    rules = {split: parse_rule(split) for split in cells["split"].unique()}
+    cells = cells.assign(size=[rules[split].train_images or 0 for split in cells["split"]])
+    cells = cells[[rules[split].kind == "cv" for split in cells["split"]]]
+    shown = naming_factors(planned, without="split")
+    pairs: list[SizePair] = []
+    for number, (_, alike) in enumerate(cells.groupby(factors, sort=False)):
+        panel = cell_name({factor: alike[factor].iloc[0] for factor in shown}, among=cells)
+        sized = sorted(zip(alike["size"].tolist(), alike["cell"].tolist(), strict=True))
+        pairs += [
+            SizePair(number, panel, (less[0], more[0]), (less[1], more[1])) for less, more in itertools.pairwise(sized)
+        ]
+    return pairs

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rdstudy.findings.evidence import LEVEL
 from rdstudy.findings.student import student_quantile
@@ -17,9 +18,12 @@ from rdstudy.findings.student import student_quantile
 MEASURES = ("rate", "distortion", "excess", "elbo")
 """`excess` is the distortion above its floor."""
 
-_CROWDED = 0.09  # share of an edge of a panel that the name of a contour needs
+AXES = ("dataset", "likelihood")
+"""Cells that agree in these share an axis of distortions: those of two likelihoods are logs of different things."""
 
-_POINT = ["cell", "panel", "dataset", "beta", "subset"]
+_CROWDED = 0.12  # share of an edge of a panel that the name of a contour needs
+
+_POINT = ["cell", "panel", *AXES, "beta", "subset"]
 
 
 def ok_rows(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
@@ -30,9 +34,10 @@ def ok_rows(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
         members: stored rows (`schema.MEMBERS`).
 
     Returns:
-        Columns `member_id, cell, panel, dataset, beta, seed, subset, images, rate, distortion, floor, excess, elbo`.
+        Columns `member_id, cell, panel, dataset, likelihood, beta, seed, subset, images, rate, distortion, floor,
+        excess, elbo`.
     """
-    identity = planned[["member_id", "cell", "panel", "dataset", "beta", "seed"]]
+    identity = planned[["member_id", "cell", "panel", *AXES, "beta", "seed"]]
     values = ["member_id", "subset", "images", "rate", "distortion", "distortion_floor", "elbo"]
     rows = members.loc[members["outcome"] == "ok", values].rename(columns={"distortion_floor": "floor"})
     rows["excess"] = rows["distortion"] - rows["floor"]
@@ -46,26 +51,26 @@ def rate_distortion(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of `ok_rows`.
 
     Returns:
-        `cell, panel, dataset, beta, subset, runs, images, floor`, and `<measure>, <measure>_sd` for each of `MEASURES`,
-        by cell, β and subset. `runs` is the number of members behind a point.
+        `cell, panel, dataset, likelihood, beta, subset, models, images, floor`, and `<measure>, <measure>_sd` for each
+        of `MEASURES`, by cell, β and subset. `models` is the number of members behind a point.
     """
     groups = rows.groupby(_POINT, sort=True)
-    table = groups.agg(runs=("member_id", "nunique"), images=("images", "max"), floor=("floor", "mean"))
+    table = groups.agg(models=("member_id", "nunique"), images=("images", "max"), floor=("floor", "mean"))
     for name in MEASURES:
         table[name] = groups[name].mean()
         table[f"{name}_sd"] = groups[name].std(ddof=1)
     return table.reset_index()
 
 
-def generalization_gap(rows: pd.DataFrame) -> pd.DataFrame:
-    """What a member does worse on test images than on its training images, each above its own floor.
+def member_gaps(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each member does worse on test images than on its training images, each above its own floor.
 
     Args:
         rows: of `ok_rows`.
 
     Returns:
-        `cell, beta, gap, gap_sd, elbo_gap, elbo_gap_sd, gap_runs`: test minus train distortion, train minus test ELBO,
-        mean and standard deviation over the members that have both subsets; null where none has.
+        `cell, beta, seed, gap, elbo_gap`: test minus train distortion, train minus test ELBO; null for a member that
+        lacks a subset.
     """
     above = rows.assign(elbo_above=rows["elbo"] + rows["floor"])
     wide = above.pivot_table(index=["cell", "beta", "seed"], columns="subset", values=["excess", "elbo_above"])
@@ -77,9 +82,23 @@ def generalization_gap(rows: pd.DataFrame) -> pd.DataFrame:
             "elbo_gap": wide["elbo_above", "train"] - wide["elbo_above", "test"],
         }
     )
-    groups = gaps.groupby(["cell", "beta"], sort=True)
-    table = groups.mean().join(groups.std(ddof=1).add_suffix("_sd")).assign(gap_runs=groups["gap"].count())
-    return table.reset_index()
+    return gaps.reset_index()
+
+
+def generalization_gap(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation of `member_gaps` over seeds.
+
+    Args:
+        rows: of `ok_rows`.
+
+    Returns:
+        `cell, beta, gap, gap_sd, elbo_gap, elbo_gap_sd, gap_models`: over the members that have both subsets; null
+        where none has.
+    """
+    groups = member_gaps(rows).groupby(["cell", "beta"], sort=True)
+    measures = ["gap", "elbo_gap"]
+    table = groups[measures].mean().join(groups[measures].std(ddof=1).add_suffix("_sd"))
+    return table.assign(gap_models=groups["gap"].count()).reset_index()
 
 
 ENDS = ("smallest", "largest")
@@ -97,14 +116,14 @@ def best_beta(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of `ok_rows`.
 
     Returns:
-        One row per cell: `cell, panel, beta, distortion, distortion_sd, floor, runs, betas`; `place`: where the best β
-        lies among those trained (`inside`, `smallest`, `largest`, `only`); for each of `ENDS`, `<end>`: its β, and
+        One row per cell: `cell, panel, beta, distortion, distortion_sd, floor, models, betas`; `place`: where the best
+        β lies among those trained (`inside`, `smallest`, `largest`, `only`); for each of `ENDS`, `<end>`: its β, and
         `<end>_rise, <end>_low, <end>_high, <end>_pairs`: distortion there minus that at the best, mean and interval
         over the seeds that have both, no interval for one seed.
     """
     test = rows[rows["subset"] == "test"]
-    kept = ["cell", "panel", "beta", "distortion", "distortion_sd", "floor", "runs"]
-    found = []
+    kept = ["cell", "panel", "beta", "distortion", "distortion_sd", "floor", "models"]
+    cells = []
     for cell, points in rate_distortion(test).groupby("cell", sort=True):
         best = points.sort_values("distortion", kind="stable").iloc[0]
         betas = {"smallest": points["beta"].min(), "largest": points["beta"].max()}
@@ -113,9 +132,9 @@ def best_beta(rows: pd.DataFrame) -> pd.DataFrame:
         record |= {"betas": len(points), "place": _place(best["beta"], *betas.values())}
         for end, beta in betas.items():
             record |= {end: beta} | _rise(seeds[beta] - seeds[best["beta"]], end, choices=max(1, len(points) - 1))
-        found.append(record)
+        cells.append(record)
     compared = [f"{end}{name}" for end in ENDS for name in ("", "_rise", "_low", "_high", "_pairs")]
-    return pd.DataFrame(found, columns=[*kept, "betas", "place", *compared])
+    return pd.DataFrame(cells, columns=[*kept, "betas", "place", *compared])
 
 
 def _rise(differences: pd.Series, end: str, *, choices: int) -> dict[str, float]:
@@ -134,38 +153,6 @@ def _place(beta: float, least: float, most: float) -> str:
     return "smallest" if beta == least else "largest" if beta == most else "inside"
 
 
-def learning_curves(trajectories: pd.DataFrame, rows: pd.DataFrame, *, points: int) -> pd.DataFrame:
-    """Rate and distortion against step: one row per cell × β × subset × step.
-
-    Args:
-        trajectories: one row per member, subset and step.
-        rows: of `ok_rows`: which members count.
-        points: steps of a curve that are kept at most, first and last among them.
-
-    Returns:
-        `cell, panel, dataset, beta, subset, step, runs, images, excess, excess_sd, rate, rate_sd`.
-    """
-    identity = rows[["member_id", "subset", "cell", "panel", "dataset", "beta"]]
-    table = trajectories[trajectories["step"] >= 1]  # the axis is logarithmic
-    table = table[table["step"].isin(_thinned(np.unique(table["step"].to_numpy()), points))]
-    table = table.merge(identity, on=["member_id", "subset"], how="inner")
-    table["excess"] = table["distortion"] - table["distortion_floor"]
-    groups = table.groupby([*_POINT, "step"], sort=True)
-    curves = groups.agg(runs=("member_id", "nunique"), images=("images", "max"))
-    for name in ("excess", "rate"):
-        curves[name] = groups[name].mean()
-        curves[f"{name}_sd"] = groups[name].std(ddof=1)
-    return curves.reset_index()
-
-
-def _thinned(steps: np.ndarray, points: int) -> np.ndarray:
-    """At most `points` of the steps, evenly in their order, which is even in log(step)."""
-    if len(steps) <= points:
-        return steps
-    kept: np.ndarray = steps[np.unique(np.linspace(0, len(steps) - 1, points).round().astype(int))]
-    return kept
-
-
 def results(rows: pd.DataFrame) -> pd.DataFrame:
     """The table of results: one row per cell × β.
 
@@ -173,7 +160,7 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of `ok_rows`.
 
     Returns:
-        `cell, panel, beta, runs, gap, gap_sd` and, for train and test, `<measure>_<subset>`, `<measure>_sd_<subset>`
+        `cell, panel, beta, models, gap, gap_sd` and, for train and test, `<measure>_<subset>`, `<measure>_sd_<subset>`
         and `floor_<subset>`; null where a subset has no rows.
     """
     points = rate_distortion(rows)
@@ -182,48 +169,67 @@ def results(rows: pd.DataFrame) -> pd.DataFrame:
     wide = both.pivot_table(index=["cell", "panel", "beta"], columns="subset", values=values)
     wide = wide.reindex(columns=pd.MultiIndex.from_product([values, ["train", "test"]]))
     wide.columns = pd.Index([f"{value}_{subset}" for value in values for subset in ("train", "test")])
-    runs = points.groupby(["cell", "panel", "beta"])["runs"].max()
-    return wide.join(runs).reset_index().merge(generalization_gap(rows), on=["cell", "beta"], how="left")
+    models = points.groupby(["cell", "panel", "beta"])["models"].max()
+    return wide.join(models).reset_index().merge(generalization_gap(rows), on=["cell", "beta"], how="left")
 
 
 @dataclass(frozen=True)
 class PlotDomain:
-    """The part of the rate-distortion plane that a panel shows, in nats per image."""
+    """The part of the rate-distortion plane that a panel shows, in nats per image.
+
+    Attributes:
+        rate_min: left end.
+        rate_max: right end.
+        distortion_min: lower end.
+        distortion_max: upper end.
+        above_floor: whether distortions are above their floor.
+    """
 
     rate_min: float
     rate_max: float
     distortion_min: float
     distortion_max: float
+    above_floor: bool = False
 
     @property
     def rate_scale(self) -> Literal["log", "sqrt"]:
         """The axis of the rate: `log`, or `sqrt` where models with a rate near 0 have to be seen."""
         return "log" if self.rate_min > 0 else "sqrt"
 
-    def along(self, rate: float) -> float:
-        """Where a rate lies on its axis: 0 at the left end, 1 at the right."""
+    def along(self, rates: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """Where rates lie on their axis: 0 at the left end, 1 at the right."""
+        shares = np.asarray(rates) / self.rate_max
         if self.rate_scale == "sqrt":
-            return math.sqrt(rate / self.rate_max)
-        return math.log(rate / self.rate_min) / math.log(self.rate_max / self.rate_min)
+            return np.sqrt(np.maximum(shares, 0.0))
+        return np.asarray(1 + np.log(np.maximum(shares, 1e-12)) / math.log(self.rate_max / self.rate_min))
 
 
-def plot_domain(points: pd.DataFrame) -> PlotDomain:
+def plot_domain(points: pd.DataFrame, members: pd.DataFrame | None = None) -> PlotDomain:
     """A domain that holds every point with its error bar, and the floor unless it would squeeze them.
 
+    A rate under another prior (`best_rate`) widens it to twice the largest rate at most: it can be far more than that.
+
     Args:
-        points: of `rate_distortion`, at least one row.
+        points: of `rate_distortion`, at least one row; perhaps with a `best_rate` and its `best_rate_high`.
+        members: rows with a `rate` and a `distortion` that it is to hold too.
     """
+    single = members if members is not None else pd.DataFrame({"rate": [], "distortion": []}, dtype=float)
     half = points["distortion_sd"].fillna(0.0)
-    low = float((points["distortion"] - half).min())
-    high = float((points["distortion"] + half).max())
+    low = float(pd.concat([points["distortion"] - half, single["distortion"]]).min())
+    high = float(pd.concat([points["distortion"] + half, single["distortion"]]).max())
     floor = float(points["floor"].min())
     if math.isfinite(floor) and low - floor < 0.3 * max(high - low, 1.0):
         low = min(low, floor)
     pad = 0.06 * max(high - low, 1.0)
-    least, most = float(points["rate"].min()), float((points["rate"] + points["rate_sd"].fillna(0.0)).max())
+    ends = points.assign(rate_high=points["rate"] + points["rate_sd"].fillna(0.0))
+    least = float(pd.concat([ends.reindex(columns=["rate", "best_rate"]), single[["rate"]]]).min().min())
+    most = float(pd.concat([ends["rate_high"], single["rate"]]).max())
+    if "best_rate_high" in ends and ends["best_rate_high"].notna().any():
+        most = max(most, min(2 * most, float(ends["best_rate_high"].max())))
     # a collapsed posterior has a rate of some 1e-3: a logarithmic axis would be all decades of nothing
     rate_min = 0.75 * least if least >= 0.5 else 0.0
-    return PlotDomain(rate_min, max((1.3 if rate_min else 1.1) * most, 1.0), low - pad, high + pad)
+    above_floor = bool((points["floor"] == 0.0).all())
+    return PlotDomain(rate_min, max((1.3 if rate_min else 1.1) * most, 1.0), low - pad, high + pad, above_floor)
 
 
 def elbo_contours(domain: PlotDomain, *, lines: int = 10, points: int = 41) -> pd.DataFrame:
@@ -239,18 +245,18 @@ def elbo_contours(domain: PlotDomain, *, lines: int = 10, points: int = 41) -> p
     """
     low, high, least, most = domain.distortion_min, domain.distortion_max, domain.rate_min, domain.rate_max
     step = _round_step((high - low + 0.5 * (most - least)) / lines)
-    found, previous = [], -1.0
+    kept, previous = [], -1.0
     for total in np.arange(math.ceil((low + least) / step) * step, high + most, step):
         first, last = max(least, total - high), min(most, total - low)
         # how far along the left edge, then along the top, as a share of each
-        place = domain.along(first) + (total - first - low) / (high - low)
+        place = float(domain.along(first)) + (total - first - low) / (high - low)
         if first < last and place - previous > _CROWDED:
             spaced = np.geomspace(first, last, points) if first > 0 else np.linspace(0.0, last**0.5, points) ** 2
             line = pd.DataFrame({"elbo": 0.0 - total, "rate": spaced, "distortion": total - spaced})
-            found.append(line.assign(label=line.index == 0))
+            kept.append(line.assign(label=line.index == 0))
             previous = place
     empty = pd.DataFrame({"elbo": [], "rate": [], "distortion": [], "label": np.array([], bool)})
-    return pd.concat(found) if found else empty
+    return pd.concat(kept) if kept else empty
 
 
 def _round_step(step: float) -> float:

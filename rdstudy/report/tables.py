@@ -1,204 +1,189 @@
-"""A store -> the tables of one study. The only file of the report that reads results.
+"""The tables of a page: tidy tables of numbers -> entries that a reader sees, with heads, hints and captions."""
 
-All values are in nats per image. Members of other studies in the same store are left out.
-"""
-
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from rdstudy.claims import Claim
-from rdstudy.results.store import Store
-from rdstudy.results.tables import Damaged
-from rdstudy.settings import Recipe
-from rdstudy.study import Member
+from rdstudy.report import measures, statistics, text
+from rdstudy.report.cells import level_name, naming_factors
+from rdstudy.report.experiment import ExperimentTables
+from rdstudy.study.words import duration
 
-_SETTINGS = ("recipe", "evaluation", "measures", "resources")
-_TRAJECTORY_COLUMNS = ["member_id", "subset", "step", "images", "distortion", "rate", "distortion_floor"]
+_FAILURES_SHOWN = 40
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A named grid of a study, as its declaration keeps it."""
-
-    name: str
-    title: str
-    description: str
-    member_ids: tuple[str, ...]
-    figures: tuple[str, ...] = ()  # of `rdstudy.study.FIGURES`; all where none is named
-
-    def shows(self, *names: str) -> bool:
-        """Whether any of these figures is asked for."""
-        return not self.figures or any(name in self.figures for name in names)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A named group of settings of a study (recipe, evaluation, resources), for display."""
-
-    name: str
-    values: tuple[tuple[str, str], ...]
+def splits_table(used: pd.DataFrame) -> text.Table:
+    """How many images the splits have; of `coverage.splits_used`."""
+    rows = [
+        [
+            text.Entry(row["dataset"]),
+            text.Entry(level_name("split", row["split"])),
+            text.count(row["train"]),
+            text.count(row["test"]),
+        ]
+        for row in used.to_dict("records")
+    ]
+    heads = [("Data set", ""), ("Split", ""), ("Train", "images"), ("Test", "images")]
+    return text.table(heads, rows, title="Images of each split")
 
 
-@dataclass(frozen=True)
-class StudyTables:
-    """All that a report of one study is made of.
-
-    Attributes:
-        planned: one row per member of the declaration: `member_id` and its settings.
-        members: stored rows of these members, one per member and subset (`schema.MEMBERS`).
-        trajectories: rows of these members, one per member, subset and step.
-        examples: a few images of the data sets of this study (`schema.EXAMPLES`).
-        measures: rows of these members, measured with the settings that the study has now (`schema.MEASURES`).
-        probes: the same of `schema.PROBES`.
-        reconstructions: the same of `schema.RECONSTRUCTIONS`, of one member per cell and β: that of the lowest seed.
-        neighbours: rows of the splits of these members (`schema.NEIGHBOURS`).
-        damaged: files of the store that cannot be read.
-        recipe: how all members are trained; None where the declaration does not say.
-        outdated: how many members have measures of other settings or an older version alone.
-    """
-
-    name: str
-    title: str
-    description: str
-    command: str
-    declared_at: str
-    seed: int
-    settings: tuple[Settings, ...]
-    experiments: tuple[Experiment, ...]
-    claims: tuple[Claim, ...]
-    planned: pd.DataFrame
-    members: pd.DataFrame
-    trajectories: pd.DataFrame
-    examples: pd.DataFrame
-    measures: pd.DataFrame
-    probes: pd.DataFrame
-    reconstructions: pd.DataFrame
-    neighbours: pd.DataFrame
-    damaged: tuple[Damaged, ...]
-    recipe: Recipe | None
-    outdated: int
+def results_table(whole: ExperimentTables) -> text.Table:
+    """Rate, distortion, ELBO and gap of every cell and β."""
+    planned = whole.planned
+    factors = naming_factors(planned)
+    cells = planned.drop_duplicates("cell").set_index("cell")
+    measures = [(name, subset) for name in ("distortion", "rate", "elbo") for subset in ("test", "train")]
+    heads = [(factor.replace("_", " ").capitalize(), "") for factor in factors]
+    heads += [("β", ""), ("Models", "behind the row")]
+    letters = {"distortion": "D", "rate": "R", "elbo": "ELBO"}
+    heads += [(f"{letters[name]} {subset}", "mean ± sd, nats per image") for name, subset in measures]
+    heads += [("Gap", "test minus train distortion, each above its floor"), ("Floor test", ""), ("Floor train", "")]
+    heads += [("Fall of D train in the last quarter", "of training: mean ± standard error over seeds, nats per image")]
+    lines, levels = [], {factor: cells[factor].unique() for factor in factors}
+    falls = whole.falls[["cell", "beta", "fall", "error"]]
+    table = statistics.results(whole.rows).merge(falls, on=["cell", "beta"], how="left")
+    for row in table.to_dict("records"):
+        cell = cells.loc[row["cell"]]
+        line = [_level(factor, cell[factor], levels[factor]) for factor in factors] + [
+            text.plain(row["beta"]),
+            text.count(row["models"]),
+        ]
+        line += [text.mean_sd(row[f"{name}_{subset}"], row[f"{name}_sd_{subset}"]) for name, subset in measures]
+        line += [
+            text.mean_sd(row["gap"], row["gap_sd"]),
+            text.number(row["floor_test"]),
+            text.number(row["floor_train"]),
+            text.mean_sd(row["fall"], row["error"]),
+        ]
+        lines.append(line)
+    return text.table(heads, lines, title="Mean ± sample standard deviation over models, nats per image")
 
 
-def choose_study(store: Store, study: str | None) -> str:
-    """The study to report on: the one named, or the only one there is.
-
-    Raises:
-        ValueError: there is none, or there are several and none was named.
-    """
-    names = store.studies()
-    if study is not None:
-        return study  # Store.declaration refuses a name that is not there
-    if not names:
-        raise ValueError(f"{store.uri} holds no study; allowed: a results folder in which a study was started")
-    if len(names) > 1:
-        raise ValueError(f"{store.uri} holds {len(names)} studies, and none was chosen; allowed: {', '.join(names)}")
-    return names[0]
+def _level(factor: str, level: object, among: Iterable[object]) -> text.Entry:
+    if isinstance(level, Integral):
+        return text.count(float(level))
+    if isinstance(level, Real):
+        return text.plain(float(level))
+    return text.Entry(level_name(factor, level, among=among))
 
 
-def read_study(store: Store, study: str) -> StudyTables:
-    """Read the declaration and the rows of one study.
-
-    Raises:
-        ValueError: no such study, or its declaration is damaged.
-    """
-    declaration = store.declaration(study)
-    try:
-        planned = _planned(declaration["members"])
-        experiments = tuple(_experiment(entry) for entry in declaration["experiments"])
-        claims = tuple(Claim.from_dict(entry) for entry in declaration.get("claims", ()))
-        recipe = Recipe(**declaration["recipe"]) if "recipe" in declaration else None
-        groups = tuple(_settings(name, declaration[name]) for name in _SETTINGS if name in declaration)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"the declaration of study {study!r} in {store.uri} cannot be read: {error!r}") from None
-    ids = pa.array(planned["member_id"].to_list(), pa.string())
-    measured = _rows_of(store.read("measures"), ids)
-    measures = _of_settings(measured, declaration)
-    return StudyTables(
-        name=study,
-        title=declaration.get("title") or study,
-        description=declaration.get("description", ""),
-        command=declaration.get("command", ""),
-        declared_at=declaration.get("declared_at", ""),
-        seed=int(declaration.get("seed", 0)),
-        settings=groups,
-        experiments=experiments,
-        claims=claims,
-        planned=planned,
-        members=_rows_of(store.read("members"), ids).to_pandas(),
-        trajectories=_rows_of(store.read("trajectories").select(_TRAJECTORY_COLUMNS), ids).to_pandas(),
-        examples=_examples(store.read("examples"), planned),
-        measures=measures.to_pandas(),
-        probes=_of_settings(_rows_of(store.read("probes"), ids), declaration).to_pandas(),
-        reconstructions=_reconstructions(store, declaration, planned),
-        neighbours=_neighbours(store, planned),
-        damaged=tuple(store.damaged()),
-        recipe=recipe,
-        outdated=_outdated(measured, measures, declaration),
-    )
+def completeness_table(complete: pd.DataFrame) -> text.Table:
+    """How many models ended how; of `coverage.completeness`."""
+    columns = ["planned", "ok", "nonfinite", "failed", "missing"]
+    lines = [
+        [text.Entry(row["title"]), *(text.count(row[column]) for column in columns)]
+        for row in complete.to_dict("records")
+    ]
+    names = ("Planned", "Trained", "Not finite", "Failed", "Missing")
+    heads = [("Experiment", ""), *((name, "models") for name in names)]
+    return text.table(heads, lines, title="Models by how their training ended")
 
 
-def _planned(members: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per member; the recipe and the evaluation, equal for all members of a study, are left out."""
-    names = [field.name for field in dataclasses.fields(Member) if field.name not in ("recipe", "evaluation")]
-    rows = [{"member_id": key, **{name: settings[name] for name in names}} for key, settings in members.items()]
-    return pd.DataFrame(rows, columns=["member_id", *names])
+def failures_table(failed: pd.DataFrame) -> text.Table:
+    """Why models failed, the most frequent causes; of `coverage.failures`."""
+    heads = [("Outcome", ""), ("Models", ""), ("Reason", "of the example"), ("Example", "member id"), ("Which", "")]
+    lines = [
+        [
+            text.Entry(row["outcome"]),
+            text.count(row["models"]),
+            text.Entry(row["reason"]),
+            text.Entry(row["member_id"]),
+            text.Entry(f"{row['panel']}, β = {row['beta']:g}, seed {row['seed']}"),
+        ]
+        for row in failed.head(_FAILURES_SHOWN).to_dict("records")
+    ]
+    return text.table(heads, lines, title="Models that did not end well, by cause")
 
 
-def _experiment(entry: Mapping[str, Any]) -> Experiment:
-    title = entry["title"] or entry["name"]
-    return Experiment(
-        entry["name"], title, entry["description"], tuple(entry["member_ids"]), tuple(entry.get("figures", ()))
-    )
+def unmeasured_table(stored: pd.DataFrame) -> text.Table:
+    """Reasons for which measures have no value, and how many models each concerns."""
+    lines = [
+        [text.Entry(row["reason"]), text.count(row["members"])]
+        for row in measures.null_reasons(stored).to_dict("records")
+    ]
+    heads = [("Reason", "subset, measure and why"), ("Models", "")]
+    return text.table(heads, lines, title="Measures without a value, by reason")
 
 
-def _settings(name: str, values: Mapping[str, Any]) -> Settings:
-    return Settings(name, tuple((key.replace("_", " "), _plain(key, value)) for key, value in values.items()))
+def certificates_table(measured: pd.DataFrame) -> text.Table:
+    """Bounds on log p(x) of images simulated from a model, and the importance-weighted estimate between them."""
+    lines = [
+        [
+            text.Entry(row["panel"]),
+            text.plain(row["beta"]),
+            text.count(row["seed"]),
+            text.count(row["annealing_images"]),
+            *(
+                text.mean_sd(row[f"annealed_{name}"], row[f"annealed_{name}_se"])
+                for name in ("lower", "importance", "upper")
+            ),
+        ]
+        for row in measures.certificates(measured).to_dict("records")
+    ]
+    names = ("Lower bound", "Importance weighting", "Upper bound")
+    heads = [("Model", ""), ("β", ""), ("Seed", ""), ("Images", "simulated")]
+    heads += [(name, "mean ± standard error, nats") for name in names]
+    return text.table(heads, lines, title="Bounds on log p(x) of images simulated from a model")
 
 
-def _plain(key: str, value: object) -> str:
-    if value is None:
-        return "all" if key == "final_images" else "automatic"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+def provenance_table(produced: pd.DataFrame) -> text.Table:
+    """What produced the rows; of `coverage.provenance`."""
+    heads = ["Code", "Numerics", "Python", "torch", "numpy", "Device", "Hosts", "Models", "Model time", "First", "Last"]
+    lines = [
+        [
+            *(text.Entry(_known(row[name])) for name in ("code_version", "numerics_version", "python_version")),
+            *(text.Entry(_known(row[name])) for name in ("torch_version", "numpy_version", "device")),
+            text.count(row["hosts"]),
+            text.count(row["models"]),
+            text.Entry(duration(row["wall_seconds"]), float(row["wall_seconds"])),
+            *(text.Entry(_date(row[name])) for name in ("first", "last")),
+        ]
+        for row in produced.to_dict("records")
+    ]
+    hints = {"Model time": "training and evaluation, summed over models"}
+    return text.table([(head, hints.get(head, "")) for head in heads], lines, title="What produced the rows")
 
 
-def _rows_of(table: pa.Table, ids: pa.Array) -> pa.Table:
-    return table.filter(pc.is_in(table["member_id"], value_set=ids))
+def costs_table(spent: pd.DataFrame) -> text.Table:
+    """What experiments took; of `costs.costs`."""
+    heads = [("Experiment", ""), ("Device", "a core of it, where it is a CPU"), ("Models", "trained, well or not")]
+    if (spent["above"].fillna(0) > 0).any():
+        heads.append(("Counted above", "models that an experiment in a row above shares"))
+    heads += [("Device time", "training and measures, summed over models"), ("Mean of a model", "the same")]
+    heads += [
+        ("Of it measures", "beyond rate and distortion"),
+        ("From first to last", "pauses too"),
+    ]
+    lines = [_cost(row, shared=len(heads) == 8) for row in spent.to_dict("records")]
+    return text.table(heads, lines, title="Device time by experiment")
 
 
-def _examples(table: pa.Table, planned: pd.DataFrame) -> pd.DataFrame:
-    datasets = pa.array(sorted(set(planned["dataset"])), pa.string())
-    examples: pd.DataFrame = table.filter(pc.is_in(table["dataset"], value_set=datasets)).to_pandas()
-    return examples
+def _cost(row: Mapping[Any, Any], *, shared: bool) -> list[text.Entry]:
+    above = [text.count(row["above"])] if shared else []
+    start = [text.Entry(row["title"]), text.Entry(row["device"] or "–"), text.count(row["models"]), *above]
+    if not row["models"]:
+        return [*start, *[text.number(None)] * 4]
+    seconds = row["train_seconds"] + row["measure_seconds"]
+    share = 100 * row["measure_seconds"] / seconds if seconds else 0.0
+    span = row["last"] - row["first"]
+    return [
+        *start,
+        _time(seconds),
+        _time(seconds / row["models"]),
+        text.Entry(f"{share:.0f} %", share),
+        text.number(None) if pd.isna(span) else _time(span.total_seconds()),
+    ]
 
 
-def _outdated(measured: pa.Table, measures: pa.Table, declaration: Mapping[str, Any]) -> int:
-    """Members of which nothing is measured as the study has it now, but something otherwise; none if it wants none."""
-    wanted = (declaration.get("measures") or {}).get("names")
-    return len(set(measured["member_id"].to_pylist()) - set(measures["member_id"].to_pylist())) if wanted else 0
+def _time(seconds: float) -> text.Entry:
+    return text.Entry(duration(seconds), float(seconds))
 
 
-def _of_settings(table: pa.Table, declaration: Mapping[str, Any]) -> pa.Table:
-    measures_id = (declaration.get("measures") or {}).get("measures_id")
-    return table.filter(pc.equal(table["measures_id"], pa.scalar(measures_id, pa.string())))  # null: no rows
+def _known(value: Any) -> str:
+    return "unknown" if value is None or pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _reconstructions(store: Store, declaration: Mapping[str, Any], planned: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one member per cell and β: thousands of members' images are too much to carry along."""
-    table = _of_settings(store.read("reconstructions"), declaration)
-    stored = planned[planned["member_id"].isin(set(table["member_id"].to_pylist()))]
-    others = [name for name in planned.columns if name not in ("member_id", "seed")]
-    lowest = stored.sort_values("seed", kind="stable").drop_duplicates(others)["member_id"]
-    kept: pd.DataFrame = _rows_of(table, pa.array(lowest.to_list(), pa.string())).to_pandas()
-    return kept
-
-
-def _neighbours(store: Store, planned: pd.DataFrame) -> pd.DataFrame:
-    keys = ["dataset", "split", "study_seed"]
-    neighbours: pd.DataFrame = store.read("neighbours").to_pandas().merge(planned[keys].drop_duplicates(), on=keys)
-    return neighbours.sort_values([*keys, "image"], kind="stable").reset_index(drop=True)
+def _date(value: pd.Timestamp) -> str:
+    return "–" if pd.isna(value) else value.strftime("%Y-%m-%d %H:%M")

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+_SEEN_AT_ONCE = 12  # rows
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -18,11 +20,24 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page: `heads` name its columns, `hints` say what they mean (empty where that is plain)."""
+    """A table of the page.
+
+    Attributes:
+        heads: name its columns.
+        hints: say what they mean; empty where that is plain.
+        rows: an entry a column.
+        title: what the table shows, in a few words.
+    """
 
     heads: tuple[str, ...]
     hints: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
+    title: str = ""
+
+    @property
+    def caption(self) -> str:
+        """Its title, and how many rows it has where they are not seen at once: "Results: 1,296 rows"."""
+        return f"{self.title}: {len(self.rows):,} rows" if len(self.rows) > _SEEN_AT_ONCE else self.title
 
 
 def number(value: Any, *, digits: int = 4) -> Entry:
@@ -38,8 +53,8 @@ def count(value: Any) -> Entry:
     return Entry("–", None) if value is None or pd.isna(value) else Entry(f"{int(value):,}", float(value))
 
 
-def beta(value: float) -> Entry:
-    """β as it was written."""
+def plain(value: float) -> Entry:
+    """A level that is a number, such as β, as it was written."""
     return Entry(f"{value:g}", float(value))
 
 
@@ -53,10 +68,10 @@ def mean_sd(mean: Any, deviation: Any) -> Entry:
     return Entry(_signed(f"{mean:,.{decimals}f} ± {deviation:,.{decimals}f}"), float(mean))
 
 
-def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Entry]]) -> Table:
+def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Entry]], *, title: str = "") -> Table:
     """A table from (head, hint) pairs and rows of entries."""
     names, hints = zip(*heads, strict=True)
-    return Table(names, hints, tuple(tuple(row) for row in rows))
+    return Table(names, hints, tuple(tuple(row) for row in rows), title)
 
 
 def models(how_many: int) -> str:
@@ -64,11 +79,26 @@ def models(how_many: int) -> str:
     return f"{how_many:,} model" if how_many == 1 else f"{how_many:,} models"
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the unit that fits."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+def joined(*sentences: str) -> str:
+    """Sentences with a space between them; empty ones are left out."""
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """Such as "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def listed(names: Sequence[str], *, most: int = 6) -> str:
+    """Names with semicolons between them, as they may hold commas; beyond `most`, how many more there are."""
+    more = len(names) - most
+    return "; ".join([*names[:most], *([f"and {more} more"] if more > 0 else [])])
+
+
+def span(values: pd.Series) -> str:
+    """The least and the most of some counts, as whole numbers; one where they are equal."""
+    least, most = round(float(values.min())), round(float(values.max()))
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _signed(text: str) -> str:

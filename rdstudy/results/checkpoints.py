@@ -1,4 +1,4 @@
-"""Checkpoints of a unit of training: bytes with a checksum, the last two kept.
+"""Checkpoints of a pack in training: bytes with a checksum, the last two kept.
 
 Safe to lose: whoever finds none starts again, a damaged one falls back to the one before, and one that cannot be
 written costs a warning. What the bytes mean is the business of `rdstudy.training`.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rdstudy.results.files import StorageError
-from rdstudy.results.store import Store
+from rdstudy.results.store import FolderGoneError, Store
 
 _KEPT = 2
 _DIGEST_BYTES = 16
@@ -20,23 +20,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one unit: members that are trained at the same time.
+    """The checkpoints of one pack: members that are trained at the same time.
 
     Args:
         store: where they are kept.
-        unit: a name made from the members' ids.
+        pack_id: of the pack.
     """
 
     store: Store
-    unit: str
+    pack_id: str
     _failing: bool = field(default=False, init=False)  # a fault is told once, and not at every checkpoint
 
     def load(self) -> bytes | None:
         """The newest undamaged checkpoint, or None."""
-        for number in reversed(self.store.checkpoint_names(self.unit)):
+        for number in reversed(self.store.blobs.checkpoint_names(self.pack_id)):
             try:
-                content = self.store.read_checkpoint(self.unit, number)
-            except FileNotFoundError:  # another process that trains the unit is a checkpoint ahead
+                content = self.store.blobs.read_checkpoint(self.pack_id, number)
+            except FileNotFoundError:  # another process that trains the pack is a checkpoint ahead
                 continue
             digest, body = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
             if digest == _digest(body):
@@ -48,27 +48,29 @@ class Checkpoints:
         self._try("written", lambda: self._save(body))
 
     def clear(self) -> None:
-        """Forget all checkpoints of the unit; a warning where that cannot be done."""
-        self._try("deleted", lambda: self.store.delete_checkpoints(self.unit))
+        """Forget all checkpoints of the pack; a warning where that cannot be done."""
+        self._try("deleted", lambda: self.store.blobs.delete_checkpoints(self.pack_id))
 
     def _save(self, body: bytes) -> None:
-        store = self.store.hurried()  # training does not wait for what may be lost
-        numbers = store.checkpoint_names(self.unit)
+        blobs = self.store.hurried().blobs  # training does not wait for what may be lost
+        numbers = blobs.checkpoint_names(self.pack_id)
         number = numbers[-1] + 1 if numbers else 1
-        store.write_checkpoint(self.unit, number, _digest(body) + body)
+        blobs.write_checkpoint(self.pack_id, number, _digest(body) + body)
         for old in [*numbers, number][:-_KEPT]:
-            store.delete_checkpoint(self.unit, old)
+            blobs.delete_checkpoint(self.pack_id, old)
 
     def _try(self, done: str, action: Callable[[], None]) -> None:
         try:
             action()
+        except FolderGoneError:  # with it went what the rows were to be stored beside
+            raise
         except StorageError as error:
             if not self._failing:
-                logger.warning("checkpoints of unit %s cannot be %s, training goes on: %s", self.unit, done, error)
+                logger.warning("checkpoints of pack %s cannot be %s, training goes on: %s", self.pack_id, done, error)
             self._failing = True
         else:
             if self._failing:
-                logger.warning("checkpoints of unit %s are kept again", self.unit)
+                logger.warning("checkpoints of pack %s are kept again", self.pack_id)
             self._failing = False
 
 

@@ -1,8 +1,8 @@
 """The files of one results folder, on this machine or in a bucket: the only door to `pyarrow.fs`.
 
-Names are paths below the folder, with `/`; what they mean is the business of `rdstudy.results.store`. A file is there
-whole or not at all: a PUT to a bucket is atomic, on a disk a temporary file is moved into place. A passing fault of
-the network is waited out; what fails in the end is a `StorageError`.
+Names are paths below the folder, with `/`; what they mean is the business of `rows`, `blobs` and `studies`. A file is
+there whole or not at all: a PUT to a bucket is atomic, on a disk a temporary file is moved into place. A passing fault
+of the network is waited out; what fails in the end is a `StorageError`.
 """
 
 import copy
@@ -22,13 +22,15 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from rdstudy.checks import one_line
+from rdstudy.results.address import without_keys
+from rdstudy.study.words import one_line
+from rdstudy.whole_files import replaced_whole
 
 RETRY_SECONDS = 120.0
 """How long a bucket may be out of reach before it is an error: a restarted router or gateway takes a minute or so."""
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
-_OBJECT_STORES = ("s3", "gcs")  # a file appears there when its last byte has come
+_BUCKETS = ("s3://", "gs://", "gcs://")
 _LASTING = re.compile(  # faults of a bucket that waiting does not mend
     r"ACCESS_DENIED|NO_SUCH_|INVALID_|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|MALFORMED|"
     r"PERMISSION_DENIED|UNAUTHENTICATED|NOT_FOUND|HTTP status 4(?!08|29)|not found"
@@ -51,8 +53,11 @@ class StorageError(OSError):
 class Files:
     """The files below one folder.
 
+    Nothing puts the folder itself there but `make`: one that is moved away while files are written is not begun anew.
+    Names that begin with a dot are not ours: file managers and sync clients put them beside every file.
+
     Args:
-        uri: a path, or a URI that `pyarrow.fs` knows: s3://, gs://, file://.
+        uri: a path, or a URI that `pyarrow.fs` knows: s3://, gs://, file://; keys in it are taken out.
         retry_seconds: how long passing faults of a bucket are waited out.
 
     Raises:
@@ -60,15 +65,23 @@ class Files:
     """
 
     def __init__(self, uri: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        uri = without_keys(uri)
         self.place = urlsplit(uri).scheme + "://" if "://" in uri else ""
         self._retry_seconds = retry_seconds
-        self._in_bucket = self.place not in ("", "file://")  # until it is known
+        self._in_bucket = self.place.lower() in _BUCKETS  # until it is known
         self._answers = True
         self._fs, root = self._patiently("opened", "", lambda: _resolve(uri))
-        self._in_bucket = self._fs.type_name in _OBJECT_STORES
+        self._in_bucket = self._fs.type_name != "local"  # a file appears there when its last byte has come
         self._root = root.rstrip("/")
+        if self.place.lower() in _BUCKETS and not self._root:
+            raise ValueError(f"results folder {uri!r} names no bucket; allowed: {self.place}BUCKET/FOLDER")
         self.place += self._root
         """The folder in words: without the credentials and options that a URI may carry."""
+
+    def make(self) -> None:
+        """Make the folder itself; a bucket needs none."""
+        if not self._in_bucket:
+            self._patiently("made", "", lambda: self._fs.create_dir(self._root))
 
     def hurried(self) -> "Files":
         """The same files for somebody who would rather have an error than wait."""
@@ -88,8 +101,8 @@ class Files:
     def inside(self, folder: str) -> list[pafs.FileInfo]:
         """What lies in a folder, its folders too; nothing where there is no such folder."""
         selector = pafs.FileSelector(self._inner(folder), allow_not_found=True)
-        found: list[pafs.FileInfo] = self._patiently("listed", folder, lambda: self._fs.get_file_info(selector))
-        return found
+        infos: list[pafs.FileInfo] = self._patiently("listed", folder, lambda: self._fs.get_file_info(selector))
+        return [info for info in infos if not info.base_name.startswith(".")]
 
     def names(self, folder: str, ending: str) -> list[str]:
         """The files of a folder whose names end so, in order."""
@@ -119,6 +132,21 @@ class Files:
                     stream.write(piece)
 
         self._put(name, send)
+
+    def holds(self, file: Path, name: str) -> bool:
+        """Whether a file has the bytes of a local one; in a bucket, which keeps checksums, whether it has as many."""
+
+        def compare() -> bool:
+            with self._fs.open_input_stream(self._inner(name)) as stream, file.open("rb") as source:
+                while piece := source.read(_CHUNK_BYTES):
+                    if stream.read(_CHUNK_BYTES) != piece:
+                        return False
+                return not stream.read(1)
+
+        info = self._patiently("read", name, lambda: self._fs.get_file_info(self._inner(name)))
+        if info.size != file.stat().st_size:
+            return False
+        return self._in_bucket or self._patiently("read", name, compare)
 
     def download(self, name: str, file: Path) -> None:
         """Write a copy of a file to a local path, piece by piece."""
@@ -158,19 +186,20 @@ class Files:
         stream.close()  # no `with`: it would close, which is to publish, what an exception cut short
 
     def _put_file(self, name: str, send: Callable[[pa.NativeFile], object]) -> None:
-        temporary = self._inner(f"tmp/{uuid.uuid4().hex}")
-        try:
-            self._fs.create_dir(self._inner("tmp"))
-            with self._fs.open_output_stream(temporary) as stream:
-                send(stream)
-            if self._fs.type_name == "local":
-                _flush(temporary)
-            self._fs.create_dir(self._inner(name).rpartition("/")[0])
-            self._fs.move(temporary, self._inner(name))
-        except BaseException:
-            with suppress(OSError):
-                self._fs.delete_file(temporary)
-            raise
+        self._make_folders("tmp")
+        self._make_folders(name.rpartition("/")[0])
+        temporary = Path(self._inner(f"tmp/{uuid.uuid4().hex}"))
+        with (
+            replaced_whole(Path(self._inner(name)), temporary=temporary),
+            self._fs.open_output_stream(str(temporary)) as stream,
+        ):
+            send(stream)
+
+    def _make_folders(self, folder: str) -> None:
+        """Make a folder, and those between it and the root, which must be there."""
+        parts = folder.split("/") if folder else []
+        for at in range(len(parts)):
+            self._fs.create_dir(self._inner("/".join(parts[: at + 1])), recursive=False)
 
     def _patiently(self, done: str, name: str, action: Callable[[], Result]) -> Result:
         """Try until it works, until a fault that waiting does not mend, or until the time for passing ones is over.
@@ -182,6 +211,8 @@ class Files:
         while True:
             try:
                 result = action()
+            except pa.ArrowInvalid as error:  # a name that this kind of place cannot have
+                raise StorageError(f"{self.path(name)} cannot be {done}: {one_line(error)}") from error
             except OSError as error:
                 if not self._is_passing(error) or time.monotonic() + pause > end:
                     raise self._error(done, name, error) from error
@@ -205,11 +236,11 @@ class Files:
 
     def _error(self, done: str, name: str, error: OSError) -> OSError:
         if isinstance(error, FileNotFoundError) or "NO_SUCH_KEY" in str(error):
-            told: OSError = _MissingError(self._said(done, name, error))
+            said: OSError = _MissingError(self._said(done, name, error))
         else:
-            told = StorageError(f"{self._said(done, name, error)}; {self._advice(error)}")
-            told.errno = error.errno
-        return told
+            said = StorageError(f"{self._said(done, name, error)}; {self._advice(error)}")
+            said.errno = error.errno
+        return said
 
     def _advice(self, error: OSError) -> str:
         if error.errno in _FULL:
@@ -236,15 +267,3 @@ def _resolve(uri: str) -> tuple[pafs.FileSystem, str]:
     except pa.ArrowInvalid as error:
         raise ValueError(f"results folder {uri!r} cannot be opened: {one_line(error)}") from None
     return fs, root
-
-
-def _flush(path: str) -> None:
-    """Wait until a file is on the disk: a node that loses power leaves no empty file under its final name.
-
-    The folder is not flushed: a name that is lost with the power is a unit that is trained again.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,9 @@
 """Rows <-> the bytes of a Parquet file, and which rows of several runs are read. Knows no files."""
 
+import dataclasses
+import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rdstudy.checks import one_line
 from rdstudy.results import schema
+from rdstudy.study import NUMERICS_VERSION, Evaluation, Member, Recipe
+from rdstudy.study.words import one_line
 
-_RANK = ("ok", "nonfinite", "failed")  # of two runs of one member, the better outcome is read
+_DIGEST_KEY = b"rdstudy.digest"
+_NO_DIGEST = b"0" * 32
+_FILE_KEY = b"rdstudy.file"
+_DIGEST = re.compile(re.escape(_DIGEST_KEY) + rb"..([0-9a-f]{32})", re.DOTALL)  # two bytes of Thrift between them
+_FEW_ROWS = 100  # with fewer, zstd and dictionaries make a file larger, and two to three times slower to read
+OUTCOMES = ("ok", "nonfinite", "failed")
+"""How training may end: of two runs of one member, the better outcome is read."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +33,13 @@ class Damaged:
     reason: str
 
 
-def to_parquet(name: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
+def to_parquet(name: str, rows: Sequence[Mapping[str, Any]], *, file: str = "") -> bytes:
     """A file with these rows of a table.
+
+    Args:
+        name: of the table.
+        rows: column -> value.
+        file: its name, without folder and ending, which it says: see `written_as`.
 
     Raises:
         ValueError: a column that is not in the schema.
@@ -33,29 +48,152 @@ def to_parquet(name: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
     unknown = {column for row in rows for column in row} - set(expected.names)
     if unknown:
         raise ValueError(f"table {name!r} has no column {sorted(unknown)}; allowed: {', '.join(expected.names)}")
+    table = pa.Table.from_pylist(rows, schema=expected.with_metadata({_DIGEST_KEY: _NO_DIGEST, _FILE_KEY: file}))
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=expected), sink, compression="zstd")
-    return sink.getvalue()
+    few = len(rows) < _FEW_ROWS
+    pq.write_table(
+        table, sink, compression="snappy" if few else "zstd", use_dictionary=not few, write_page_checksum=True
+    )
+    content = sink.getvalue()
+    start, end = _digest_span(content)
+    return content[:start] + _digest(content, start, end) + content[end:]
 
 
 def from_parquet(name: str, content: bytes, *, path: str) -> pa.Table | Damaged:
-    """The rows of a file in the columns of today: a column that it lacks is null."""
+    """The rows of a file in the columns of today: a column that it lacks is null, or as `schema.BEFORE` says.
+
+    A file is damaged where its bytes are not those that were written, where it is of another table, or where settings
+    of a member are not those that its id is a hash of. Checksums of pages are Parquet's own and leave out its footer,
+    which can give a column another name: the digest in the footer covers every byte of the file.
+    """
     expected = schema.TABLES[name]
     try:
-        table = pq.read_table(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:
+        start, end = _digest_span(content)
+        if end and content[start:end] != _digest(content, start, end):
+            return Damaged(path, "its bytes are not those that were written")
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = file.read(use_threads=False)  # half the time of `read_table`, and the files are read in parallel
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        if len(columns) < table.num_columns:
+            raise _OtherTableError("it has two columns of one name")
+        said = {_FILE_KEY: (table.schema.metadata or {}).get(_FILE_KEY, b"")}
+        named = expected.with_metadata(said)
+        rows = pa.table([_column(name, field, columns, len(table)) for field in expected], schema=named)
+        _check_values(name, rows)
+        if name == "members" and columns.keys() <= set(expected.names):  # else of a later version
+            _check_settings(rows, written_here=bool(end))
+    except (pa.ArrowException, OSError, _OtherTableError) as error:
         return Damaged(path, one_line(error))
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in expected
-    ]
-    return pa.table(columns, schema=expected)
+    return rows
+
+
+def written_as(rows: pa.Table) -> str:
+    """The name under which the file of some rows was written; empty where it does not say, as in an earlier version."""
+    said: bytes = (rows.schema.metadata or {}).get(_FILE_KEY, b"")
+    return said.decode(errors="replace")
+
+
+class _OtherTableError(Exception):
+    """A file that holds something else than rows of its table: what."""
+
+
+def _column(name: str, field: pa.Field, columns: Mapping[str, pa.ChunkedArray], length: int) -> pa.ChunkedArray:
+    """A column of a table, from the columns of a file."""
+    column = columns.get(field.name)
+    if column is None:
+        if field.name in schema.REQUIRED[name]:
+            raise _OtherTableError(f"it is no file of the table {name}: it has no column {field.name!r}")
+        return pa.repeat(pa.scalar(schema.BEFORE.get(field.name), field.type), length)
+    if column.type == field.type:
+        return column
+    if not _fits(column.type, field.type):
+        raise _OtherTableError(f"its column {field.name!r} is of type {column.type}, and not {field.type}")
+    return column.cast(field.type)
+
+
+_FAMILIES = (
+    (pa.types.is_integer,),
+    (pa.types.is_floating, pa.types.is_integer),
+    (pa.types.is_string, pa.types.is_large_string),
+    (pa.types.is_binary, pa.types.is_large_binary),
+    (pa.types.is_boolean,),
+    (pa.types.is_timestamp,),
+    (pa.types.is_list, pa.types.is_large_list),
+)
+"""Per kind of column, what other programs may write for it."""
+
+
+def _fits(kind: pa.DataType, expected: pa.DataType) -> bool:
+    """Whether a column of one type can stand for one of another: numbers are never read as text."""
+    family = next(family for family in _FAMILIES if family[0](expected))
+    return bool(pa.types.is_null(kind)) or any(is_one(kind) for is_one in family)
+
+
+def _digest_span(content: bytes) -> tuple[int, int]:
+    """Where the digest stands in the footer of a file; (0, 0) where it has none, as files of an earlier version."""
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    digest = _DIGEST.search(content, max(footer, 0))
+    return digest.span(1) if digest else (0, 0)
+
+
+def _digest(content: bytes, start: int, end: int) -> bytes:
+    """Of all bytes of a file but the digest itself, 32 hex digits."""
+    digest = hashlib.blake2b(content[:start], digest_size=16)
+    digest.update(content[end:])
+    return digest.hexdigest().encode()
+
+
+def _check_values(name: str, rows: pa.Table) -> None:
+    for column in schema.REQUIRED[name]:
+        if rows[column].null_count:
+            raise _OtherTableError(f"its column {column!r} has rows without a value")
+    for outcome in rows["outcome"].unique().to_pylist() if name == "members" else ():
+        if outcome not in OUTCOMES:
+            raise _OtherTableError(f"an outcome is {outcome!r}")
+
+
+def _check_settings(rows: pa.Table, *, written_here: bool) -> None:
+    """Hold that each member's id is the hash of the settings beside it.
+
+    Rows of an earlier version lack a part of the settings, and cannot be checked.
+
+    Args:
+        rows: of `members`.
+        written_here: whether the file has its digest: levels that are not allowed are then those of a later version.
+    """
+    names = [*schema.SETTINGS, "numerics_version", "member_id"]
+    columns = [rows[name].to_pylist() for name in names]
+    for row in set(zip(*columns, strict=True)):
+        settings = dict(zip(names, row, strict=True))
+        member_id, numerics = settings.pop("member_id"), settings.pop("numerics_version")
+        if None in (numerics, settings["trajectory_points"]) or numerics > NUMERICS_VERSION:
+            continue
+        try:
+            same = member_of(settings).id_under(numerics) == member_id
+        except (ValueError, TypeError):
+            same = written_here
+        if not same:
+            raise _OtherTableError(f"the settings beside member {member_id} are not those of that member")
+
+
+def member_of(row: Mapping[str, Any]) -> Member:
+    """The member that a row of `members` is about, by its settings.
+
+    Raises:
+        ValueError: settings that are not allowed.
+        TypeError: settings that are missing, as in rows of an earlier version.
+    """
+    settings = {name: row[name] for name in schema.SETTINGS}
+    recipe, evaluation = (
+        {field.name: settings.pop(field.name) for field in dataclasses.fields(part)} for part in (Recipe, Evaluation)
+    )
+    return Member(**settings, recipe=Recipe(**recipe), evaluation=Evaluation(**evaluation))
 
 
 def best_runs(members: pa.Table) -> pa.Table:
     """Of the runs of one member keep the best outcome, the earliest of these, so that the choice never changes."""
     runs = members.select(["member_id", "run_id", "outcome", "finished_at"])
-    rank = pc.index_in(runs["outcome"], pa.array(_RANK))
+    rank = pc.index_in(runs["outcome"], pa.array(OUTCOMES))
     runs = runs.append_column("rank", rank).sort_by([(name, "ascending") for name in ("rank", "finished_at", "run_id")])
     best = dict(zip(reversed(runs["member_id"].to_pylist()), reversed(runs["run_id"].to_pylist()), strict=True))
     pairs = zip(members["member_id"].to_pylist(), members["run_id"].to_pylist(), strict=True)

@@ -1,39 +1,39 @@
 """The training loop: train to the next point of the trajectory, measure, and so on to the end; checkpoints by time.
 
-A unit is what a device trains at the same time: a pack on a GPU, one member on a CPU. It is the piece that finishes,
-is stored and is resumed as a whole.
+A GPU trains all members of a pack at the same time. A CPU trains them one by one, each as a pack of its own. A pack
+finishes, is stored and is resumed as a whole.
 """
 
 import contextlib
 import functools
-import io
 import resource
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from rdstudy.packs import GIB, Pack
+from rdstudy.planning.packs import GIB, Pack
 from rdstudy.study import Resources
-from rdstudy.training.course import Course, pack_state, restore
-from rdstudy.training.learner import Learner, Measured
-from rdstudy.training.measuring import MeasureRows, Measuring, measure_trained
 from rdstudy.training.process import training_settings
 from rdstudy.training.rows import Final, member_rows, trajectory_rows
-from rdstudy.training.sequential import SequentialLearner
-from rdstudy.training.stacked import StackedLearner
+from rdstudy.training.sequential import SequentialTrainer
+from rdstudy.training.stacked import StackedTrainer
+from rdstudy.training.state import TrainingState, pack_state, restore
 from rdstudy.training.subsets import Subsets
+from rdstudy.training.trainer import Measured, Trainer
 
 _SLICE_SECONDS = 0.5  # between two signs of life
 _FIRST_SLICE_STEPS = 16
+_CHECKPOINT_SHARE = 0.02  # of a pack's time, that its checkpoints take at most
 
 
 class CheckpointSlot(Protocol):
-    """Where a unit keeps its state: `rdstudy.results.checkpoints.Checkpoints`, or a test's dictionary."""
+    """Where a pack keeps its state: `rdstudy.results.checkpoints.Checkpoints`, or a test's dictionary."""
 
     def load(self) -> bytes | None:
         """What was saved last, or None."""
@@ -49,22 +49,21 @@ class CheckpointSlot(Protocol):
 class Progress:
     """A sign of life."""
 
-    steps: int  # training steps taken by the unit so far
+    steps: int  # training steps taken by the pack so far
     total_steps: int
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The rows of a unit, for `Store.write_run`, without provenance."""
+    """The rows of a pack, for `Rows.write_run`, without provenance."""
 
     members: list[dict[str, Any]]
     trajectories: list[dict[str, Any]]
-    measured: MeasureRows
-    weights: dict[str, bytes]  # member id -> its weights, where they are to be kept
+    weights: Mapping[str, Mapping[str, Tensor]]  # member id -> its weights, on the device; of members that are finite
 
 
-def units_of(pack: Pack, device: torch.device) -> tuple[Pack, ...]:
-    """The units in which a pack is trained: all of it at once on a GPU, its members one by one on a CPU."""
+def packs_on(pack: Pack, device: torch.device) -> tuple[Pack, ...]:
+    """The packs that a device trains at once: all of it on a GPU, its members one by one on a CPU."""
     return (pack,) if device.type == "cuda" else tuple(Pack((member,)) for member in pack.members)
 
 
@@ -79,167 +78,158 @@ def trajectory_steps(steps: int, points: int) -> tuple[int, ...]:
     return tuple(int(step) for step in np.unique(np.rint([*rising, *np.linspace(0, steps, even + 1)[1:]])) if step)
 
 
-def train_unit(
-    unit: Pack,
+def train_pack(
+    pack: Pack,
     subsets: Subsets,
     *,
     device: torch.device,
     checkpoint: CheckpointSlot,
     resources: Resources,
-    measuring: Measuring | None = None,
 ) -> Generator[Progress | Finished, None, None]:
-    """Train and measure a unit, from its checkpoint if it has one.
+    """Train a pack, from its checkpoint if it has one.
 
-    Yields `Progress` about twice a second, then `Finished` once. The consumer stores those rows before it asks for
-    the next event: only then is the checkpoint deleted. When the generator is closed early, it saves one.
+    Yields `Progress` about twice a second, then `Finished` once. The consumer measures what else it wants of the
+    weights, and stores all rows, before it asks for the next event: only then is the checkpoint deleted. When the
+    generator is closed earlier, it saves one.
     Arithmetic is done in one thread: the bits of a matrix product depend on the number of threads.
 
     Args:
-        unit: members that are trained at the same time.
+        pack: members that are trained at the same time.
         subsets: the images that they read.
         device: where they train.
         checkpoint: where their state is kept.
-        resources: time between two checkpoints, memory of measurements, whether weights are kept.
-        measuring: what is measured after training beyond rate and distortion; None for nothing.
+        resources: time between two checkpoints, and memory of measurements.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    make = functools.partial(_make_learner, unit, subsets, device, resources.evaluation_memory_gib * GIB)
-    learner, course = restore(unit.pack_id, make, checkpoint.load())
-    saved = time.monotonic()
-    recipe, evaluation = unit.members[0].recipe, unit.members[0].evaluation
+    make = functools.partial(_make_trainer, pack, subsets, device, resources.evaluation_memory_gib * GIB)
+    trainer, state = restore(pack.pack_id, make, checkpoint.load())
+    saved, cost = time.monotonic(), 0.0
+    recipe, evaluation = pack.members[0].recipe, pack.members[0].evaluation
     points = trajectory_steps(recipe.steps, evaluation.trajectory_points)
     try:
-        for _ in _advance(learner, course, subsets, points):
-            if time.monotonic() - saved >= resources.checkpoint_seconds:
-                checkpoint.save(pack_state(learner, course))
+        for _ in _advance(trainer, state, subsets, points):
+            if time.monotonic() - saved >= _checkpoint_interval(resources, cost):
+                started = time.monotonic()
+                checkpoint.save(pack_state(trainer, state))
                 saved = time.monotonic()
-            yield Progress(course.step, recipe.steps)
-        final = _measure_final(learner, course, subsets)
-        measured = MeasureRows()
-        if measuring:
-            for _ in _measure_members(learner, subsets, measuring, device=device, resources=resources, rows=measured):
-                yield Progress(course.step, recipe.steps)
+                cost = saved - started
+            yield Progress(state.step, recipe.steps)
+        final = _measure_final(trainer, state, subsets)
+        rows = member_rows(trainer, state, subsets, final, peak_memory_bytes=peak_memory_bytes(device))
+        yield Finished(rows, trajectory_rows(trainer, state, subsets), _weights(trainer))
     except GeneratorExit:
-        checkpoint.save(pack_state(learner, course))
+        checkpoint.save(pack_state(trainer, state))
         raise
-    rows = member_rows(learner, course, subsets, final, peak_memory_bytes=peak_memory_bytes(device))
-    weights = _weights(learner) if resources.keep_weights else {}
-    yield Finished(rows, trajectory_rows(learner, course, subsets), measured, weights)
+    finally:
+        trainer.close()
     checkpoint.clear()
 
 
+def _checkpoint_interval(resources: Resources, cost: float) -> float:
+    """Seconds from one checkpoint to the next: as the study says, or longer, so that they take 2 % of the time at most.
+
+    Args:
+        resources: of the study; 0 seconds mean a checkpoint at each sign of life, whatever it costs.
+        cost: seconds that the last one took.
+    """
+    wanted = resources.checkpoint_seconds
+    return max(wanted, cost * (1 / _CHECKPOINT_SHARE - 1)) if wanted else 0.0
+
+
 def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory held so far, bytes: by tensors since a unit was begun on a GPU, by this process ever on a CPU."""
+    """The most memory that was held, bytes: on a GPU by tensors since the pack was begun, on a CPU by this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _make_learner(unit: Pack, subsets: Subsets, device: torch.device, evaluation_bytes: float) -> Learner:
-    if len(unit.members) > 1:
-        return StackedLearner(
-            unit.members,
+def _make_trainer(pack: Pack, subsets: Subsets, device: torch.device, evaluation_bytes: float) -> Trainer:
+    if len(pack.members) > 1:
+        return StackedTrainer(
+            pack.members,
             subsets.train,
             image_shape=subsets.image_shape,
             device=device,
             evaluation_bytes=evaluation_bytes,
         )
-    return SequentialLearner(unit.members[0], subsets.train, image_shape=subsets.image_shape, device=device)
+    return SequentialTrainer(pack.members[0], subsets.train, image_shape=subsets.image_shape, device=device)
 
 
-def _advance(learner: Learner, course: Course, subsets: Subsets, points: tuple[int, ...]) -> Iterator[None]:
+def _advance(trainer: Trainer, state: TrainingState, subsets: Subsets, points: tuple[int, ...]) -> Iterator[None]:
     """Train to each point of the trajectory in slices of about half a second, and measure there."""
     slice_steps = _FIRST_SLICE_STEPS
-    measured = {step for step, _, _ in course.trajectory}
+    measured = {step for step, _, _ in state.trajectory}
     for point in points:
-        while course.step < point and _any_finite(learner):
-            before = course.wall_seconds
-            steps = min(slice_steps, point - course.step)
-            with _at_work(course):
-                learner.advance(course.step, steps)
-            course.step += steps
-            seconds = course.wall_seconds - before
+        while state.step < point and _any_finite(trainer):
+            before = state.wall_seconds
+            steps = min(slice_steps, point - state.step)
+            with _at_work(trainer, state):
+                trainer.advance(state.step, steps)
+            state.step += steps
+            seconds = state.wall_seconds - before
             slice_steps = max(1, min(4 * slice_steps, int(steps * _SLICE_SECONDS / max(seconds, 1e-6))))
             yield
-        if not _any_finite(learner):
+        if not _any_finite(trainer):
             return
-        if point not in measured and course.step == point:
-            _measure_trajectory(learner, course, subsets)
+        if point not in measured and state.step == point:
+            _measure_trajectory(trainer, state, subsets)
             yield
 
 
 @contextlib.contextmanager
-def _at_work(course: Course) -> Iterator[None]:
-    """Arithmetic for a unit: with the settings of training, on the unit's clock."""
+def _at_work(trainer: Trainer, state: TrainingState) -> Iterator[None]:
+    """Arithmetic for a pack: with the settings of training, on the pack's clock.
+
+    A GPU is only given work: the clock stops when the work is done.
+    """
     started = time.perf_counter()
     with training_settings():
         yield
-    course.wall_seconds += time.perf_counter() - started
+        if trainer.device.type == "cuda":
+            torch.cuda.synchronize(trainer.device)
+    state.wall_seconds += time.perf_counter() - started
 
 
-def _any_finite(learner: Learner) -> bool:
-    return any(step is None for step in learner.nonfinite_steps)
+def _any_finite(trainer: Trainer) -> bool:
+    return any(step is None for step in trainer.nonfinite_steps)
 
 
-def _betas(learner: Learner) -> tuple[float, ...]:
-    return tuple(member.beta for member in learner.members)
+def _betas(trainer: Trainer) -> tuple[float, ...]:
+    return tuple(member.beta for member in trainer.members)
 
 
-def _measure_trajectory(learner: Learner, course: Course, subsets: Subsets) -> None:
+def _measure_trajectory(trainer: Trainer, state: TrainingState, subsets: Subsets) -> None:
     """Measure all subsets, and keep the weights of those members that are the best so far on the validation subset."""
-    with _at_work(course):
+    with _at_work(trainer, state):
         for subset, sample in subsets.trajectory.items():
-            values = learner.measure(sample.blocks(), purpose=f"trajectory {subset} {course.step}")
-            course.trajectory.append((course.step, subset, values))
-        stop_steps = course.stop_steps(_betas(learner))
+            values = trainer.measure(sample.blocks(), purpose=f"trajectory {subset} {state.step}")
+            state.trajectory.append((state.step, subset, values))
+        stop_steps = state.stop_steps(_betas(trainer))
         if stop_steps is not None:
-            learner.keep([step == course.step for step in stop_steps])
+            trainer.keep([step == state.step for step in stop_steps])
 
 
-def _measure_final(learner: Learner, course: Course, subsets: Subsets) -> Final:
-    if not _any_finite(learner):
+def _measure_final(trainer: Trainer, state: TrainingState, subsets: Subsets) -> Final:
+    if not _any_finite(trainer):
         return Final({}, {}, None)
 
     def measure(*, kept: bool) -> dict[str, Measured]:
         return {
-            subset: learner.measure(sample.blocks(), purpose=f"final {subset}", kept=kept)
+            subset: trainer.measure(sample.blocks(), purpose=f"final {subset}", kept=kept)
             for subset, sample in subsets.final.items()
         }
 
-    with _at_work(course):
-        stop_steps = course.stop_steps(_betas(learner))
+    with _at_work(trainer, state):
+        stop_steps = state.stop_steps(_betas(trainer))
         last = measure(kept=False)
         if stop_steps is None:
             return Final(last, {}, None)
-        stopped_early = any(step != course.step for step in stop_steps)
+        stopped_early = any(step != state.step for step in stop_steps)
         return Final(last, measure(kept=True) if stopped_early else last, stop_steps)
 
 
-def _measure_members(
-    learner: Learner,
-    subsets: Subsets,
-    measuring: Measuring,
-    *,
-    device: torch.device,
-    resources: Resources,
-    rows: MeasureRows,
-) -> Iterator[None]:
-    """Measure the members that are finite, one after the other; a sign of life after each piece."""
-    for at, member in enumerate(learner.members):
-        if learner.nonfinite_steps[at] is None:
-            weights = learner.weights(at)
-            yield from measure_trained(
-                weights, member, subsets, measuring, device=device, resources=resources, rows=rows
-            )
-
-
-def _weights(learner: Learner) -> dict[str, bytes]:
-    """The weights of each member that is finite, as bytes that are read without running any code of them."""
-    kept = {}
-    for at, member in enumerate(learner.members):
-        if learner.nonfinite_steps[at] is None:
-            buffer = io.BytesIO()
-            torch.save({name: value.cpu().clone() for name, value in learner.weights(at).items()}, buffer)
-            kept[member.member_id] = buffer.getvalue()
-    return kept
+def _weights(trainer: Trainer) -> dict[str, Mapping[str, Tensor]]:
+    """The weights of each member that is finite."""
+    finite = [at for at, step in enumerate(trainer.nonfinite_steps) if step is None]
+    return {trainer.members[at].member_id: trainer.weights(at) for at in finite}

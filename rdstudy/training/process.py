@@ -12,14 +12,21 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 @contextlib.contextmanager
 def training_settings() -> Iterator[None]:
-    """Settings of `prepare_process` for a while: the rest of the process gets its threads and its denormals back."""
+    """Settings of `prepare_process` for a while: the rest of the process gets back its own.
+
+    Products and convolutions of a GPU are float32 meanwhile: cuDNN's are TF32 unless somebody says otherwise, and an
+    environment variable makes TF32 of products.
+    """
     threads = torch.get_num_threads()
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     prepare_process()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
 
 
 def prepare_process() -> None:
@@ -36,7 +43,7 @@ def prepare_process() -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory was too small: libraries, and PyTorch on a CPU, say so with errors of other types too."""
+    """Whether an error says that memory was too small: libraries, and PyTorch on a CPU, raise other types too."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     said = str(error).lower()

@@ -1,4 +1,4 @@
-"""What a unit measured -> rows of the tables `members` and `trajectories`, without provenance."""
+"""What a pack measured -> rows of the tables `members` and `trajectories`, without provenance."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from rdstudy.study import Member
-from rdstudy.training.course import Course
-from rdstudy.training.learner import Learner, Measured
+from rdstudy.study.factors import SETTINGS
+from rdstudy.training.state import TrainingState
 from rdstudy.training.subsets import Sample, Subsets
+from rdstudy.training.trainer import Measured, Trainer
 
 
 @dataclass(frozen=True)
@@ -21,30 +22,31 @@ class Final:
 
 
 def member_rows(
-    learner: Learner, course: Course, subsets: Subsets, final: Final, *, peak_memory_bytes: int
+    trainer: Trainer, state: TrainingState, subsets: Subsets, final: Final, *, peak_memory_bytes: int
 ) -> list[dict[str, Any]]:
     """One row for each member and subset."""
     rows = []
-    for at, member in enumerate(learner.members):
+    for at, member in enumerate(trainer.members):
         common = {
             **settings_columns(member),
-            "parameters": learner.parameter_count,
-            "wall_seconds": course.wall_seconds / len(learner.members),
+            "parameters": trainer.parameter_count,
+            "wall_seconds": state.wall_seconds / len(trainer.members),
             "peak_memory_bytes": peak_memory_bytes,
+            "step_mode": trainer.step_mode,
         }
         for subset, sample in subsets.final.items():
             values = _values(final.last[subset], at) if final.last else {}
-            outcome = _outcome(learner.nonfinite_steps[at], values, course.step)
+            outcome = _outcome(trainer.nonfinite_steps[at], values, state.step)
             stopped = _stopped(final, subset, at) if outcome["outcome"] == "ok" else {}
             rows.append(common | {"subset": subset} | _sample_columns(sample) | outcome | stopped)
     return rows
 
 
-def trajectory_rows(learner: Learner, course: Course, subsets: Subsets) -> list[dict[str, Any]]:
+def trajectory_rows(trainer: Trainer, state: TrainingState, subsets: Subsets) -> list[dict[str, Any]]:
     """One row for each member, subset and step at which its values were finite."""
     rows = []
-    for at, member in enumerate(learner.members):
-        for step, subset, measured in course.trajectory:
+    for at, member in enumerate(trainer.members):
+        for step, subset, measured in state.trajectory:
             sample = subsets.trajectory[subset]
             where = {"member_id": member.member_id, "subset": subset, "step": step}
             images = {"images": len(sample), "distortion_floor": sample.floor}
@@ -56,10 +58,7 @@ def trajectory_rows(learner: Learner, course: Course, subsets: Subsets) -> list[
 
 def settings_columns(member: Member) -> dict[str, Any]:
     """A member's id and settings as columns of the `members` table."""
-    settings = member.to_dict()
-    recipe = settings.pop("recipe")
-    del settings["evaluation"]  # its numbers of images stand in the rows
-    return {"member_id": member.member_id, **settings, **recipe}
+    return {"member_id": member.member_id, **{setting.name: member.level(setting.name) for setting in SETTINGS}}
 
 
 def _sample_columns(sample: Sample) -> dict[str, Any]:

@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rdstudy.datasets import Dataset
+from rdstudy.datasets.splits import Split
 from rdstudy.model import likelihoods
-from rdstudy.seeds import derive_seed
-from rdstudy.splits import Split
+from rdstudy.planning.packs import BLOCK_IMAGES
 from rdstudy.study import Evaluation
-
-BLOCK_IMAGES = 1024
-"""Images measured at once. It is part of the numerics: the noise of a block comes from a generator of its own."""
+from rdstudy.study.seeds import derive_seed
 
 
 @dataclass(frozen=True)
@@ -132,5 +130,5 @@ def _mean_floor(images: NDArray[np.uint8], index: NDArray[np.int64], floors: NDA
     counts = np.zeros(256, dtype=np.int64)
     for start in range(0, len(index), BLOCK_IMAGES):
         counts += np.bincount(images[index[start : start + BLOCK_IMAGES]].reshape(-1), minlength=256)
-    some = floors != 0  # terms of 0 would change the order of the sum, and so the last bit of older results
-    return float(counts[some] @ floors[some] / len(index))
+    is_counted = floors != 0  # terms of 0 would change the order of the sum, and so the last bit of older results
+    return float(counts[is_counted] @ floors[is_counted] / len(index))

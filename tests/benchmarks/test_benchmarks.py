@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,8 +39,9 @@ from benchmarks.images import draw_images
 from benchmarks.lanes import Lane, Ready, Timing, serve
 from benchmarks.machine import describe_machine
 from benchmarks.race import Course, Entry, Row, Times, rows_of, run_race
-from benchmarks.sizes import SIZES, Convolution, Linear, Size, layers, parameter_count, step_operations
+from benchmarks.sizes import SIZES, Size, layers, parameter_count, step_operations
 from benchmarks.tables import text_table
+from rdstudy.model.description import Convolution, Dense
 from tests.benchmarks.small import TINY_CNN, TINY_MLP, small
 
 SMALL = [TINY_MLP, TINY_CNN, small("mlp"), small("cnn")]
@@ -74,16 +76,16 @@ def task(size: Size, folder: Path) -> Task:
 
 
 def test_products_of_a_perceptron_equal_a_hand_count():
-    assert layers(TINY_MLP) == (Linear(48, 5), Linear(5, 4), Linear(2, 5), Linear(5, 48))
+    assert layers(TINY_MLP) == (Dense(48, 5), Dense(5, 4), Dense(2, 5), Dense(5, 48))
     assert step_operations(TINY_MLP) == 2 * 7 * (2 * 48 * 5 + 3 * 5 * 4 + 3 * 2 * 5 + 3 * 5 * 48)
     assert parameter_count(TINY_MLP) == 49 * 5 + 6 * 4 + 3 * 5 + 6 * 48
 
 
 def test_convolutions_equal_a_hand_count():
-    down, up = Convolution(3, 5, 4, transposed=False), Convolution(5, 3, 2, transposed=True)
-    assert layers(TINY_CNN) == (down, Linear(20, 4), Linear(2, 20), up)
-    one = 2 * 7 * 3 * 5 * 4 * 4 * 2 * 2
-    assert step_operations(TINY_CNN) == 5 * one + 2 * 7 * (3 * 20 * 4 + 3 * 2 * 20)
+    down, up = Convolution(3, 5, 4, 4), Convolution(5, 3, 2, 2, transposed=True)
+    assert layers(TINY_CNN) == (down, Dense(20, 4), Dense(2, 20), up)
+    of_one_network = 2 * 7 * 3 * 5 * 4 * 4 * 2 * 2
+    assert step_operations(TINY_CNN) == 5 * of_one_network + 2 * 7 * (3 * 20 * 4 + 3 * 2 * 20)
     assert parameter_count(TINY_CNN) == (3 * 5 * 16 + 5) + 21 * 4 + 3 * 20 + (5 * 3 * 16 + 3)
 
 
@@ -101,9 +103,9 @@ def test_every_contender_does_the_same_products_on_the_same_network(name, size, 
 def test_a_pack_does_the_products_of_its_members(size, tmp_path):
     trainer = rdstudy_stacked.build(dataclasses.replace(task(size, tmp_path), members=13))
     assert (trainer.models, trainer.parameter_count) == (13, parameter_count(size))
-    assert {member.seed for member in trainer._learner.members} == {0, 1}
+    assert {member.seed for member in trainer._trainer.members} == {0, 1}
     trainer.take_steps(STEPS)
-    assert trainer._learner.nonfinite_steps == (None,) * 13
+    assert trainer._trainer.nonfinite_steps == (None,) * 13
 
 
 @pytest.mark.parametrize("size", SMALL, ids=lambda size: size.name)
@@ -121,6 +123,7 @@ def test_the_step_that_a_graph_captures_does_the_same_products(size, tmp_path):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # PyTorch's compiler itself, in some versions
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_captured_step_trains(tmp_path):
     trainer = cudagraph.build(dataclasses.replace(task(TINY_MLP, tmp_path), device="cuda"))
@@ -157,8 +160,8 @@ def test_copy_copies():
 
 
 def test_the_bound_on_a_cpu_is_arithmetic():
-    one = bound(TINY_MLP, "cpu", peak_seconds=3.0, copy_seconds=None)
-    assert one.seconds == pytest.approx(3.0 * step_operations(TINY_MLP) / (2 * 2048**3))
+    limit = bound(TINY_MLP, "cpu", peak_seconds=3.0, copy_seconds=None)
+    assert limit.seconds == pytest.approx(3.0 * step_operations(TINY_MLP) / (2 * 2048**3))
 
 
 def test_the_bound_on_a_gpu_is_the_larger_of_arithmetic_and_traffic():
@@ -288,7 +291,8 @@ def test_jax_has_the_same_loss_and_gradients(architecture, jax_python, tmp_path)
     with np.load(tmp_path / "loss.npz") as file:
         arrays = {name: torch.from_numpy(file[name]) for name in file.files}
     encoder, decoder = networks.encoder(size), networks.decoder(size)
-    modules = [module for module in (*encoder, *decoder) if list(module.parameters())]
+    both = (*encoder.modules(), *decoder.modules())
+    modules: list[Any] = [module for module in both if list(module.parameters(recurse=False))]
     for number, module in enumerate(modules):
         assert module.weight.shape == like_torch(module, arrays[f"weight {number}"]).shape
         module.weight.data = like_torch(module, arrays[f"weight {number}"])

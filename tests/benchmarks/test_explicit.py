@@ -10,7 +10,7 @@ import torch
 from benchmarks.contenders import CONTENDERS, Task, default_contenders, explicit, explicit_graph
 from benchmarks.contenders.rdstudy_sequential import member
 from benchmarks.sizes import Size, parameter_count
-from rdstudy.training.stacked import StackedLearner
+from rdstudy.training.stacked import StackedTrainer
 from tests.benchmarks.small import TINY_CNN, TINY_MLP, small
 
 CPU = torch.device("cpu")
@@ -34,47 +34,47 @@ def step_of(size: Size) -> explicit.Step:
     return explicit.Step(size, PAIRS, images_of(size), device=CPU, capturable=False)
 
 
-def learner_of(size: Size) -> StackedLearner:
+def trainer_of(size: Size) -> StackedTrainer:
     members = [member(size, beta=beta, seed=seed) for seed, beta in PAIRS]
-    return StackedLearner(members, images_of(size), image_shape=size.image_shape, device=CPU)
+    return StackedTrainer(members, images_of(size), image_shape=size.image_shape, device=CPU)
 
 
-def as_in_the_learner(value: torch.Tensor) -> torch.Tensor:
-    """A weight or bias `[member, ...]` as the learner keeps it: biases have no row axis there."""
+def as_in_the_trainer(value: torch.Tensor) -> torch.Tensor:
+    """A weight or bias `[member, ...]` as the trainer keeps it: biases have no row axis there."""
     return value.squeeze(1) if value.dim() == 3 and value.shape[1] == 1 else value
 
 
-def assert_alike(step: explicit.Step, learner: StackedLearner, *, gradients: bool) -> None:
+def assert_alike(step: explicit.Step, trainer: StackedTrainer, *, gradients: bool) -> None:
     flat = list(itertools.chain(*step.weights))
-    for own, theirs in zip(flat, learner.parameters.values(), strict=True):
-        one, other = (own.grad, theirs.grad) if gradients else (own, theirs)
-        assert one is not None
-        torch.testing.assert_close(as_in_the_learner(one), other, rtol=1e-9, atol=1e-11)
+    for own, theirs in zip(flat, trainer.parameters.values(), strict=True):
+        ours, reference = (own.grad, theirs.grad) if gradients else (own, theirs)
+        assert ours is not None
+        torch.testing.assert_close(as_in_the_trainer(ours), reference, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
 def test_gradients_equal_those_of_the_stacked_path(size, monkeypatch):
     """Adam forgets the scale of a gradient; gradients themselves do not."""
-    step, learner = step_of(size), learner_of(size)
+    step, trainer = step_of(size), trainer_of(size)
     for method in ("step", "zero_grad"):
         monkeypatch.setattr(torch.optim.Adam, method, lambda *_: None)
     step.draw()
     step.take()
-    learner.advance(0, 1)
-    assert_alike(step, learner, gradients=True)
+    trainer.advance(0, 1)
+    assert_alike(step, trainer, gradients=True)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
 def test_parameters_equal_those_of_the_stacked_path_after_some_steps(size):
-    step, learner = step_of(size), learner_of(size)
+    step, trainer = step_of(size), trainer_of(size)
     for _ in range(STEPS):
         step.draw()
         step.take()
         step.forget_gradients()
-    learner.advance(0, STEPS)
-    assert_alike(step, learner, gradients=False)
+    trainer.advance(0, STEPS)
+    assert_alike(step, trainer, gradients=False)
     assert step.finite.tolist() == [True] * len(PAIRS)
-    assert step.parameter_count == learner.parameter_count == parameter_count(size)
+    assert step.parameter_count == trainer.parameter_count == parameter_count(size)
 
 
 def test_a_member_that_is_not_finite_is_noted():
@@ -103,6 +103,7 @@ def test_the_contender_trains_a_pack(size, tmp_path):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # PyTorch's compiler itself, in some versions
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
 def test_a_captured_pack_trains(size, tmp_path):

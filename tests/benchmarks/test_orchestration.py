@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import orchestration
 from benchmarks.orchestration_runs import Phases, Run, write_study
-from rdstudy.plan import make_plan
+from rdstudy.planning.plan import make_plan
 from rdstudy.run import load_study
 
 

@@ -1,10 +1,13 @@
 """A Ray cluster of several nodes on one machine: a head without CPUs, and spot nodes that can be taken away."""
 
+import os
 import random
 import tempfile
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any
+from unittest import mock
 
 from ray.cluster_utils import Cluster
 
@@ -25,15 +28,17 @@ class SpotNodes:
 
     def __enter__(self) -> "SpotNodes":
         self._folder = tempfile.TemporaryDirectory(prefix="rd-", ignore_cleanup_errors=True)  # short: it holds sockets
-        self._cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 0,
-                "include_dashboard": False,
-                "object_store_memory": _OBJECT_STORE_BYTES,
-                "temp_dir": self._folder.name,
-            },
-        )
+        (Path(self._folder.name) / "ray").mkdir()  # where Ray writes the address by which other runs would find it
+        with mock.patch.dict(os.environ, RAY_TMPDIR=self._folder.name):
+            self._cluster = Cluster(
+                initialize_head=True,
+                head_node_args={
+                    "num_cpus": 0,
+                    "include_dashboard": False,
+                    "object_store_memory": _OBJECT_STORE_BYTES,
+                    "temp_dir": self._folder.name,
+                },
+            )
         for _ in range(self._count):
             self._add()
         return self

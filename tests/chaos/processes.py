@@ -10,11 +10,11 @@ from pathlib import Path
 def below(pid: int) -> list[int]:
     """Children, their children and so on."""
     parents = _parents()
-    found, frontier = [], [pid]
+    below, frontier = [], [pid]
     while frontier:
         frontier = [child for child, parent in parents.items() if parent in frontier]
-        found += frontier
-    return found
+        below += frontier
+    return below
 
 
 def training(pids: Iterable[int]) -> list[int]:

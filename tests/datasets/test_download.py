@@ -207,15 +207,15 @@ def test_when_all_fail_one_line_says_why_and_what_to_do(mirror, path):
         cuts: "ended after",
     }
     mirrors = [mirror(behave) for behave in behaviours]
-    file = remote(*(one.url for one in mirrors))
+    file = remote(*(server.url for server in mirrors))
     with pytest.raises(ValueError, match=r"^file of small cannot be downloaded \(.*\); put it at") as caught:
         download(file, path, patience=IMPATIENT)
     message = str(caught.value)
     assert "\n" not in message
     assert str(path) in message
     assert file.checksum in message
-    for one, why in zip(mirrors, behaviours.values(), strict=True):
-        assert one.url in message
+    for server, why in zip(mirrors, behaviours.values(), strict=True):
+        assert server.url in message
         assert re.search(why, message)
     assert not path.exists()
 

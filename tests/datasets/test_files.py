@@ -105,6 +105,33 @@ def test_a_damaged_file_in_the_cache_is_had_again_with_a_warning(mirror, cache, 
     assert "is damaged" in caplog.text
 
 
+def test_what_a_broken_download_left_goes_once_the_file_has_come_another_way(mirror, cache):
+    """As the error of a download advises: the file put there by hand."""
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(BODY)
+    part, other = (cache.with_name(f"{name}.part") for name in ("file.gz", "other.gz"))
+    part.write_bytes(BODY[:97])
+    other.write_bytes(BODY[:97])
+    only = mirror(good)
+    assert local_path(remote(only.url)) == cache
+    assert not only.ranges
+    assert not part.exists()
+    assert other.exists()
+
+
+def test_a_whole_file_serves_where_nothing_can_be_locked(mirror, cache):
+    """As on a disk that can only be read; a file that is not whole is one line there."""
+    (cache.parent / "file.gz.lock").mkdir(parents=True)
+    cache.write_bytes(BODY)
+    cache.with_name("file.gz.part").touch()
+    only = mirror(good)
+    assert local_path(remote(only.url)) == cache
+    cache.write_bytes(BODY[::-1])
+    with pytest.raises(ValueError, match=r"cannot be used: file.gz is not whole, and .*; set RDSTUDY_CACHE to another"):
+        local_path(remote(only.url))
+    assert not only.ranges
+
+
 @pytest.mark.parametrize("has_folder", [False, True])
 def test_offline_the_error_says_what_to_put_where(mirror, cache, monkeypatch, tmp_path, has_folder):
     place = cache

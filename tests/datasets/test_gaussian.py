@@ -31,8 +31,8 @@ def test_patterns_are_orthonormal_and_of_one_size_in_every_pixel():
 
 
 def test_the_covariance_has_the_variances_that_are_stated():
-    found = np.linalg.eigvalsh(gaussian.covariance())[::-1]
-    np.testing.assert_allclose(found, [*gaussian.VARIANCES, *[gaussian.SMALL_VARIANCE] * 58], rtol=1e-10)
+    variances = np.linalg.eigvalsh(gaussian.covariance())[::-1]
+    np.testing.assert_allclose(variances, [*gaussian.VARIANCES, *[gaussian.SMALL_VARIANCE] * 58], rtol=1e-10)
 
 
 def test_the_ends_of_the_range_are_five_standard_deviations_away(images):

@@ -19,7 +19,7 @@ from rdstudy.datasets.cache import FOLDER_VARIABLE
 from rdstudy.datasets.download import RemoteFile
 from rdstudy.datasets.files import DATA_VARIABLE, OFFLINE_VARIABLE
 from rdstudy.datasets.published import PUBLISHED, Published
-from rdstudy.splits import make_split, resolve_rule
+from rdstudy.datasets.splits import make_split, resolve_rule
 from tests.datasets.conftest import REAL_NAME
 from tests.datasets.formats import grid, idx_bytes, matrix_bytes, slow_mean, write_gz, write_hdf5
 
@@ -133,12 +133,11 @@ def test_mnists_real_test_file_is_the_published_one(real_mnist):
     assert file.problem(real_mnist / "mnist" / REAL_NAME) is None
 
 
-def test_a_data_set_is_read_once_and_mapped_afterwards(small_shapes, folder):
+def test_a_data_set_is_read_once_and_taken_from_the_cache_afterwards(small_shapes, folder):
     first = dataset_info("small").load()
     (folder / "data" / "small" / "a.h5").unlink()
     again = dataset_info("small").load()
     for data in (first, again):
-        assert isinstance(data.images.base, np.memmap)
         assert not data.images.flags.writeable
         for image in range(0, 24, 5):
             for channel in range(3):
@@ -146,6 +145,28 @@ def test_a_data_set_is_read_once_and_mapped_afterwards(small_shapes, folder):
                 assert np.array_equal(data.images[image, channel], expected)
         assert data.factors is not None
         assert np.array_equal(data.factors, (grid((2, 3, 4)) + 0.5) / [2, 3, 4])
+
+
+@pytest.mark.usefixtures("small_shapes")
+@pytest.mark.parametrize("name", ["small-v1.npy", "small-v1-levels.npy"])
+def test_damaged_images_and_levels_are_read_again_from_the_files(folder, caplog, name):
+    whole = dataset_info("small").load()
+    images, factors = np.array(whole.images), np.array(whole.factors)
+    path = folder / "cache" / name
+    path.write_bytes(path.read_bytes()[:-7] + bytes(7))
+    again = dataset_info("small").load()
+    assert np.array_equal(again.images, images)
+    assert again.factors is not None
+    assert np.array_equal(again.factors, factors)
+    (record,) = caplog.records
+    assert name in record.getMessage()
+    assert "making it again" in record.getMessage()
+    path.write_bytes(path.read_bytes()[:-7] + bytes(7))
+    os.remove(folder / "data" / "small" / "a.h5")
+    with pytest.raises(
+        ValueError, match=r"^a\.h5 of small is not on this machine, and RDSTUDY_OFFLINE is set; put it at"
+    ):
+        dataset_info("small").load()
 
 
 def test_a_reader_that_dies_halfway_leaves_nothing_that_is_taken_for_whole(small_shapes, folder):

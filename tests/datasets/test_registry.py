@@ -35,6 +35,26 @@ def test_an_unknown_name_lists_the_known(name):
     assert repr(name) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\nb",
+        "a\0b",
+        "x" * 5_000,
+        "x" * 5_000 + "-0123456789abcdef",
+        "../" * 2_000,
+        "\udcff",
+        "faces-0123456789abcdef\n",
+    ],
+)
+def test_an_odd_name_is_one_line_that_can_be_read(name):
+    with pytest.raises(ValueError, match=r"^data set is '.*; allowed: tetrominoes, .*own_dataset") as caught:
+        dataset_info(name)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_known_of_the_tetrominoes_is_known_without_drawing_them(name, monkeypatch, tmp_path):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
@@ -60,11 +80,11 @@ def test_loading_draws_into_the_cache_once(image_cache):
     assert again.factors is not None
     assert data.factors.shape == (info.images, len(info.factor_names))
     assert np.array_equal(data.factors, again.factors)
-    some = np.arange(0, info.images, 9_973)
-    drawn = np.zeros((len(some), 3, 32, 32), np.uint8)
-    tetrominoes.render(tetrominoes.shapes_from_factors(data.factors[some], "adaptive"), drawn)
-    assert np.array_equal(data.images[some], drawn)
-    assert np.array_equal(again.images[some], drawn)
+    index = np.arange(0, info.images, 9_973)
+    drawn = np.zeros((len(index), 3, 32, 32), np.uint8)
+    tetrominoes.render(tetrominoes.shapes_from_factors(data.factors[index], "adaptive"), drawn)
+    assert np.array_equal(data.images[index], drawn)
+    assert np.array_equal(again.images[index], drawn)
 
 
 def test_the_two_kinds_of_positions_are_two_files_of_one_sample(monkeypatch, tmp_path):

@@ -55,9 +55,9 @@ def clip_to_pixel(polygon, column, row):
         def inside(point, axis=axis, line=line, sign=sign):
             return sign * (point[axis] - line) >= 0
 
-        def cross(one, other, axis=axis, line=line):
-            share = (line - one[axis]) / (other[axis] - one[axis])
-            point = [one[at] + share * (other[at] - one[at]) for at in (0, 1)]
+        def cross(start, end, axis=axis, line=line):
+            share = (line - start[axis]) / (end[axis] - start[axis])
+            point = [start[at] + share * (end[at] - start[at]) for at in (0, 1)]
             point[axis] = line
             return tuple(point)
 
@@ -172,9 +172,9 @@ def test_a_fixed_shape_may_leave_the_image(factors):
 
 @pytest.mark.parametrize(("unit", "edge"), [(0.0, 0.0), (1.0, 32.0)])
 def test_adaptive_positions_reach_every_edge_of_the_image(unit, edge):
-    some = np.random.default_rng(5).random((97, 5))
-    some[:, 3:] = unit
-    corners = corners_of(shapes_from_factors(some, "adaptive"))
+    drawn = np.random.default_rng(5).random((97, 5))
+    drawn[:, 3:] = unit
+    corners = corners_of(shapes_from_factors(drawn, "adaptive"))
     reached = corners.min(axis=1) if unit == 0 else corners.max(axis=1)
     assert np.allclose(reached, edge, atol=1e-12)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rdstudy.claims import Arm
 from rdstudy.findings.values import Curve, Values
+from rdstudy.study.claims import Arm
 
 BETAS = (0.001, 0.005, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 2.0, 3.0, 5.0)
 DECADES = np.log10(BETAS)  # from -3 to 0.7
@@ -20,7 +20,7 @@ Truth = Callable[[Arm, str, str], NDArray[np.float64]]
 
 
 Noise = Callable[[np.random.Generator, int], NDArray[np.float64]]
-"""Generator, seeds -> what is added to the truth, `[seed, β]`, for an sd of 1; NaN where a run is lost."""
+"""Generator, seeds -> what is added to the truth, `[seed, β]`, for an sd of 1; NaN where a model is lost."""
 
 
 def even(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:
@@ -35,7 +35,7 @@ def ten_times(place: int) -> Noise:
 
 
 def heavy(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:
-    """Student's t with 5 degrees of freedom: a run far off now and then."""
+    """Student's t with 5 degrees of freedom: a model far off now and then."""
     return np.asarray(rng.standard_t(5, (seeds, len(BETAS)))) / math.sqrt(5 / 3)
 
 
@@ -46,7 +46,7 @@ def tilted(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:
 
 
 def lossy(rng: np.random.Generator, seeds: int) -> NDArray[np.float64]:
-    """One run of thirty is lost."""
+    """One model of thirty is lost."""
     noise = even(rng, seeds)
     noise[rng.random(noise.shape) < 1 / 30] = np.nan
     return noise
@@ -59,7 +59,7 @@ NASTY: dict[str, Noise] = {
     "ten times at the largest β": ten_times(-1),
     "heavy tails": heavy,
     "tilted seeds": tilted,
-    "lost runs": lossy,
+    "lost models": lossy,
 }
 
 

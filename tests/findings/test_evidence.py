@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdstudy.findings.evidence import ERROR, LEAST_SEEDS, Evidence, Sample, at_least, decide
+from rdstudy.findings.evidence import ERROR, LEAST_SEEDS, Effect, Evidence, Sample, at_least, decide
 from rdstudy.findings.judge import verdict_of
 from rdstudy.findings.student import student_cdf, student_quantile
 
@@ -50,20 +51,20 @@ def test_students_quantiles_are_those_of_the_tables():
 
 def test_an_interval_is_that_of_a_textbook():
     """Five numbers worked by hand: mean 3, standard deviation sqrt(2.5), t(0.975, 4) = 2.776."""
-    found = plain([1, 2, 3, 4, 5], thresholds=0.5)
+    decided = plain([1, 2, 3, 4, 5], thresholds=0.5)
     half = 2.7764451 * math.sqrt(2.5 / 5)
-    effect = found.weakest
+    effect = decided.weakest
     assert (effect.mean, effect.threshold, effect.seeds) == (3.0, 0.5, 5)
     assert (effect.low, effect.high) == (pytest.approx(3 - half), pytest.approx(3 + half))
     t = 2.5 / math.sqrt(0.5)
-    assert found.p_against == pytest.approx(integrated(t, 4), abs=1e-10)
-    assert found.p_for == pytest.approx(1 - integrated(t, 4), abs=1e-10)
+    assert decided.p_against == pytest.approx(integrated(t, 4), abs=1e-10)
+    assert decided.p_for == pytest.approx(1 - integrated(t, 4), abs=1e-10)
 
 
 @given(st.lists(st.floats(-50, 50), min_size=3, max_size=9), st.floats(-20, 20))
 def test_the_verdict_is_where_the_interval_lies(numbers, threshold):
-    found = plain(numbers, thresholds=threshold)
-    verdict, effect = verdict_of([found]), found.weakest
+    decided = plain(numbers, thresholds=threshold)
+    verdict, effect = verdict_of([decided]), decided.weakest
     if min(abs(effect.low - threshold), abs(effect.high - threshold)) < 1e-6:
         return
     side = "supported" if effect.low > threshold else "contradicted" if effect.high < threshold else "undecided"
@@ -80,7 +81,7 @@ def test_seeds_that_agree_to_the_bit_decide_by_their_sign_and_ties_decide_nothin
 
 @pytest.mark.parametrize("seeds", range(LEAST_SEEDS))
 def test_too_few_seeds_are_not_enough_however_clear_they_are(seeds):
-    assert verdict_of([plain(100.0 + np.arange(seeds))]) == "not enough runs"
+    assert verdict_of([plain(100.0 + np.arange(seeds))]) == "not enough models"
 
 
 def test_nothing_to_compare_decides_nothing():
@@ -90,19 +91,48 @@ def test_nothing_to_compare_decides_nothing():
 def test_the_seed_that_chooses_a_candidate_does_not_judge_it():
     values = np.full((SEEDS, CANDIDATES, PARTS), -1.0) + 0.01 * np.arange(SEEDS)[:, None, None]
     values[0, 2] = 1_000.0  # one seed is enthusiastic about the last candidate, and no other is about any
-    found = decide(sample(values))
-    assert found.weakest is not None
-    assert found.weakest.label.startswith("candidate 2")
-    assert found.weakest.seeds == SEEDS - 1
-    assert found.p_for > 0.99
-    assert found.weakest.high < 0
+    decided = decide(sample(values))
+    assert decided.weakest is not None
+    assert decided.weakest.label.startswith("candidate 2")
+    assert decided.weakest.seeds == SEEDS - 1
+    assert decided.p_for > 0.99
+    assert decided.weakest.high < 0
+
+
+def test_how_a_number_was_chosen_is_said():
+    values = np.random.default_rng(6).normal(1.0, 1.0, (11, CANDIDATES, PARTS))
+    named = dataclasses.replace(sample(values), seeds=range(3, 14), candidates=("β = 0.1", "β = 1", "β = 3"))
+    decided = decide(named)
+    assert decided.weakest is not None
+    assert decided.refuted is not None
+    chosen = decided.weakest.label.split()[1]
+    expected = f"seeds 3, 4 chose {named.candidates[int(chosen)]} and are not in the interval"
+    assert decided.weakest.chosen == expected
+    assert re.fullmatch(r"of 3, β = [\d.]+ is the hardest to refute", decided.refuted.chosen)
+    five = decide(sample(np.ones((SEEDS, 1, 8)) + np.random.default_rng(1).standard_normal((SEEDS, 1, 8))))
+    assert five.refuted is not None
+    assert five.refuted.chosen == "seed 0 chose this comparison of 8 and is not in the interval"
+    images = dataclasses.replace(named, images=(np.ones((*values.shape, 7)),))
+    shared, alone = decide(images).weakest, plain(np.arange(5.0)).weakest
+    assert shared is not None
+    assert shared.chosen.endswith("is the best of 3, for which the verdict is corrected")
+    assert alone is not None
+    assert alone.chosen == ""
+
+
+@pytest.mark.parametrize(("above", "sides"), [(True, [1, -1, 0]), (False, [-1, 1, 0])])
+def test_an_interval_lies_where_it_is_needed_or_not(above, sides):
+    ends = [(1.0, 2.0), (-2.0, -1.0), (-1.0, 1.0)]
+    effects = [Effect(0.0, low, high, 0.0, above=above, label="", unit="", seeds=5) for low, high in ends]
+    assert [effect.side for effect in effects] == sides
 
 
 def test_a_handicap_changes_the_choice_and_no_number():
     values = np.full((SEEDS, 2, 1), 5.0) + 0.01 * np.arange(SEEDS)[:, None, None]
     values[:, 1] += 2.0
     free, held = (
-        decide(dataclasses.replace(sample(values), handicaps=one)) for one in (None, np.array([[0.0, 3.0]] * SEEDS))
+        decide(dataclasses.replace(sample(values), handicaps=handicaps))
+        for handicaps in (None, np.array([[0.0, 3.0]] * SEEDS))
     )
     assert free.weakest is not None
     assert held.weakest is not None
@@ -114,11 +144,11 @@ def test_a_handicap_changes_the_choice_and_no_number():
 @pytest.mark.parametrize("never", [False, True])
 def test_numbers_in_doubt_speak_for_neither_side_and_are_not_too_few(never):
     doubted = dataclasses.replace(sample(np.ones((SEEDS, 2, 1)), never=never), doubts=("log p(x) is in doubt",))
-    found = decide(doubted)
-    assert (found.p_for, found.p_against, found.weakest, found.seeds) == (1.0, 1.0, None, SEEDS)
-    assert found.notes == ("log p(x) is in doubt",)
-    assert verdict_of([found]) == "undecided"
-    assert verdict_of([found, plain(-np.arange(3.0, 8.0))]) == "contradicted"
+    decided = decide(doubted)
+    assert (decided.p_for, decided.p_against, decided.weakest, decided.seeds) == (1.0, 1.0, None, SEEDS)
+    assert decided.notes == ("log p(x) is in doubt",)
+    assert verdict_of([decided]) == "undecided"
+    assert verdict_of([decided, plain(-np.arange(3.0, 8.0))]) == "contradicted"
 
 
 def test_seeds_that_share_images_do_not_choose_for_each_other():
@@ -126,20 +156,20 @@ def test_seeds_that_share_images_do_not_choose_for_each_other():
     rng = np.random.default_rng(8)
     values = rng.normal(1.0, 1.0, (SEEDS, CANDIDATES, PARTS))
     flat = np.broadcast_to(values[..., None], (*values.shape, 7))
-    found = decide(dataclasses.replace(sample(values), images=(flat,)))
+    decided = decide(dataclasses.replace(sample(values), images=(flat,)))
     single = min(max(plain(values[:, c, p]).p_for for p in range(PARTS)) for c in range(CANDIDATES))
-    assert found.weakest is not None
-    assert (found.weakest.seeds, found.weakest.images) == (SEEDS, 7)
-    assert found.p_for == pytest.approx(min(1.0, CANDIDATES * single))
+    assert decided.weakest is not None
+    assert (decided.weakest.seeds, decided.weakest.images) == (SEEDS, 7)
+    assert decided.p_for == pytest.approx(min(1.0, CANDIDATES * single))
 
 
 def test_of_many_parts_seeds_choose_the_one_that_refutes():
     values = np.full((SEEDS, 1, 8), 5.0) + np.random.default_rng(9).standard_normal((SEEDS, 1, 8))
     values[:, :, 3] -= 12.0
-    found = decide(sample(values))
-    assert found.refuted is not None
-    assert (found.refuted.label, found.refuted.seeds) == ("candidate 0 part 3", SEEDS - 1)
-    assert found.p_against == pytest.approx(plain(values[1:, 0, 3]).p_against)
+    decided = decide(sample(values))
+    assert decided.refuted is not None
+    assert (decided.refuted.label, decided.refuted.seeds) == ("candidate 0 part 3", SEEDS - 1)
+    assert decided.p_against == pytest.approx(plain(values[1:, 0, 3]).p_against)
 
 
 def test_all_parts_of_one_candidate_must_hold():
@@ -158,11 +188,11 @@ def test_a_candidate_with_two_parts_is_not_refuted_twice_as_easily():
 
 def test_never_is_the_reverse():
     values = np.random.default_rng(4).normal(np.array([[2.0], [9.0], [-1.0]]), 1.0, (SEEDS, CANDIDATES, PARTS))
-    one, other = decide(sample(values)), decide(sample(values, never=True))
-    assert (one.p_for, one.p_against) == (other.p_against, other.p_for)
-    assert one.weakest is not None
-    assert other.refuted is not None
-    assert (one.weakest.above, other.refuted.above) == (True, False)
+    rising, never = decide(sample(values)), decide(sample(values, never=True))
+    assert (rising.p_for, rising.p_against) == (never.p_against, never.p_for)
+    assert rising.weakest is not None
+    assert never.refuted is not None
+    assert (rising.weakest.above, never.refuted.above) == (True, False)
 
 
 def test_one_refuted_candidate_does_not_speak_against_the_others():
@@ -180,36 +210,37 @@ SURE, REFUTED, OPEN, FEW = evidence(1e-4, 1), evidence(1, 1e-4), evidence(0.5, 0
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict"),
+    ("held", "verdict"),
     [
         ([SURE, SURE], "supported"),
         ([SURE, OPEN], "undecided"),
         ([SURE, REFUTED], "contradicted"),
         ([OPEN, REFUTED], "contradicted"),
-        ([SURE, FEW], "not enough runs"),
+        ([SURE, FEW], "not enough models"),
         ([REFUTED, FEW], "contradicted"),
         ([evidence(1, ERROR * 0.9), SURE], "undecided"),  # two contrasts: each may err half as often
         ([evidence(1, ERROR * 0.4), SURE], "contradicted"),
     ],
 )
-def test_a_claim_needs_all_of_its_contrasts_and_falls_with_one(found, verdict):
-    assert verdict_of(found) == verdict
+def test_a_claim_needs_all_of_its_contrasts_and_falls_with_one(held, verdict):
+    assert verdict_of(held) == verdict
 
 
 @pytest.mark.parametrize(
-    ("least", "found", "verdict"),
+    ("least", "parts", "verdict"),
     [
         (3, [SURE, SURE, SURE, REFUTED], "supported"),
         (3, [SURE, SURE, REFUTED, REFUTED], "contradicted"),
         (3, [SURE, SURE, OPEN, REFUTED], "undecided"),
         (3, [SURE, SURE, SURE, FEW], "supported"),
-        (3, [SURE, SURE, FEW, REFUTED], "not enough runs"),
-        (3, [SURE, SURE, REFUTED, FEW], "not enough runs"),
+        (3, [SURE, SURE, FEW, REFUTED], "not enough models"),
+        (3, [SURE, SURE, REFUTED, FEW], "not enough models"),
+        (3, [SURE, SURE, OPEN, FEW], "not enough models"),  # as of a claim that needs all of them
         (1, [REFUTED, REFUTED], "contradicted"),
         (2, [evidence(1, ERROR * 0.7), SURE], "undecided"),
         (2, [evidence(1, ERROR * 0.4), SURE], "contradicted"),
         (2, [evidence(ERROR * 0.7, 1)] * 3, "undecided"),  # one of three may be left out: Bonferroni
     ],
 )
-def test_at_least_so_many_of_some_contrasts(least, found, verdict):
-    assert verdict_of([at_least(least, found)]) == verdict
+def test_at_least_so_many_of_some_contrasts(least, parts, verdict):
+    assert verdict_of([at_least(least, parts)]) == verdict

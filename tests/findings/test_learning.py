@@ -29,8 +29,8 @@ def curve(end, fall):
 
 
 def test_the_fall_is_that_of_the_last_quarter():
-    found = still_learning(*tables({(0.1, seed): curve(80.0, 6.0 + seed) for seed in range(3)}))
-    row = found.iloc[0]
+    table = still_learning(*tables({(0.1, seed): curve(80.0, 6.0 + seed) for seed in range(3)}))
+    row = table.iloc[0]
     assert (row["fall"], row["left"], row["seeds"], row["depth"]) == (7.0, 80.0, 3, 3)
     assert row["error"] == pytest.approx(1 / np.sqrt(3))
     assert row["learning"]
@@ -47,15 +47,15 @@ def test_the_fall_is_that_of_the_last_quarter():
     ],
 )
 def test_a_small_fall_or_one_within_its_noise_is_no_learning(falls, learning):
-    found = still_learning(*tables({(0.1, seed): curve(80.0, fall) for seed, fall in enumerate(falls)}))
-    assert found["learning"].tolist() == [learning]
+    table = still_learning(*tables({(0.1, seed): curve(80.0, fall) for seed, fall in enumerate(falls)}))
+    assert table["learning"].tolist() == [learning]
 
 
 def test_each_beta_is_told_apart_and_a_single_point_says_nothing():
     planned, rows = tables({(0.1, 0): curve(80.0, 6.0), (1.0, 0): curve(80.0, 0.0), (3.0, 0): curve(80.0, 9.0)})
     rows = rows[~((rows["member_id"] == "3.0/0") & (rows["step"] < STEPS[-1]))]
-    found = still_learning(planned, rows)
-    assert dict(zip(found["beta"], found["learning"], strict=True)) == {0.1: True, 1.0: False}
+    table = still_learning(planned, rows)
+    assert dict(zip(table["beta"], table["learning"], strict=True)) == {0.1: True, 1.0: False}
 
 
 def test_nothing_stored_is_no_finding():

@@ -1,7 +1,6 @@
 """The paper's claims over whole tables: all supported where the paper is right, each contradicted where it is not."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdstudy.claims import Claim
-from rdstudy.claims.paper import Grid, paper_claims
 from rdstudy.findings.judge import judge
 from rdstudy.findings.values import Values
-from rdstudy.plan import declaration, make_plan
-from rdstudy.report.tables import _planned
+from rdstudy.planning.plan import declaration, make_plan
+from rdstudy.report.read import _planned
+from rdstudy.results.declaration import Declaration
 from rdstudy.run import load_study
+from rdstudy.study.claims.paper import Grid, paper_claims
 from tests.findings.simulated import paper_distances, paper_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +37,8 @@ NAMES = (
 def declared():
     """The paper's study as a report reads it: what a store keeps of it is JSON."""
     plan = make_plan(load_study(str(ROOT / "studies" / "paper.py")), {})
-    kept = json.loads(json.dumps(declaration(plan, "command")))
-    return _planned(kept["members"]), tuple(Claim.from_dict(one) for one in kept["claims"])
+    kept = Declaration.from_json(declaration(plan, "command").after(None, at="now").to_json(), path="paper.json")
+    return _planned(kept.members), kept.claims
 
 
 @pytest.fixture(scope="module")
@@ -50,33 +49,33 @@ def tables(declared):
 
 
 def verdicts(claims, *tables):
-    return {one.claim.name: one for one in judge(claims, Values.of(*tables))}
+    return {finding.claim.name: finding for finding in judge(claims, Values.of(*tables))}
 
 
 def test_the_paper_claims_eleven_things_and_is_right_where_it_is(declared, tables):
-    found = verdicts(declared[1], *tables)
-    assert tuple(found) == NAMES
-    assert {name: one.verdict for name, one in found.items()} == dict.fromkeys(NAMES, "supported")
-    assert all(one.runs >= 60 for one in found.values())
-    assert found["dense-data"].runs == 2 * 2 * 60
-    assert found["training-set-size"].runs == 2 * 3 * 60
+    findings = verdicts(declared[1], *tables)
+    assert tuple(findings) == NAMES
+    assert {name: finding.verdict for name, finding in findings.items()} == dict.fromkeys(NAMES, "supported")
+    assert all(finding.behind.models >= 60 for finding in findings.values())
+    assert findings["dense-data"].behind.models == 2 * 2 * 60
+    assert findings["training-set-size"].behind.models == 2 * 3 * 60
 
 
-@pytest.mark.parametrize(("name", "runs"), [("paper", 12 * 5), ("mini", 5 * 5)])
-def test_every_arm_of_a_claim_is_one_cell_of_its_study(name, runs):
-    """A claim about models that the study lacks would be short of runs for ever."""
+@pytest.mark.parametrize(("name", "models"), [("paper", 12 * 5), ("mini", 5 * 5)])
+def test_every_arm_of_a_claim_is_one_cell_of_its_study(name, models):
+    """A claim about models that the study lacks would be short of models for ever."""
     plan = make_plan(load_study(str(ROOT / "studies" / f"{name}.py")), {})
-    planned = _planned(declaration(plan, "command")["members"])
+    planned = _planned(declaration(plan, "command").members)
     arms = [arm for claim in plan.study.claims for arm in arms_of(claim)]
     assert len(arms) > 50
     for arm in arms:
         chosen = planned[np.logical_and.reduce([planned[factor] == level for factor, level in arm.items()])]
-        assert len(chosen) == len(chosen.drop_duplicates(["beta", "seed"])) == runs, arm
+        assert len(chosen) == len(chosen.drop_duplicates(["beta", "seed"])) == models, arm
 
 
 def arms_of(claim):
     """The arms of all contrasts about curves, each with all its splits."""
-    for contrast in [*claim.contrasts, *(part for one in claim.contrasts for part in one.parts)]:
+    for contrast in [*claim.contrasts, *(part for outer in claim.contrasts for part in outer.parts)]:
         yield from contrast.arms.values() if contrast.kind != "distances_alike" else []
 
 
@@ -108,18 +107,18 @@ def move_board(_, __, neighbours):
 def sizes_alone(declared, sd, study):
     """The finding about training set sizes of tables in the paper's pattern, with noise of `sd` nats a model."""
     planned, claims = declared
-    claim = next(one for one in claims if one.name == "training-set-size")
-    splits = {arm["split"] for one in claim.contrasts for arm in one.arms.values()}
-    some = planned[planned["split"].isin(splits) & (planned["dataset"] == "tetrominoes")]
-    some = some[(some["architecture"] == "mlp") & (some["objective"] == "beta")]
+    claim = next(claim for claim in claims if claim.name == "training-set-size")
+    splits = {arm["split"] for contrast in claim.contrasts for arm in contrast.arms.values()}
+    compared = planned[planned["split"].isin(splits) & (planned["dataset"] == "tetrominoes")]
+    compared = compared[(compared["architecture"] == "mlp") & (compared["objective"] == "beta")]
     rng = np.random.default_rng([29, study])
-    return verdicts([claim], some, *paper_rows(some, rng, sd=sd), paper_distances(rng))["training-set-size"]
+    return verdicts([claim], compared, *paper_rows(compared, rng, sd=sd), paper_distances(rng))["training-set-size"]
 
 
 def test_the_papers_pattern_of_sizes_is_told_with_noise(declared):
     """The shallow curve is a U with few images at constant volume alone; of mean distances, none of 15 was told."""
-    told = [sizes_alone(declared, 1.0, study).verdict for study in range(20)]
-    assert told.count("supported") >= 19, told
+    verdicts_of_studies = [sizes_alone(declared, 1.0, study).verdict for study in range(20)]
+    assert verdicts_of_studies.count("supported") >= 19, verdicts_of_studies
 
 
 def test_a_claim_about_one_other_data_set_says_so():
@@ -127,7 +126,7 @@ def test_a_claim_about_one_other_data_set_says_so():
 
     def sentence(**options):
         claims = paper_claims(dataclasses.replace(grid, **options))
-        return next(one.sentence for one in claims if one.name == "other-data-sets")
+        return next(claim.sentence for claim in claims if claim.name == "other-data-sets")
 
     same = sentence(others=["tetrominoes-fixed"])
     assert same.startswith("On the one other data set, tetrominoes-fixed, the same shapes at positions that do not")
@@ -184,8 +183,8 @@ def test_a_claim_is_contradicted_where_the_paper_is_wrong(declared, tables, name
     members, measures = (table.merge(factors, on="member_id") for table in (members, measures))
     neighbours = neighbours.copy()
     change(members, measures, neighbours)
-    claim = next(one for one in declared[1] if one.name == name)
-    found = verdicts([claim], planned, members, measures, neighbours)[name]
-    assert found.verdict == "contradicted", (why, found)
-    effect = found.effect
+    claim = next(claim for claim in declared[1] if claim.name == name)
+    finding = verdicts([claim], planned, members, measures, neighbours)[name]
+    assert finding.verdict == "contradicted", (why, finding)
+    effect = finding.effect
     assert effect.high < effect.threshold if effect.above else effect.low > effect.threshold

@@ -13,7 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdstudy.claims import (
+from rdstudy.findings.contrasts import evidence
+from rdstudy.findings.evidence import ERROR
+from rdstudy.findings.judge import verdict_of
+from rdstudy.findings.values import Curve
+from rdstudy.study.claims import (
     Betas,
     above,
     alike,
@@ -30,10 +34,6 @@ from rdstudy.claims import (
     rises_apart,
     rises_less_apart,
 )
-from rdstudy.findings.contrasts import evidence
-from rdstudy.findings.evidence import ERROR
-from rdstudy.findings.judge import verdict_of
-from rdstudy.findings.values import Curve
 from tests.findings.simulated import BETAS, DECADES, NASTY, Drawn, distances, drawn, even
 
 STUDIES = 400
@@ -188,9 +188,9 @@ SURE = {
 def test_verdicts_are_rarely_wrong_where_nothing_is_to_be_found(name):
     contrast, one_part, all_parts = NULL[name]
     for truth in (one_part, all_parts):
-        found = shares([contrast], truth)
-        assert found.get("supported", 0.0) <= MOST, found
-        assert found.get("contradicted", 0.0) <= MOST, found
+        rates = shares([contrast], truth)
+        assert rates.get("supported", 0.0) <= MOST, rates
+        assert rates.get("contradicted", 0.0) <= MOST, rates
 
 
 SHAPES = ("interior minimum", "monotone", "best near", "deeper minimum", "rises apart", "rises less apart", "falls")
@@ -202,8 +202,8 @@ SHAPES = ("interior minimum", "monotone", "best near", "deeper minimum", "rises 
 def test_no_kind_of_noise_makes_a_shape(name, noise):
     contrast, one_part, all_parts = NULL[name]
     for truth in (one_part, all_parts):
-        found = shares([contrast], truth, studies=300, noise=NASTY[noise])
-        assert max(found.get("supported", 0.0), found.get("contradicted", 0.0)) <= MOST, found
+        rates = shares([contrast], truth, studies=300, noise=NASTY[noise])
+        assert max(rates.get("supported", 0.0), rates.get("contradicted", 0.0)) <= MOST, rates
 
 
 def line(*_):
@@ -363,6 +363,6 @@ def test_distances_have_the_same_errors():
 def test_a_claim_of_many_contrasts_errs_no_more_than_one():
     """Six contrasts at their thresholds: one of six is easily below by chance, and all above by none."""
     many = [exceeds({"depth": depth}, over={"depth": depth + 10}, value="rate") for depth in range(1, 7)]
-    found = shares(many, flat)
-    assert found.get("contradicted", 0.0) <= MOST
-    assert found.get("supported", 0.0) <= 0.002
+    rates = shares(many, flat)
+    assert rates.get("contradicted", 0.0) <= MOST
+    assert rates.get("supported", 0.0) <= 0.002

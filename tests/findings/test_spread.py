@@ -19,9 +19,9 @@ def drawn(rng, *, of_seeds, of_images, rest, seeds=SEEDS, images=IMAGES):
     return seed + image + rest * rng.standard_normal((seeds, STUDIES, 1, images))
 
 
-def coverage(found):
-    half = np.vectorize(lambda df: student_quantile(0.975, int(df)))(found.df) * found.error
-    return float((np.abs(found.mean) <= half).mean())
+def coverage(spread):
+    half = np.vectorize(lambda df: student_quantile(0.975, int(df)))(spread.df) * spread.error
+    return float((np.abs(spread.mean) <= half).mean())
 
 
 @pytest.mark.parametrize("images", [7, 31, 200])
@@ -70,7 +70,7 @@ def test_the_error_is_never_less_than_either_part():
 
 def test_without_images_it_is_students_t():
     values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])[:, None, None]
-    found = spread_of(values)
-    assert (found.mean.item(), found.df.item()) == (3.0, 4)
-    assert found.error.item() == pytest.approx(np.sqrt(2.5 / 5))
-    assert found.p_above().item() + found.p_below().item() == pytest.approx(1)
+    spread = spread_of(values)
+    assert (spread.mean.item(), spread.df.item()) == (3.0, 4)
+    assert spread.error.item() == pytest.approx(np.sqrt(2.5 / 5))
+    assert spread.p_above().item() + spread.p_below().item() == pytest.approx(1)

@@ -18,6 +18,8 @@ from typing import ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("ip", "unshare", "sshd", "ssh-keygen", "rsync", "tmux", "make")
+_KERNELS = " ".join(f"{name}={value}" for name, value in os.environ.items() if name.startswith("OPENBLAS_"))
+"""Of the library behind NumPy's sums, where somebody chose them: hosts of one kind have the same, to the last bit."""
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 
 # Process 1 is bash, and stays it: it reaps the children that `ray stop` waits for, which sshd does not.
@@ -39,7 +41,7 @@ AuthorizedKeysFile {key}.pub
 StrictModes no
 UsePAM no
 PidFile none
-SetEnv TMUX_TMPDIR=/run
+SetEnv TMUX_TMPDIR=/run {kernels}
 """
 _DESK = """
 mount --make-rprivate /
@@ -181,7 +183,7 @@ class Lan:
         shutil.copy(ROOT / "constraints.txt", environment)
         (home / ".cache").mkdir()
         (home / ".cache/rdstudy").symlink_to(self._cache)
-        (home / ".sshd_config").write_text(_SSHD.format(address=self.addresses[name], key=self.key))
+        (home / ".sshd_config").write_text(_SSHD.format(address=self.addresses[name], key=self.key, kernels=_KERNELS))
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:

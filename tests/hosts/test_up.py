@@ -83,7 +83,7 @@ def test_a_study_on_a_cluster_outlives_a_worker_and_the_head(lan, cluster, study
         wait_until(lambda: lan.runs("head", DRIVER), seconds=10, what="the study runs")
 
     def stored(out: Path) -> int:
-        return len(Store.open(str(out)).outcomes()) if Store.exists(str(out)) else 0
+        return len(Store.open(str(out)).snapshot().outcomes()) if Store.exists(str(out)) else 0
 
     def finish(out: Path) -> None:
         wait_until(lambda: not lan.runs("head", DRIVER), seconds=300, what="the study ended")

@@ -6,7 +6,8 @@ import torch
 from rdstudy.measures.annealing import linear_temperatures, sigmoidal_temperatures
 from rdstudy.measures.certificate import Certificate, certify
 from rdstudy.measures.estimate import estimate_mean
-from rdstudy.model.likelihoods import bernoulli_distortion, bernoulli_simulate
+from rdstudy.model.likelihoods.bernoulli import distortion as bernoulli_distortion
+from rdstudy.model.likelihoods.bernoulli import simulate as bernoulli_simulate
 from rdstudy.model.networks import NetworkShape, build
 from tests.measures.encoder_proposal import log_marginal
 from tests.measures.linear_model import LATENT, linear_model

@@ -12,7 +12,7 @@ from rdstudy.measures.importance import importance_sampled
 from rdstudy.measures.posterior_mode import posterior_mode
 from rdstudy.measures.student_proposal import FREEDOM, Student, mixture_log_density, moment_matched
 from rdstudy.model.gaussian import Posterior, rate
-from rdstudy.model.likelihoods import bernoulli_distortion
+from rdstudy.model.likelihoods.bernoulli import distortion as bernoulli_distortion
 from rdstudy.model.linear_gaussian import exact_log_marginal, optimum
 from tests.measures.linear_model import LATENT, linear_model
 

@@ -14,7 +14,7 @@ from rdstudy.measures.optimal_decoder import (
     optimal_reconstructions,
 )
 from rdstudy.model.gaussian import Posterior
-from rdstudy.model.likelihoods import bernoulli_floor
+from rdstudy.model.likelihoods.bernoulli import floor as bernoulli_floor
 
 SAMPLES, IMAGES, LATENT, PIXELS = 5, 101, 2, 7
 ENOUGH = 1e8

@@ -8,7 +8,7 @@ import torch
 from rdstudy.measures.image_distortion import ImageDistortion
 from rdstudy.measures.posterior_refit import Refit, refit_posterior
 from rdstudy.model.gaussian import Posterior, rate
-from rdstudy.model.likelihoods import bernoulli_distortion
+from rdstudy.model.likelihoods.bernoulli import distortion as bernoulli_distortion
 from rdstudy.model.networks import VAE, NetworkShape, build
 from tests.measures.linear_model import LATENT, LinearModel, linear_model
 

@@ -194,8 +194,8 @@ def test_at_beta_one_the_bound_is_tight_and_no_decoder_explains_the_data_better(
 
 def test_more_beta_buys_rate_with_distortion():
     results = [_optimum(beta) for beta in (0.1, 0.5, 1.0, 2.0, 5.0)]
-    assert [one.rate for one in results] == sorted((one.rate for one in results), reverse=True)
-    assert [one.distortion for one in results] == sorted(one.distortion for one in results)
+    assert [result.rate for result in results] == sorted((result.rate for result in results), reverse=True)
+    assert [result.distortion for result in results] == sorted(result.distortion for result in results)
 
 
 @pytest.mark.parametrize("beta", [0.0, -1.0, math.nan, math.inf])

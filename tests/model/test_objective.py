@@ -6,7 +6,7 @@ from torch.distributions import Normal
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from rdstudy.model.gaussian import Posterior, rate
-from rdstudy.model.likelihoods import GAUSSIAN_SIGMA, likelihood
+from rdstudy.model.likelihoods import likelihood
 from rdstudy.model.networks import VAE, NetworkShape, build
 from rdstudy.model.objective import accumulate_gradients, forward, measure
 
@@ -25,7 +25,7 @@ def _bernoulli(output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def _gaussian(output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    log_density: torch.Tensor = Normal(output, GAUSSIAN_SIGMA).log_prob(x)
+    log_density: torch.Tensor = Normal(output, 0.1).log_prob(x)
     return -log_density.sum()
 
 
@@ -49,6 +49,6 @@ def test_measure_gives_distortion_and_rate_of_each_image(name, distortion_of):
     assert values.distortion.shape == values.rate.shape == (BATCH,)
     output = vae.decoder(Posterior.from_code(vae.encoder(x)).sample(noise))
     torch.testing.assert_close(values.distortion.sum(), distortion_of(output, x))
-    one = measure(vae.encoder, vae.decoder, x[3:4], noise[3:4], likelihood=likelihood(name))
-    torch.testing.assert_close(values.distortion[3:4], one.distortion)
-    torch.testing.assert_close(values.rate[3:4], one.rate)
+    single = measure(vae.encoder, vae.decoder, x[3:4], noise[3:4], likelihood=likelihood(name))
+    torch.testing.assert_close(values.distortion[3:4], single.distortion)
+    torch.testing.assert_close(values.rate[3:4], single.rate)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rdstudy.report.tables import StudyTables, read_study
-from rdstudy.results.store import Store, new_run_id
+from rdstudy.report.experiment import ExperimentTables
+from rdstudy.report.read import StudyTables, read_study
+from rdstudy.results.declaration import Declaration, DeclaredExperiment
+from rdstudy.results.rows import new_run_id
+from rdstudy.results.store import Store
 from rdstudy.study import Evaluation, Experiment, Member, Recipe, Study
+from rdstudy.study.factors import FACTORS
 
 FLOOR = 180.0
+DENSITY_FLOOR = -4_711.0
+"""Of Gaussian pixels."""
+DECLARED = datetime(2026, 1, 1, 3, 4, 5, tzinfo=UTC)  # before the first result
 COMMAND = "python -m rdstudy.run studies/simulated.py"
 BETAS = (0.001, 0.01, 0.1, 1.0, 3.0)
 
@@ -34,6 +41,7 @@ class Simulation:
         outcomes: outcome of member number i, those beyond the end are `ok`; None for a member not trained.
         versions: code version of member number i, cycled.
         hostile: a text put into every field that a user writes.
+        levels: of further factors.
     """
 
     depths: Sequence[int] = (1, 3)
@@ -48,6 +56,7 @@ class Simulation:
     hostile: str = ""
     damaged: bool = False
     measured: bool = False
+    levels: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     name: str = "simulated"
 
     def study(self) -> Study:
@@ -58,6 +67,7 @@ class Simulation:
             "depth": self.depths,
             "beta": self.betas,
             "seed": range(self.seeds),
+            **self.levels,
         }
         text = self.hostile or "Does the generalization gap have a minimum in β?"
         experiment = Experiment("depth", grid, title=self.hostile or "Depth", description=text)
@@ -68,7 +78,7 @@ class Simulation:
     def write(self, folder: Path) -> Store:
         store, study = Store.create(str(folder)), self.study()
         members = study.experiments[0].members(study)
-        store.declare(study.name, declaration(study))
+        store.declarations.declare(declaration(study), at=DECLARED)
         tables: dict[str, list[dict[str, Any]]] = {"members": [], "trajectories": [], "measures": []}
         run_id = new_run_id()
         for number, member in enumerate(members):
@@ -76,9 +86,9 @@ class Simulation:
             if outcome is not None:
                 self._add(tables, member, run_id, outcome, self.versions[number % len(self.versions)])
         if tables["members"]:
-            store.write_run(run_id, tables)
+            store.rows.write_run(run_id, tables)
         for dataset in self.datasets:
-            store.write_examples(dataset, examples(dataset))
+            store.rows.write_examples(dataset, examples(dataset))
         if self.damaged:
             (folder / "members").mkdir(exist_ok=True)
             (folder / "members" / f"{new_run_id()}.parquet").write_bytes(b"PAR1 torn")
@@ -99,20 +109,27 @@ class Simulation:
             tables["trajectories"] += curve(row, self.points)
 
 
-def declaration(study: Study) -> dict[str, Any]:
+def declaration(study: Study) -> Declaration:
     """What `rdstudy.run` keeps of a study; `default` splits are resolved there, and are not used here."""
     experiments, members = [], {}
     for experiment in study.experiments:
         own = {member.member_id: member.to_dict() for member in experiment.members(study)}
         members.update(own)
-        texts = {"name": experiment.name, "title": experiment.title, "description": experiment.description}
-        experiments.append({**texts, "member_ids": list(own)})
-    parts = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "evaluation", "resources")}
+        experiments.append(DeclaredExperiment(experiment.name, experiment.title, experiment.description, tuple(own)))
     identity = {"names": list(study.measures.names), "measures_id": study.measures.measures_id}
-    parts["measures"] = {**dataclasses.asdict(study.measures), **identity}
-    texts = {"name": study.name, "title": study.title, "description": study.description, "command": COMMAND}
-    when = {"seed": study.seed, "declared_at": "2026-01-02T03:04:05+00:00"}
-    return {**texts, **when, **parts, "experiments": experiments, "members": members}
+    return Declaration(
+        name=study.name,
+        title=study.title,
+        description=study.description,
+        seed=study.seed,
+        command=COMMAND,
+        recipe=dataclasses.asdict(study.recipe),
+        evaluation=dataclasses.asdict(study.evaluation),
+        resources=dataclasses.asdict(study.resources),
+        measures={**dataclasses.asdict(study.measures), **identity},
+        experiments=tuple(experiments),
+        members=members,
+    )
 
 
 def member_row(member: Member, subset: str, run_id: str, version: str) -> dict[str, Any]:
@@ -121,17 +138,14 @@ def member_row(member: Member, subset: str, run_id: str, version: str) -> dict[s
     )
     at, known = math.log10(max(member.beta, 3e-4)), [math.log10(beta) for beta in BETAS]
     excess = (TEST_EXCESS if subset == "test" else TRAIN_EXCESS)[1 if member.depth == 1 else 3]
-    distortion = FLOOR + (subset == "test") * 1.7 + float(np.interp(at, known, excess)) + rng.normal(0, 0.9)
+    floor = FLOOR if member.likelihood == "bernoulli" else DENSITY_FLOOR
+    distortion = floor + (subset == "test") * 1.7 + float(np.interp(at, known, excess)) + rng.normal(0, 0.9)
     rate = float(np.interp(at, known, RATE[1 if member.depth == 1 else 3])) * (1 + rng.normal(0, 0.02))
-    settings = {name: getattr(member, name) for name in ("dataset", "split", "architecture", "depth", "width")}
-    more = {
-        name: getattr(member, name) for name in ("latent_dim", "likelihood", "objective", "beta", "seed", "study_seed")
-    }
-    recipe = dataclasses.asdict(member.recipe)
+    settings = {name: member.level(name) for name in (*FACTORS, "study_seed")}
     sizes = {"images": 16_384, "subset_images": 16_384 if subset == "train" else 147_456, "parameters": 3_700_000}
     made = {"code_version": version, "python_version": "3.12.1", "torch_version": "2.13.0", "numpy_version": "2.3.0"}
     where = {"device": "cpu", "host": "a", "finished_at": datetime(2026, 1, 2, tzinfo=UTC), "numerics_version": 1}
-    values = {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate), "distortion_floor": FLOOR}
+    values = {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate), "distortion_floor": floor}
     if subset == "test":
         values["distortion_floor"] += 1.7
     identity = {
@@ -141,7 +155,7 @@ def member_row(member: Member, subset: str, run_id: str, version: str) -> dict[s
         "outcome": "ok",
         "wall_seconds": 61.0,
     }
-    return {**identity, **settings, **more, **recipe, **sizes, **made, **where, **values}
+    return {**identity, **settings, **sizes, **made, **where, **values}
 
 
 def measures_row(row: dict[str, Any], measures_id: str) -> dict[str, Any]:
@@ -214,6 +228,11 @@ def examples(dataset: str, images: int = 11) -> list[dict[str, Any]]:
         factors = {"factor_names": ["rotation", "hue"], "factors": [0.25, float(rng.random())]}
         rows.append({"dataset": dataset, "image": image, "pixels": pixels.tobytes(), **shape, **factors})
     return rows
+
+
+def tables_of(study: StudyTables, **changes: Any) -> ExperimentTables:
+    """The tables of the one experiment of a simulated study, with some of the study's tables replaced."""
+    return ExperimentTables.of(dataclasses.replace(study, **changes), study.experiments[0])
 
 
 @pytest.fixture

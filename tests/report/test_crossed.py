@@ -34,8 +34,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say(regime, seeds, both):
         tables = [simulated(rng, regime, seeds=seeds, images=31)]
         if both:
             tables.append(-simulated(rng, regime, seeds=seeds, images=29))
-        found = crossed_interval(tables)
-        hits += found.low <= 0 <= found.high
+        interval = crossed_interval(tables)
+        hits += interval.low <= 0 <= interval.high
     assert hits / many >= 0.94
 
 
@@ -49,35 +49,37 @@ def test_an_interval_over_seeds_alone_would_not():
 
 def test_without_images_share_it_is_students_interval_over_seeds():
     means = np.array([1.0, 4.0, 5.5, 2.0, 7.0])
-    found = crossed_interval([np.repeat(means[:, None], 11, axis=1)])
+    interval = crossed_interval([np.repeat(means[:, None], 11, axis=1)])
     half = student_quantile(0.975, 4) * means.std(ddof=1) / math.sqrt(5)
-    assert (found.seeds, found.images) == (5, 11)
+    assert (interval.seeds, interval.images) == (5, 11)
     np.testing.assert_allclose(
-        [found.mean, found.low, found.high], [means.mean(), means.mean() - half, means.mean() + half]
+        [interval.mean, interval.low, interval.high], [means.mean(), means.mean() - half, means.mean() + half]
     )
 
 
 def test_without_seeds_share_it_is_students_interval_over_images():
     values = np.array([1.0, 4.0, 5.5, 2.0, 7.0])
     for seeds in (1, 2, 3):
-        found = crossed_interval([np.repeat(values[None, :], seeds, axis=0)])
+        interval = crossed_interval([np.repeat(values[None, :], seeds, axis=0)])
         half = student_quantile(0.975, 4) * values.std(ddof=1) / math.sqrt(5)
-        assert found.high - found.mean == pytest.approx(half)
+        assert interval.high - interval.mean == pytest.approx(half)
 
 
 def test_seeds_are_paired_over_tables_and_images_are_not():
     rng = np.random.default_rng(5)
     by_seed = rng.normal(0, 9.0, (5, 1))
     tables = [by_seed + rng.normal(0, 1.0, (1, images)) for images in (23, 29)]
-    found = crossed_interval([tables[0], -tables[1]])
+    interval = crossed_interval([tables[0], -tables[1]])
     variance = sum(float(table[0].var(ddof=1)) / table.shape[1] for table in tables)
-    assert found.mean == pytest.approx(tables[0].mean() - tables[1].mean())
-    assert (found.high - found.low) / 2 == pytest.approx(student_quantile(0.975, 40) * math.sqrt(variance), rel=0.03)
+    assert interval.mean == pytest.approx(tables[0].mean() - tables[1].mean())
+    assert (interval.high - interval.low) / 2 == pytest.approx(
+        student_quantile(0.975, 40) * math.sqrt(variance), rel=0.03
+    )
 
 
 def test_numbers_that_all_agree_have_no_width():
-    found = crossed_interval([np.full((3, 7), 2.5)])
-    assert (found.low, found.high) == (2.5, 2.5)
+    interval = crossed_interval([np.full((3, 7), 2.5)])
+    assert (interval.low, interval.high) == (2.5, 2.5)
 
 
 @pytest.mark.parametrize("shapes", [[(3, 7), (2, 7)], [(3, 1)]])

@@ -6,15 +6,14 @@ import vl_convert
 from rdstudy.report import sizes, statistics
 from rdstudy.report.cells import with_cells
 from rdstudy.report.contents import page_of
-from tests.report.conftest import Simulation
+from tests.report.conftest import Simulation, tables_of
 
 SIZES = (8192, 16384, 32768, 57344)
 BOTH = [f"{kind}({size})" for kind in ("cv", "cd") for size in SIZES]
 
 
 def table_of(study):
-    planned = with_cells(study.planned)
-    return sizes.sized_points(planned, statistics.rate_distortion(statistics.ok_rows(planned, study.members)))
+    return sizes.sized_points(tables_of(study))
 
 
 def test_test_points_are_grouped_by_kind_and_depth(simulate):
@@ -36,8 +35,16 @@ def test_points_keep_their_values(simulate):
         study.planned[["member_id", "split"]], on="member_id"
     )
     wanted = rows[(rows["subset"] == "test") & (rows["split"] == "cv(16384)")].groupby("beta")["distortion"].mean()
-    found = table[table["size"] == 16384].set_index("beta")["distortion"]
-    assert found.to_dict() == pytest.approx(wanted.to_dict())
+    values = table[table["size"] == 16384].set_index("beta")["distortion"]
+    assert values.to_dict() == pytest.approx(wanted.to_dict())
+
+
+def test_groups_are_named_by_whatever_else_tells_cells_apart(simulate):
+    table = table_of(
+        simulate(Simulation(splits=BOTH[:3], depths=[1], seeds=1, levels={"prior": ["normal", "vamp(k=5)"]}))
+    )
+    panels = table.drop_duplicates("group").sort_values("group")["panel"].to_list()
+    assert panels == ["constant volume, normal prior", "constant volume, vamp(k=5) prior"]
 
 
 @pytest.mark.parametrize(
@@ -46,9 +53,10 @@ def test_points_keep_their_values(simulate):
         Simulation(splits=["cv(8192)", "cv(16384)"]),
         Simulation(splits=["cv(8192)", "cv(16384)", "cd(8192)", "cd(16384)", "checkerboard"]),
         Simulation(splits=BOTH, datasets=["tetrominoes", "mnist"], seeds=1),
+        Simulation(splits=BOTH[:3], depths=[1], seeds=1, levels={"likelihood": ["bernoulli", "gaussian"]}),
         Simulation(splits=BOTH, outcomes=[None] * 240),
     ],
-    ids=["two sizes", "two of each kind", "another factor", "nothing done"],
+    ids=["two sizes", "two of each kind", "another data set", "another likelihood", "nothing done"],
 )
 def test_otherwise_there_is_no_such_figure(simulate, simulation):
     study = simulate(simulation)
@@ -59,9 +67,9 @@ def test_otherwise_there_is_no_such_figure(simulate, simulation):
 @pytest.mark.parametrize("betas", [[0.0, 0.1, 1.0], [0.1, 3.0]], ids=["with a star", "without"])
 def test_the_charts_compile_clipped_with_one_line_per_size(simulate, betas):
     study = simulate(Simulation(splits=BOTH, betas=betas, seeds=2))
-    found = {figure.key: figure for figure in page_of(study).figures if "sizes" in figure.key}
-    assert list(found) == ["depth-sizes-rate-distortion", "depth-sizes-distortion"]
-    for figure in found.values():
+    figures = {figure.key: figure for figure in page_of(study).figures if "sizes" in figure.key}
+    assert list(figures) == ["depth-sizes-rate-distortion", "depth-sizes-distortion"]
+    for figure in figures.values():
         spec = figure.spec.vega_lite
         assert len(spec["concat"]) == 4
         panels = [part for panel in spec["concat"] for part in panel.get("vconcat", [panel])]

@@ -24,6 +24,7 @@ def rows_of(values, *, beta=1.0, subset="test", cell=0, floor=10.0):
             "cell": cell,
             "panel": f"cell {cell}",
             "dataset": "tetrominoes",
+            "likelihood": "bernoulli",
             "beta": beta,
             "seed": list(seeds),
             "subset": subset,
@@ -45,12 +46,12 @@ def test_mean_and_sample_deviation_are_those_computed_by_hand():
     assert point["rate"] == 2.0
     assert point["rate_sd"] == 1.0
     assert point["elbo"] == -26.0
-    assert (point["runs"], point["images"], point["floor"]) == (3, 97, 10.0)
+    assert (point["models"], point["images"], point["floor"]) == (3, 97, 10.0)
 
 
 def test_one_run_has_no_deviation():
     point = statistics.rate_distortion(rows_of([20.0])).iloc[0]
-    assert point["runs"] == 1
+    assert point["models"] == 1
     assert pd.isna(point["distortion_sd"])
 
 
@@ -73,14 +74,14 @@ def test_points_of_different_cells_betas_and_subsets_do_not_mix():
     ]
     points = statistics.rate_distortion(pd.concat(parts))
     assert len(points) == 3 * 2 * 5
-    assert (points["runs"] == 2).all()
+    assert (points["models"] == 2).all()
 
 
 def test_only_members_that_ended_well_enter_a_mean(simulate):
     good = simulate(Simulation(depths=[1], betas=[1.0], seeds=5, outcomes=["ok", "failed", "nonfinite", None]))
     rows = statistics.ok_rows(with_cells(good.planned), good.members)
     assert set(rows["seed"]) == {0, 4}
-    assert (statistics.rate_distortion(rows)["runs"] == 2).all()
+    assert (statistics.rate_distortion(rows)["models"] == 2).all()
 
 
 def test_gap_is_between_subsets_of_one_member_each_above_its_own_floor():
@@ -96,7 +97,7 @@ def test_results_hold_both_subsets_side_by_side():
     assert (row["distortion_test"], row["distortion_train"]) == (33.0, 20.0)
     assert (row["floor_test"], row["floor_train"]) == (11.0, 10.0)
     assert row["distortion_sd_test"] == pytest.approx(math.sqrt(8))
-    assert row["runs"] == 2
+    assert row["models"] == 2
 
 
 def test_best_beta_is_the_lowest_mean_and_compares_seeds_in_pairs():
@@ -104,7 +105,7 @@ def test_best_beta_is_the_lowest_mean_and_compares_seeds_in_pairs():
         rows_of(values, beta=beta) for beta, values in ((0.1, [30.0, 33.0, 39.0]), (1.0, [20.0, 21.0]), (3.0, [25.0]))
     ]
     best = statistics.best_beta(pd.concat(parts)).iloc[0]
-    assert (best["beta"], best["distortion"], best["runs"], best["place"]) == (1.0, 20.5, 2, "inside")
+    assert (best["beta"], best["distortion"], best["models"], best["place"]) == (1.0, 20.5, 2, "inside")
     assert (best["smallest"], best["largest"], best["betas"]) == (0.1, 3.0, 3)
     assert best["smallest_pairs"] == 2  # seed 2 was not trained at the best β
     assert best["smallest_rise"] == pytest.approx((10 + 12) / 2)
@@ -128,7 +129,7 @@ def test_gap_of_the_elbo_is_above_the_floors_too():
     both = [rows_of([31.0, 35.0], subset="test", floor=11.0), rows_of([20.0, 20.0], subset="train", floor=10.0)]
     gap = statistics.generalization_gap(pd.concat(both)).iloc[0]
     assert gap["elbo_gap"] == pytest.approx(gap["gap"])  # rates are equal
-    assert gap["gap_runs"] == 2
+    assert gap["gap_models"] == 2
 
 
 @pytest.mark.parametrize(("lowest", "place"), [(0.1, "smallest"), (1.0, "inside"), (3.0, "largest")])
@@ -148,19 +149,6 @@ def test_pilot_numbers_show_a_minimum_at_depth_one_alone(simulate):
     best = statistics.best_beta(rows).set_index("panel")
     assert list(best.loc["1 layer", ["beta", "place"]]) == [1.0, "inside"]
     assert best.loc["3 layers", "place"] == "smallest"
-
-
-def test_learning_curves_average_seeds_keep_ends_and_thin(simulate):
-    study = simulate(Simulation(depths=[1], seeds=3, points=37))
-    rows = statistics.ok_rows(with_cells(study.planned), study.members)
-    whole = statistics.learning_curves(study.trajectories, rows, points=1000)
-    assert (whole["runs"] == 3).all()
-    final = statistics.rate_distortion(rows).set_index(["beta", "subset"])["excess"]
-    last = whole[whole["step"] == whole["step"].max()].set_index(["beta", "subset"])["excess"]
-    pd.testing.assert_series_equal(last.sort_index(), final.sort_index())
-    thin = statistics.learning_curves(study.trajectories, rows, points=11)
-    assert thin["step"].nunique() == 11
-    assert {thin["step"].min(), thin["step"].max()} == {whole["step"].min(), whole["step"].max()}
 
 
 @settings(max_examples=53, deadline=None)
@@ -197,7 +185,7 @@ def test_a_factor_that_another_determines_is_not_named(simulate):
     assert telling_factors(planned) == ("split", "architecture", "depth")
     named = with_cells(planned)
     assert named["cell"].nunique() == named["panel"].nunique() == 8
-    assert "cv(8,192), MLP, 1 layer" in set(named["panel"])
+    assert "constant volume, 8,192 training images, MLP, 1 layer" in set(named["panel"])
     assert grid_phrase(planned) == "2 splits × 2 architectures × 2 depths × 5 β × 3 seeds"
 
 

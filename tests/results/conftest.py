@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rdstudy.results.store import Store
 from tests.s3 import s3_server, s3_uri
 
 
@@ -23,3 +24,9 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "local":
         return str(tmp_path / name)
     return s3_uri(request.getfixturevalue("s3"), f"{uuid.uuid4().hex}/{name}")
+
+
+@pytest.fixture
+def store(uri: str) -> Store:
+    """A new one there."""
+    return Store.create(uri)

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
+from pyarrow.fs import FileInfo, FileType
 
-from rdstudy.results import files as files_module
+from rdstudy import whole_files
 from rdstudy.results.checkpoints import Checkpoints
 from rdstudy.results.files import Files, StorageError
 from rdstudy.results.store import Store
@@ -79,16 +80,16 @@ def test_a_network_that_is_cut_costs_time_and_nothing_else(network, caplog):
 def test_a_network_that_stays_cut_is_one_line_and_no_file_is_taken_for_damaged(network, monkeypatch):
     uri = s3_uri(network.endpoint, "gone")
     store = Store.create(uri)
-    store.write_log("quick", "0", "still here")
+    store.blobs.write_log("quick", "0", "still here")
     network.cut()
-    monkeypatch.setattr(Files, "names", lambda _, folder, ending: [f"{folder}/a{ending}"])
+    monkeypatch.setattr(Files, "inside", lambda *_: [FileInfo("a.parquet", FileType.File)])
     with pytest.raises(StorageError) as raised:
-        store.hurried().set_aside_damaged()
+        store.hurried().snapshot()
     (line,) = str(raised.value).splitlines()
     assert line.startswith("s3://bucket/gone/members/a.parquet cannot be read: NETWORK_CONNECTION")
     assert line.endswith("when the storage answers again, the same command goes on")
     network.mend()
-    assert Store.open(uri).read_log("quick-0") == "still here"
+    assert Store.open(uri).blobs.read_log("quick-0") == "still here"
 
 
 @pytest.mark.usefixtures("nobody_waits")
@@ -114,9 +115,10 @@ def test_a_server_that_is_busy_is_asked_again():
 @pytest.mark.usefixtures("nobody_waits")
 def test_a_full_disk_is_one_line_that_leaves_what_is_stored_and_no_rest(tmp_path, monkeypatch):
     files = Files(str(tmp_path / "out"))
+    files.make()
     files.write("rows/a", b"a")
     with monkeypatch.context() as patch:
-        patch.setattr(files_module, "_flush", lambda _: os.write(os.open("/dev/full", os.O_WRONLY), b"a"))
+        patch.setattr(whole_files, "_flush", lambda _: os.write(os.open("/dev/full", os.O_WRONLY), b"a"))
         with pytest.raises(StorageError) as raised:
             files.write("rows/a", b"b")
     expected = "No space left on device; nothing that was stored is lost: free some space there, and the same command"
@@ -131,6 +133,7 @@ def test_a_full_disk_is_one_line_that_leaves_what_is_stored_and_no_rest(tmp_path
 
 def test_a_file_that_is_not_there_is_told_apart(uri):
     files = Files(uri)
+    files.make()
     with pytest.raises(FileNotFoundError, match="rows/a cannot be read") as raised:
         files.read("rows/a")
     assert isinstance(raised.value, StorageError)
@@ -164,14 +167,14 @@ def test_a_small_file_in_a_bucket_is_one_request():
 def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_the_next_one_is_kept(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
     store = Store.create(str(tmp_path / "out"))
-    slot = Checkpoints(store, "unit")
+    slot = Checkpoints(store, "pack")
     slot.save(b"one")
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(files_module, "_flush", full)
+        patch.setattr(whole_files, "_flush", full)
         for body in (b"two", b"three"):
             slot.save(body)
     assert [record.getMessage() for record in caplog.records][1:] == []

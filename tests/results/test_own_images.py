@@ -16,10 +16,10 @@ IMAGES = np.random.default_rng(3).integers(0, 256, (13, 3, 5, 7), np.uint8)
 def test_a_node_with_another_cache_gets_the_images_from_the_store(uri, tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "one"))
     name = own_dataset("faces", IMAGES)
-    Store.create(uri).write_dataset(name, own_files(name))
+    Store.create(uri).blobs.write_dataset(name, own_files(name))
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "two"))
     store = Store.open(uri)
-    install_own(name, partial(store.fetch_dataset_file, name))
+    install_own(name, partial(store.blobs.fetch_dataset_file, name))
     assert np.array_equal(dataset_info(name).load().images, IMAGES)
 
 
@@ -27,6 +27,6 @@ def test_images_that_are_in_no_store_are_the_error_of_the_data_set(uri, tmp_path
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "one"))
     name = own_dataset("faces", IMAGES)
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "two"))
-    install_own(name, partial(Store.create(uri).fetch_dataset_file, name))
+    install_own(name, partial(Store.create(uri).blobs.fetch_dataset_file, name))
     with pytest.raises(ValueError, match="or what own_dataset returned on this node"):
         dataset_info(name)

@@ -1,17 +1,17 @@
 """A small data set of random images, and members that train on it in a moment."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
 from rdstudy.datasets import Dataset
-from rdstudy.packs import Pack
-from rdstudy.splits import Split
+from rdstudy.datasets.splits import Split
+from rdstudy.planning.packs import Pack
 from rdstudy.study import Evaluation, Member, Recipe, Resources
-from rdstudy.training import Finished, Subsets, make_subsets, train_unit
+from rdstudy.training import Finished, Subsets, make_subsets, train_pack
 
 IMAGES, TRAIN, SIDE = 41, 23, 4
 MEMBER = Member(
@@ -24,13 +24,6 @@ MEMBER = Member(
     recipe=Recipe(steps=157, batch_size=5),
     evaluation=Evaluation(trajectory_points=7, trajectory_images=13),
 )
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 class Slot:
@@ -69,7 +62,7 @@ def train(subsets: Subsets) -> Callable[..., Finished]:
     def run(slot: Slot | None = None, **settings: object) -> Finished:
         member = dataclasses.replace(MEMBER, **settings)  # type: ignore[arg-type]
         events = list(
-            train_unit(
+            train_pack(
                 Pack((member,)),
                 subsets,
                 device=torch.device("cpu"),
@@ -84,10 +77,10 @@ def train(subsets: Subsets) -> Callable[..., Finished]:
     return run
 
 
-def finish(unit: Pack, images: Subsets, slot: Slot, stop_after: int | None = None) -> Finished | None:
-    """Train a unit to its end, or close it early after an event and return None."""
-    events = train_unit(
-        unit, images, device=torch.device("cpu"), checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
+def finish(pack: Pack, images: Subsets, slot: Slot, stop_after: int | None = None) -> Finished | None:
+    """Train a pack to its end, or close it early after an event and return None."""
+    events = train_pack(
+        pack, images, device=torch.device("cpu"), checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
     )
     for number, event in enumerate(events):
         if isinstance(event, Finished):
@@ -95,4 +88,4 @@ def finish(unit: Pack, images: Subsets, slot: Slot, stop_after: int | None = Non
         if number == stop_after:
             events.close()
             return None
-    raise AssertionError("a unit ends with Finished")
+    raise AssertionError("a pack ends with Finished")

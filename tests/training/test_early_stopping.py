@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.packs import Pack
-from rdstudy.splits import Split
+from rdstudy.datasets.splits import Split
+from rdstudy.planning.packs import Pack
 from rdstudy.study import Evaluation, Member, Recipe
 from rdstudy.training import Finished, Subsets, make_subsets
-from rdstudy.training.course import Course
-from rdstudy.training.learner import Measured
-from rdstudy.training.sequential import SequentialLearner
-from rdstudy.training.stacked import StackedLearner
+from rdstudy.training.sequential import SequentialTrainer
+from rdstudy.training.stacked import StackedTrainer
+from rdstudy.training.state import TrainingState
+from rdstudy.training.trainer import Measured
 from tests.training.conftest import IMAGES, MEMBER, TRAIN, Slot, finish, toy_dataset
 
 CPU = torch.device("cpu")
@@ -66,10 +66,10 @@ def test_stopped_values_are_those_of_the_step_with_the_least_validation_objectiv
     shorter = dataclasses.replace(
         STOPPED, recipe=dataclasses.replace(STOPPED.recipe, steps=stop_step), evaluation=MEMBER.evaluation
     )
-    learner = SequentialLearner(shorter, subsets_of(EVALUATION).train, image_shape=(3, 4, 4), device=CPU)
-    learner.advance(0, stop_step)
+    trainer = SequentialTrainer(shorter, subsets_of(EVALUATION).train, image_shape=(3, 4, 4), device=CPU)
+    trainer.advance(0, stop_step)
     for name, sample in subsets_of(EVALUATION).final.items():
-        expected = learner.measure(sample.blocks(), purpose=f"final {name}")
+        expected = trainer.measure(sample.blocks(), purpose=f"final {name}")
         assert rows[name]["stop_distortion"] == pytest.approx(expected.distortion[0], rel=1e-6)
         assert rows[name]["stop_rate"] == pytest.approx(expected.rate[0], rel=1e-6)
     assert rows["test"]["stop_distortion"] < rows["test"]["distortion"]
@@ -124,21 +124,21 @@ def test_a_pack_stops_its_members_one_by_one():
 def test_kept_weights_of_a_stack_are_those_of_the_chosen_members():
     members = tuple(dataclasses.replace(STOPPED, seed=seed) for seed in (2, 3, 5))
     subsets = subsets_of(EVALUATION)
-    learner = StackedLearner(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
-    learner.keep([True, True, True])
-    first = learner.measure(subsets.final["test"].blocks(), purpose="p")
-    learner.advance(0, 17)
-    learner.keep([False, True, False])
-    now = learner.measure(subsets.final["test"].blocks(), purpose="p")
-    kept = learner.measure(subsets.final["test"].blocks(), purpose="p", kept=True)
+    trainer = StackedTrainer(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
+    trainer.keep([True, True, True])
+    first = trainer.measure(subsets.final["test"].blocks(), purpose="p")
+    trainer.advance(0, 17)
+    trainer.keep([False, True, False])
+    now = trainer.measure(subsets.final["test"].blocks(), purpose="p")
+    kept = trainer.measure(subsets.final["test"].blocks(), purpose="p", kept=True)
     assert kept.distortion == (first.distortion[0], now.distortion[1], first.distortion[2])
     assert now.distortion[0] != first.distortion[0]
 
 
 def test_values_that_are_not_finite_are_never_the_best():
-    course = Course()
+    state = TrainingState()
     for step, distortion in ((1, np.nan), (2, 3.0), (3, 1.0), (4, np.nan), (5, 2.0)):
-        course.trajectory.append((step, "validation", Measured((distortion, 1.0), (0.5, float(step)))))
-        course.trajectory.append((step, "test", Measured((0.0, 0.0), (0.0, 0.0))))
-    assert course.stop_steps((1.0, 2.0)) == [3, 1]
-    assert Course().stop_steps((1.0,)) is None
+        state.trajectory.append((step, "validation", Measured((distortion, 1.0), (0.5, float(step)))))
+        state.trajectory.append((step, "test", Measured((0.0, 0.0), (0.0, 0.0))))
+    assert state.stop_steps((1.0, 2.0)) == [3, 1]
+    assert TrainingState().stop_steps((1.0,)) is None

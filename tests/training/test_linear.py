@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from rdstudy.datasets import gaussian
-from rdstudy.model.likelihoods import GAUSSIAN_SIGMA
 from rdstudy.model.linear_gaussian import LinearGaussianExact, LinearVae, linear_vae_exact, optimum
 from rdstudy.study import Member, Recipe
-from rdstudy.training.sequential import SequentialLearner
+from rdstudy.training.sequential import SequentialTrainer
 
 TRAIN, LATENT, MEASUREMENTS = 5_003, 2, 7
 STAGES = ((5e-2, 2_500), (1e-3, 1_200))  # learning rate, steps
@@ -33,7 +32,7 @@ def train() -> torch.Tensor:
     return torch.from_numpy(gaussian.draw(0)[:TRAIN]).flatten(1)
 
 
-def trained(train: torch.Tensor, beta: float) -> SequentialLearner:
+def trained(train: torch.Tensor, beta: float) -> SequentialTrainer:
     weights = None
     for learning_rate, steps in STAGES:
         recipe = Recipe(learning_rate=learning_rate, batch_size=257, steps=steps)
@@ -47,17 +46,17 @@ def trained(train: torch.Tensor, beta: float) -> SequentialLearner:
             likelihood="gaussian",
             recipe=recipe,
         )
-        learner = SequentialLearner(member, train, image_shape=gaussian.SHAPE, device=torch.device("cpu"))
+        trainer = SequentialTrainer(member, train, image_shape=gaussian.SHAPE, device=torch.device("cpu"))
         if weights is not None:
-            learner.vae.load_state_dict(weights)
-        learner.advance(0, steps)
-        weights = learner.vae.state_dict()
-    return learner
+            trainer.vae.load_state_dict(weights)
+        trainer.advance(0, steps)
+        weights = trainer.vae.state_dict()
+    return trainer
 
 
-def exact(learner: SequentialLearner, images: dict[str, torch.Tensor]) -> LinearGaussianExact:
+def exact(trainer: SequentialTrainer, images: dict[str, torch.Tensor]) -> LinearGaussianExact:
     """The measures of what was learned, with the log-variances, nearly constant by now, at their mean."""
-    weights = {name: value.detach() for name, value in learner.vae.named_parameters()}
+    weights = {name: value.detach() for name, value in trainer.vae.named_parameters()}
     log_var = weights["encoder.0.weight"][LATENT:] @ images["data_mean"] + weights["encoder.0.bias"][LATENT:]
     vae = LinearVae(
         encoder_weight=weights["encoder.0.weight"][:LATENT],
@@ -66,7 +65,7 @@ def exact(learner: SequentialLearner, images: dict[str, torch.Tensor]) -> Linear
         decoder_weight=weights["decoder.0.weight"],
         decoder_bias=weights["decoder.0.bias"],
     )
-    return linear_vae_exact(vae, **images, noise_variance=GAUSSIAN_SIGMA**2)
+    return linear_vae_exact(vae, **images, noise_variance=0.1**2)
 
 
 @pytest.mark.parametrize("beta", [0.3, 1.0, 3.0])
@@ -74,15 +73,15 @@ def test_a_trained_linear_vae_has_the_distortion_and_the_rate_of_the_closed_form
     """Those of the optimum for the very images that are trained on, and those of the weights that were found."""
     x = train.double() / 255
     images = {"data_mean": x.mean(dim=0), "data_covariance": torch.cov(x.T, correction=0)}
-    best = optimum(**images, noise_variance=GAUSSIAN_SIGMA**2, beta=beta, latent_dim=LATENT)
-    learner = trained(train, beta)
+    best = optimum(**images, noise_variance=0.1**2, beta=beta, latent_dim=LATENT)
+    trainer = trained(train, beta)
     blocks = train.split(1_024)
-    measured = [learner.measure(blocks, purpose=f"measurement {number}") for number in range(MEASUREMENTS)]
-    distortion = np.mean([one.distortion for one in measured])
-    rate = np.mean([one.rate for one in measured])
+    measured = [trainer.measure(blocks, purpose=f"measurement {number}") for number in range(MEASUREMENTS)]
+    distortion = np.mean([values.distortion for values in measured])
+    rate = np.mean([values.rate for values in measured])
     assert best.active == LATENT
     assert abs(distortion - best.distortion) < TOLERANCE
     assert abs(rate - best.rate) < TOLERANCE
-    found = exact(learner, images)
-    assert abs(distortion - found.distortion.item()) < TOLERANCE
-    assert abs(rate - found.rate.item()) < 1e-3
+    expected = exact(trainer, images)
+    assert abs(distortion - expected.distortion.item()) < TOLERANCE
+    assert abs(rate - expected.rate.item()) < 1e-3

@@ -1,5 +1,7 @@
 """The same bits in any company, order and process, interrupted or not; and failures are rows."""
 
+import dataclasses
+import io
 import itertools
 import json
 import subprocess
@@ -9,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.packs import Pack
+from rdstudy.planning.packs import Pack
 from rdstudy.study import Evaluation, Recipe, Resources
-from rdstudy.training import Finished, Progress, train_unit
+from rdstudy.training import Finished, Progress, train_pack
 from rdstudy.training.loop import peak_memory_bytes, trajectory_steps
 from rdstudy.training.process import training_settings
-from rdstudy.training.sequential import SequentialLearner
+from rdstudy.training.sequential import SequentialTrainer
 from tests.training.conftest import MEMBER, Slot
 
 CPU = torch.device("cpu")
@@ -66,13 +68,13 @@ def test_same_settings_give_the_same_bits_and_others_do_not(train):
 
 
 def test_members_of_one_seed_start_alike_and_read_the_same_batches_and_noise(subsets):
-    learners = [
-        SequentialLearner(member, subsets.train, image_shape=subsets.image_shape, device=CPU)
-        for member in (MEMBER, MEMBER.cell.__class__.from_dict({**MEMBER.to_dict(), "beta": 3.0}))
+    trainers = [
+        SequentialTrainer(member, subsets.train, image_shape=subsets.image_shape, device=CPU)
+        for member in (MEMBER, dataclasses.replace(MEMBER, beta=3.0))
     ]
-    for one, other in zip(*(learner.vae.parameters() for learner in learners), strict=True):
-        assert torch.equal(one, other)
-    first = [learner.measure([subsets.train], purpose="test") for learner in learners]
+    for first, second in zip(*(trainer.vae.parameters() for trainer in trainers), strict=True):
+        assert torch.equal(first, second)
+    first = [trainer.measure([subsets.train], purpose="test") for trainer in trainers]
     assert first[0] == first[1]
 
 
@@ -83,7 +85,7 @@ def test_resumed_equals_uninterrupted(train, subsets, architecture, stop_after):
     whole = train(**settings)
     slot = Slot()
     member = MEMBER.from_dict({**MEMBER.to_dict(), **settings})
-    events = train_unit(
+    events = train_pack(
         Pack((member,)), subsets, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
     )
     for _ in range(stop_after):
@@ -101,25 +103,31 @@ def test_resumed_equals_uninterrupted(train, subsets, architecture, stop_after):
 
 def test_a_resumed_member_does_not_train_its_first_steps_again(train, subsets, monkeypatch):
     slot = Slot()
-    events = train_unit(
+    events = train_pack(
         Pack((MEMBER,)), subsets, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
     )
     for _ in range(6):
         done = next(events)
     assert isinstance(done, Progress)
     first_steps: list[int] = []
-    advance = SequentialLearner.advance
+    advance = SequentialTrainer.advance
 
-    def watched(self: SequentialLearner, first_step: int, steps: int) -> None:
+    def watched(self: SequentialTrainer, first_step: int, steps: int) -> None:
         first_steps.append(first_step)
         advance(self, first_step, steps)
 
-    monkeypatch.setattr(SequentialLearner, "advance", watched)
+    monkeypatch.setattr(SequentialTrainer, "advance", watched)
     train(slot=slot)
     assert min(first_steps) == done.steps > 0
 
 
-@pytest.mark.parametrize("body", [b"", b"nonsense", b"PK\x03\x04 half a file"])
+def saved(checkpoint: dict) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"PK\x03\x04 half a file", saved({"other keys": 3, "step": 5})])
 def test_a_checkpoint_that_cannot_be_used_is_a_warning_and_a_fresh_start(train, caplog, body):
     slot = Slot()
     slot.body = body
@@ -130,7 +138,7 @@ def test_a_checkpoint_that_cannot_be_used_is_a_warning_and_a_fresh_start(train, 
 def test_a_checkpoint_of_other_shapes_is_a_fresh_start(train, caplog, subsets):
     slot = Slot()
     other = MEMBER.from_dict({**MEMBER.to_dict(), "width": 13})
-    events = train_unit(
+    events = train_pack(
         Pack((other,)), subsets, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
     )
     next(events)
@@ -140,7 +148,7 @@ def test_a_checkpoint_of_other_shapes_is_a_fresh_start(train, caplog, subsets):
 
 def test_the_checkpoint_is_deleted_only_after_the_rows_were_taken(subsets):
     slot = Slot()
-    events = train_unit(
+    events = train_pack(
         Pack((MEMBER,)), subsets, device=CPU, checkpoint=slot, resources=Resources(checkpoint_seconds=0.0)
     )
     for event in events:
@@ -154,15 +162,15 @@ def test_another_process_gives_the_same_bits(train, tmp_path):
     script.write_text(
         "import json, torch\n"
         "from tests.training import conftest as c\n"
-        "from rdstudy.training import train_unit, make_subsets\n"
-        "from rdstudy.packs import Pack\n"
+        "from rdstudy.training import train_pack, make_subsets\n"
+        "from rdstudy.planning.packs import Pack\n"
         "from rdstudy.study import Resources\n"
-        "from rdstudy.splits import Split\n"
+        "from rdstudy.datasets.splits import Split\n"
         "import numpy as np\n"
         "split = Split(np.arange(c.TRAIN), np.arange(c.TRAIN, c.IMAGES))\n"
         "subsets = make_subsets(c.toy_dataset(), split, c.MEMBER.evaluation, study_seed=0)\n"
         "torch.manual_seed(999)\n"
-        "*_, last = train_unit(Pack((c.MEMBER,)), subsets, device=torch.device('cpu'), checkpoint=c.Slot(),"
+        "*_, last = train_pack(Pack((c.MEMBER,)), subsets, device=torch.device('cpu'), checkpoint=c.Slot(),"
         " resources=Resources(checkpoint_seconds=1e9))\n"
         "print(json.dumps([(r['distortion'], r['rate']) for r in last.members + last.trajectories]))\n"
     )
@@ -212,7 +220,7 @@ def test_evaluation_settings_do_not_change_what_is_learned(train):
 
 def test_the_rest_of_the_process_keeps_its_threads_and_its_denormals(subsets):
     threads = torch.get_num_threads()
-    events = train_unit(
+    events = train_pack(
         Pack((MEMBER,)), subsets, device=CPU, checkpoint=Slot(), resources=Resources(checkpoint_seconds=1e9)
     )
     for _ in events:
@@ -226,9 +234,9 @@ def test_the_rest_of_the_process_keeps_its_threads_and_its_denormals(subsets):
 
 def test_the_bits_do_not_depend_on_the_threads_of_the_process(train):
     threads = torch.get_num_threads()
-    one = numbers(train())
+    alone = numbers(train())
     try:
         torch.set_num_threads(threads + 2)
-        assert numbers(train()) == one
+        assert numbers(train()) == alone
     finally:
         torch.set_num_threads(threads)

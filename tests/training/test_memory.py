@@ -11,14 +11,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rdstudy import packs
-from rdstudy.model.networks import NetworkShape, build
-from rdstudy.packs import evaluation_numbers, members_at_once, pack_memory, parameter_count
+from rdstudy.planning.packs import BLOCK_IMAGES, cost_of, members_at_once, pack_memory
 from rdstudy.study import Member, Recipe
-from rdstudy.training.sequential import SequentialLearner
-from rdstudy.training.stacked import StackedLearner
-from rdstudy.training.streams import CHUNK_STEPS
-from rdstudy.training.subsets import BLOCK_IMAGES
+from rdstudy.training.sequential import SequentialTrainer
+from rdstudy.training.stacked import StackedTrainer
 
 CPU = torch.device("cpu")
 SHAPE = (3, 16, 24)
@@ -64,34 +60,27 @@ def member(architecture: str, depth: int, width: int) -> Member:
     return Member("a", "b", 0.1, 0, architecture=architecture, depth=depth, width=width, recipe=recipe)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("architecture", ["mlp", "cnn", "linear"])
-@pytest.mark.parametrize("latent", [1, 7])
-def test_parameters_are_those_of_the_networks(architecture, depth, latent):
-    one = dataclasses.replace(member(architecture, depth, 13), latent_dim=latent)
-    vae = build(NetworkShape(architecture, depth, 13, latent, SHAPE), seed=0)
-    assert parameter_count(one, SHAPE) == sum(parameter.numel() for parameter in vae.parameters())
-
-
 @pytest.mark.parametrize(
     ("architecture", "depth", "width"),
     [("mlp", 1, 512), ("mlp", 3, 128), ("cnn", 1, 23), ("cnn", 3, 64), ("linear", 1, 1)],
 )
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_pack_takes_about_what_is_estimated(architecture, depth, width, seeds):
-    one = member(architecture, depth, width)
-    members = [dataclasses.replace(one, beta=beta, seed=seed) for beta in (0.1, 1.0) for seed in range(seeds)]
+    first = member(architecture, depth, width)
+    members = [dataclasses.replace(first, beta=beta, seed=seed) for beta in (0.1, 1.0) for seed in range(seeds)]
     train = torch.zeros(TRAIN, 3 * 16 * 24, dtype=torch.uint8)
     estimate = pack_memory(
-        one, members=len(members), seeds=seeds, image_shape=SHAPE, train_images=TRAIN, evaluation_bytes=1e12
+        first, members=len(members), seeds=seeds, image_shape=SHAPE, train_images=TRAIN, evaluation_bytes=1e12
     )
-    network = 4 * parameter_count(one, SHAPE)  # from which the stack was made: on a GPU machine it is not on the GPU
+    network = (
+        4 * cost_of(first, SHAPE).parameters
+    )  # from which the stack was made: on a GPU machine it is not on the GPU
     with Alive() as alive:
-        learner = StackedLearner(members, train, image_shape=SHAPE, device=CPU, evaluation_bytes=1e12)
-        learner.advance(0, 2)
-        step = alive.peak_of(lambda: learner.advance(2, 2)) + train.nbytes - network
+        trainer = StackedTrainer(members, train, image_shape=SHAPE, device=CPU, evaluation_bytes=1e12)
+        trainer.advance(0, 2)
+        step = alive.peak_of(lambda: trainer.advance(2, 2)) + train.nbytes - network
         held = alive.now
-        evaluation = alive.peak_of(lambda: learner.measure([train[:BLOCK_IMAGES]], purpose="p")) - held
+        evaluation = alive.peak_of(lambda: trainer.measure([train[:BLOCK_IMAGES]], purpose="p")) - held
     assert held - network < estimate.parameters + estimate.shared
     assert 1 / STATED < (estimate.parameters + estimate.shared + estimate.step) / step < STATED
     assert 1 / STATED < estimate.evaluation / evaluation < STATED
@@ -102,25 +91,20 @@ def test_a_pack_takes_about_what_is_estimated(architecture, depth, width, seeds)
 )
 @pytest.mark.parametrize("at_once", [1, 2, 7])
 def test_a_measurement_stays_within_its_bound(architecture, depth, width, at_once):
-    one = member(architecture, depth, width)
-    members = [dataclasses.replace(one, beta=float(beta)) for beta in range(7)]
+    first = member(architecture, depth, width)
+    members = [dataclasses.replace(first, beta=float(beta)) for beta in range(7)]
     images = torch.zeros(509, 3 * 16 * 24, dtype=torch.uint8)
-    bound = 4 * 509 * (at_once * evaluation_numbers(one, SHAPE) + 3 * 16 * 24)
-    assert members_at_once(one, SHAPE, 509, bytes_bound=bound) == at_once
-    learner = StackedLearner(members, images, image_shape=SHAPE, device=CPU, evaluation_bytes=bound)
+    bound = 4 * 509 * (at_once * cost_of(first, SHAPE).evaluation_numbers + 3 * 16 * 24)
+    assert members_at_once(cost_of(first, SHAPE), 509, bytes_bound=bound) == at_once
+    trainer = StackedTrainer(members, images, image_shape=SHAPE, device=CPU, evaluation_bytes=bound)
     with Alive() as alive:
-        assert bound / 2 < alive.peak_of(lambda: learner.measure([images], purpose="p")) <= 1.05 * bound
+        assert bound / 2 < alive.peak_of(lambda: trainer.measure([images], purpose="p")) <= 1.05 * bound
 
 
 @pytest.mark.parametrize(("architecture", "gib"), [("mlp", 0.1), ("cnn", 0.2)])
 def test_a_member_alone_is_measured_in_what_the_documentation_says(architecture, gib):
-    one = member(architecture, 3, {"mlp": 512, "cnn": 64}[architecture])
+    first = member(architecture, 3, {"mlp": 512, "cnn": 64}[architecture])
     images = torch.zeros(BLOCK_IMAGES, 3 * 32 * 32, dtype=torch.uint8)
-    learner = SequentialLearner(one, images, image_shape=(3, 32, 32), device=CPU)
+    trainer = SequentialTrainer(first, images, image_shape=(3, 32, 32), device=CPU)
     with Alive() as alive:
-        assert alive.peak_of(lambda: learner.measure([images], purpose="p")) < gib * 2**30
-
-
-def test_constants_that_are_named_in_two_places_are_equal():
-    assert packs.EVALUATION_BLOCK_IMAGES == BLOCK_IMAGES
-    assert packs._CHUNK_STEPS == CHUNK_STEPS
+        assert alive.peak_of(lambda: trainer.measure([images], purpose="p")) < gib * 2**30

@@ -7,17 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.splits import Split
+from rdstudy.datasets.splits import Split
 from rdstudy.study import Recipe
 from rdstudy.training import make_subsets
-from rdstudy.training.replay import Way
-from rdstudy.training.schedules import learning_rate
-from rdstudy.training.sequential import SequentialLearner
-from rdstudy.training.stacked import StackedLearner
+from rdstudy.training.schedules import schedule
+from rdstudy.training.sequential import SequentialTrainer
+from rdstudy.training.stacked import StackedTrainer
+from rdstudy.training.step_modes import StepMode
 from tests.training.conftest import IMAGES, MEMBER, TRAIN, toy_dataset
 
 CPU = torch.device("cpu")
 COSINE = Recipe(steps=157, batch_size=5, learning_rate=3e-3, schedule="cosine", initialization="he")
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    return recipe.learning_rate * schedule(recipe.schedule)(step, recipe.steps)
 
 
 def test_a_cosine_begins_at_the_rate_halves_in_the_middle_and_ends_near_none():
@@ -43,24 +47,24 @@ def test_both_paths_follow_the_schedule_from_the_same_start_and_go_on_alike(arch
     )
     base = dataclasses.replace(MEMBER, architecture=architecture, depth=2, width=3, recipe=COSINE)
     members = tuple(dataclasses.replace(base, beta=beta, seed=seed) for beta, seed in ((0.7, 3), (0.1, 5), (3.0, 3)))
-    together = StackedLearner(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
+    together = StackedTrainer(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
     step = 0
     for steps in parts:
         together.advance(step, steps)
         step += steps
-        again = StackedLearner(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
+        again = StackedTrainer(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
         again.load_state(together.state())
         together = again
     for at, member in enumerate(members):
-        alone = SequentialLearner(member, subsets.train, image_shape=subsets.image_shape, device=CPU)
+        alone = SequentialTrainer(member, subsets.train, image_shape=subsets.image_shape, device=CPU)
         alone.advance(0, sum(parts))
         constant = dataclasses.replace(member, recipe=dataclasses.replace(COSINE, schedule="constant"))
-        other = SequentialLearner(constant, subsets.train, image_shape=subsets.image_shape, device=CPU)
+        other = SequentialTrainer(constant, subsets.train, image_shape=subsets.image_shape, device=CPU)
         other.advance(0, sum(parts))
-        weights, others = together.weights(at), dict(other.vae.named_parameters())
+        weights, expected = together.weights(at), dict(other.vae.named_parameters())
         for name, parameter in alone.vae.named_parameters():
             torch.testing.assert_close(weights[name], parameter.detach(), rtol=1e-9, atol=1e-11)
-        assert any(not torch.equal(value, others[name]) for name, value in alone.vae.named_parameters())
+        assert any(not torch.equal(value, expected[name]) for name, value in alone.vae.named_parameters())
 
 
 @pytest.mark.usefixtures("float64")
@@ -70,11 +74,11 @@ def test_a_step_that_is_replayed_reads_its_rate_from_a_buffer():
         toy_dataset(), Split(np.arange(TRAIN), np.arange(TRAIN, IMAGES)), MEMBER.evaluation, study_seed=0
     )
     members = tuple(dataclasses.replace(MEMBER, seed=seed, recipe=COSINE) for seed in (3, 5))
-    learner = StackedLearner(
-        members, subsets.train, image_shape=subsets.image_shape, device=CPU, ways=[Way("plain", None, None)]
+    trainer = StackedTrainer(
+        members, subsets.train, image_shape=subsets.image_shape, device=CPU, modes=[StepMode("plain", None, None)]
     )
     for step in (0, 40, 100):
-        learner.advance(step, 1)
-        rate = learner._optimizer.param_groups[0]["lr"]
-        assert rate.data_ptr() == learner._rate.data_ptr()
+        trainer.advance(step, 1)
+        rate = trainer._optimizer._optimizer.param_groups[0]["lr"]
+        assert rate.data_ptr() == trainer._optimizer._rates[0].data_ptr()
         assert rate.item() == pytest.approx(learning_rate(COSINE, step))

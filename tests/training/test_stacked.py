@@ -8,13 +8,17 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from rdstudy.packs import Pack, evaluation_numbers
-from rdstudy.splits import Split
+from rdstudy.datasets.splits import Split
+from rdstudy.model import networks
+from rdstudy.model.networks import VAE, NetworkShape
+from rdstudy.model.priors import make_prior
+from rdstudy.planning.packs import Pack, cost_of
 from rdstudy.study import Evaluation, Member, Recipe
-from rdstudy.training import Finished, Subsets, make_subsets, units_of
-from rdstudy.training.sequential import SequentialLearner
-from rdstudy.training.stacked import StackedLearner
+from rdstudy.training import Finished, Subsets, make_subsets, packs_on
+from rdstudy.training.sequential import SequentialTrainer
+from rdstudy.training.stacked import StackedTrainer
 from tests.training.conftest import IMAGES, MEMBER, TRAIN, Slot, finish, toy_dataset
 
 CPU = torch.device("cpu")
@@ -39,12 +43,12 @@ def members_of(architecture: str, depth: int, likelihood: str = "bernoulli") -> 
     return tuple(dataclasses.replace(base, beta=beta, seed=seed) for beta, seed in PAIRS)
 
 
-def sequential(member: Member, images: Subsets) -> SequentialLearner:
-    return SequentialLearner(member, images.train, image_shape=images.image_shape, device=CPU)
+def sequential(member: Member, images: Subsets) -> SequentialTrainer:
+    return SequentialTrainer(member, images.train, image_shape=images.image_shape, device=CPU)
 
 
-def stacked(members: tuple[Member, ...], images: Subsets) -> StackedLearner:
-    return StackedLearner(members, images.train, image_shape=images.image_shape, device=CPU)
+def stacked(members: tuple[Member, ...], images: Subsets) -> StackedTrainer:
+    return StackedTrainer(members, images.train, image_shape=images.image_shape, device=CPU)
 
 
 def _nothing(*_: object) -> None:
@@ -76,16 +80,16 @@ def test_measures_do_not_depend_on_how_many_members_fit_in_memory(images, archit
     members = members_of(architecture, 2)
     block = len(images.final["test"])
     pixels = images.train.shape[1]
-    bound = 8 * block * (at_once * evaluation_numbers(members[0], images.image_shape) + pixels)
+    bound = 8 * block * (at_once * cost_of(members[0], images.image_shape).evaluation_numbers + pixels)
     all_at_once, bounded = (
-        StackedLearner(members, images.train, image_shape=images.image_shape, device=CPU, evaluation_bytes=given)
+        StackedTrainer(members, images.train, image_shape=images.image_shape, device=CPU, evaluation_bytes=given)
         for given in (1e12, bound)
     )
     assert [len(range(7)[group]) for group in bounded._groups(block)] == {1: [1] * 7, 2: [2, 2, 2, 1], 7: [7]}[at_once]
-    one, other = (learner.measure(images.final["test"].blocks(), purpose="p") for learner in (all_at_once, bounded))
-    np.testing.assert_allclose(one.distortion, other.distortion, rtol=1e-12)
-    np.testing.assert_allclose(one.rate, other.rate, rtol=1e-12)
-    assert len(set(one.distortion)) == 3  # members of a seed start alike: a mixed-up order would show
+    whole, parts = (trainer.measure(images.final["test"].blocks(), purpose="p") for trainer in (all_at_once, bounded))
+    np.testing.assert_allclose(whole.distortion, parts.distortion, rtol=1e-12)
+    np.testing.assert_allclose(whole.rate, parts.rate, rtol=1e-12)
+    assert len(set(whole.distortion)) == 3  # members of a seed start alike: a mixed-up order would show
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "cnn"])
@@ -123,9 +127,9 @@ def test_members_differ_and_so_the_equality_above_means_something(images):
     together = stacked(members_of("mlp", 1), images)
     together.advance(0, STEPS)
     weights = together.parameters["encoder.0.weight"]
-    for one in range(len(PAIRS)):
-        for other in range(one):
-            assert not torch.allclose(weights[one], weights[other], rtol=1e-6)
+    for first in range(len(PAIRS)):
+        for second in range(first):
+            assert not torch.allclose(weights[first], weights[second], rtol=1e-6)
 
 
 def test_a_members_numbers_do_not_depend_on_its_neighbours(images):
@@ -150,17 +154,17 @@ def test_steps_may_be_taken_in_any_slices(images):
 def test_one_member_going_to_nan_is_noted_with_its_step_and_leaves_the_others_untouched(images):
     members = members_of("mlp", 2)
     sick, well = stacked(members, images), stacked(members, images)
-    for learner in (sick, well):
-        learner.advance(0, 29)
+    for trainer in (sick, well):
+        trainer.advance(0, 29)
     with torch.no_grad():
         sick.parameters["decoder.0.weight"][3] = torch.nan
-    for learner in (sick, well):
-        learner.advance(29, STEPS - 29)
+    for trainer in (sick, well):
+        trainer.advance(29, STEPS - 29)
     assert well.nonfinite_steps == (None,) * 7
     assert sick.nonfinite_steps == (None, None, None, 30, None, None, None)
-    others = [at for at in range(7) if at != 3]
+    healthy = [at for at in range(7) if at != 3]
     for name, parameter in well.parameters.items():
-        assert torch.equal(sick.parameters[name][others], parameter[others])
+        assert torch.equal(sick.parameters[name][healthy], parameter[healthy])
         assert not torch.isfinite(sick.parameters[name][3]).all()
 
 
@@ -175,10 +179,10 @@ def numbers(finished: Finished | None) -> list[tuple[str, float, float]]:
 def test_rows_of_a_pack_are_those_of_its_members(images):
     pack = Pack(members_of("mlp", 2))
     together = numbers(finish(pack, images, Slot()))
-    alone = [row for unit in units_of(pack, CPU) for row in numbers(finish(unit, images, Slot()))]
+    alone = [row for single in packs_on(pack, CPU) for row in numbers(finish(single, images, Slot()))]
     assert [row[0] for row in together] == [row[0] for row in sorted(alone, key=lambda row: row[0])]
-    for one, other in zip(together, sorted(alone, key=lambda row: row[0]), strict=True):
-        np.testing.assert_allclose(one[1:], other[1:], rtol=1e-8)
+    for packed, single in zip(together, sorted(alone, key=lambda row: row[0]), strict=True):
+        np.testing.assert_allclose(packed[1:], single[1:], rtol=1e-8)
 
 
 @pytest.mark.parametrize("stop_after", [0, 2, 4])
@@ -192,15 +196,15 @@ def test_a_resumed_pack_equals_an_uninterrupted_one(images, stop_after):
 
 def test_a_pack_in_which_one_member_explodes_keeps_the_rows_of_the_others(images, monkeypatch):
     members = members_of("mlp", 1)
-    step = StackedLearner._step
+    step = StackedTrainer._step
 
-    def poisoned(self: StackedLearner) -> None:
+    def poisoned(self: StackedTrainer) -> None:
         if self._step_number == 31:
             with torch.no_grad():
                 self.parameters["encoder.0.bias"][2] = torch.inf
         step(self)
 
-    monkeypatch.setattr(StackedLearner, "_step", poisoned)
+    monkeypatch.setattr(StackedTrainer, "_step", poisoned)
     short = tuple(
         dataclasses.replace(member, recipe=Recipe(steps=STEPS, batch_size=5), evaluation=Evaluation(5, 13))
         for member in members
@@ -219,5 +223,43 @@ def test_a_pack_in_which_one_member_explodes_keeps_the_rows_of_the_others(images
 
 def test_a_gpu_trains_a_pack_at_once_and_a_cpu_its_members_one_by_one():
     pack = Pack(members_of("mlp", 1))
-    assert units_of(pack, torch.device("cuda")) == (pack,)
-    assert [unit.members for unit in units_of(pack, CPU)] == [(member,) for member in pack.members]
+    assert packs_on(pack, torch.device("cuda")) == (pack,)
+    assert [single.members for single in packs_on(pack, CPU)] == [(member,) for member in pack.members]
+
+
+class Norm(nn.Module):
+    """A parameter and buffers of one member's own, one of which is in no file of weights."""
+
+    shift: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(11)
+        self.register_buffer("shift", torch.randn(11))
+        self.register_buffer("scale", torch.rand(11), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.norm(x)
+        return y * self.scale + self.shift
+
+
+def test_layers_of_any_kind_are_stacked_with_their_buffers(images, monkeypatch):
+    def modules_of(shape: NetworkShape) -> VAE:
+        encoder = nn.Sequential(nn.Linear(shape.pixels, 11), Norm(), nn.Linear(11, 2 * shape.latent_dim))
+        return VAE(encoder, nn.Linear(shape.latent_dim, shape.pixels), make_prior(shape))
+
+    monkeypatch.setattr(networks, "modules_of", modules_of)
+    members = tuple(dataclasses.replace(MEMBER, seed=seed) for seed in (3, 5))
+    together = stacked(members, images)
+    together.advance(0, 7)
+    measured = together.measure([images.train], purpose="p")
+    for at, member in enumerate(members):
+        alone = sequential(member, images)
+        alone.advance(0, 7)
+        weights = together.weights(at)
+        assert list(weights) == list(alone.weights(0))
+        for name, value in alone.weights(0).items():
+            torch.testing.assert_close(weights[name], value)
+        (distortion,) = alone.measure([images.train], purpose="p").distortion
+        assert measured.distortion[at] == pytest.approx(distortion, rel=1e-9)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from rdstudy.model.likelihoods import GAUSSIAN_SIGMA, likelihood
-from rdstudy.splits import Split
+from rdstudy.datasets.splits import Split
+from rdstudy.model.likelihoods import likelihood
+from rdstudy.planning.packs import BLOCK_IMAGES
 from rdstudy.study import Evaluation
-from rdstudy.training.subsets import BLOCK_IMAGES, make_subsets, to_unit
+from rdstudy.training.subsets import make_subsets, to_unit
 from tests.training.conftest import IMAGES, TRAIN, toy_dataset
 
 SPLIT = Split(np.arange(TRAIN), np.arange(TRAIN, IMAGES))
@@ -17,10 +18,10 @@ SPLIT = Split(np.arange(TRAIN), np.arange(TRAIN, IMAGES))
 
 def test_samples_lie_in_their_subset_and_depend_on_the_studys_seed_alone():
     make = lambda seed: make_subsets(toy_dataset(), SPLIT, Evaluation(5, 7, 11), study_seed=seed)  # noqa: E731
-    one, again, other = make(1), make(1), make(2)
+    first, again, other = make(1), make(1), make(2)
     for name, inside in (("train", SPLIT.train), ("test", SPLIT.test)):
         for which, size in (("final", 11), ("trajectory", 7)):
-            sample = getattr(one, which)[name]
+            sample = getattr(first, which)[name]
             assert len(sample) == size
             assert set(sample.index) <= set(inside)
             assert np.array_equal(sample.index, getattr(again, which)[name].index)
@@ -40,7 +41,7 @@ def test_floor_is_the_mean_of_the_likelihoods_over_the_samples_images(name):
     for sample in (subsets.final["test"], subsets.trajectory["train"]):
         x = to_unit(torch.cat(list(sample.blocks()))).double()
         np.testing.assert_allclose(sample.floor, likelihood(name).floor(x).mean().item(), rtol=1e-6)
-    gaussian = x.shape[1] / 2 * math.log(2 * math.pi * GAUSSIAN_SIGMA**2)
+    gaussian = x.shape[1] / 2 * math.log(2 * math.pi * 0.1**2)
     assert math.isclose(sample.floor, gaussian, rel_tol=1e-12) == (name == "gaussian")
 
 
@@ -54,7 +55,7 @@ def test_the_bernoulli_floor_has_the_bits_of_older_results(subsets):
 
 
 def test_an_unknown_likelihood_is_refused():
-    with pytest.raises(ValueError, match=r"^likelihood is 'gauss'; allowed: bernoulli, gaussian$"):
+    with pytest.raises(ValueError, match=r"^likelihood is 'gauss'; allowed: bernoulli, continuous_bernoulli, gaussian"):
         make_subsets(toy_dataset(), SPLIT, Evaluation(), study_seed=1, likelihood="gauss")
 
 

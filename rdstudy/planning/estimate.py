@@ -1,0 +1,198 @@
+"""What a study will take, before it is started: seconds of a pack, the time of all of them on some devices, the price.
+
+Pure arithmetic on settings. The assumed speeds are those of a processor core that was measured and of the smallest
+GPU that clouds rent out; nothing here has ever been measured on a GPU. Members that are stored correct them: the
+median of measured over modelled seconds.
+"""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rdstudy.planning.limits import check_limits
+from rdstudy.planning.packs import cost_of
+from rdstudy.planning.schedule import Load, schedule
+from rdstudy.study import Cell, Evaluation, Measures, Recipe
+from rdstudy.study.factors import CELL_FACTORS, SETTINGS
+
+CORE_OPERATIONS = 87e9 * 0.75
+"""Operations a second of a step's products on one thread: the rate of a large product on an AMD EPYC, and the part of
+it that a step of an MLP or a deep CNN reaches (benchmarks/NOTES.md; a CNN of one layer reaches a third of that)."""
+GPU_OPERATIONS = 31.2e12 * 0.5
+"""The same of a GPU: float32 rate of an NVIDIA A10 (its data sheet), and half of it assumed to be reached."""
+GPU_BANDWIDTH = 600e9 * 0.7
+"""Bytes a second: an A10's memory (its data sheet), and the part of it that a pack is meant to reach. Assumed."""
+STEP_SECONDS = 2e-4
+"""Least time of a step replayed as a CUDA graph: some 100 kernels of 2 microseconds. Assumed."""
+PARAMETER_BYTES = 40
+"""Traffic of a step for a parameter: weight read twice, gradient written and read, Adam's arrays (NOTES.md)."""
+OUTPUT_BYTES = 16
+"""Traffic of a step for a number that a layer puts out: it and its gradient, each written and read. Assumed."""
+
+_FIT_STEP_DRAWS = 12  # draws of z that a step of fitting a posterior costs: four, forward and backward
+_MODE_DRAWS = 900  # that finding the mode, and the ELBOs, cost
+
+_OF_A_CELL = tuple(setting for setting in SETTINGS if setting.name in CELL_FACTORS or setting.holder == "recipe")
+CALIBRATION_COLUMNS = (
+    *("run_id", "subset", "outcome", "wall_seconds", "device"),
+    *(setting.name for setting in _OF_A_CELL),
+)
+"""Columns of the `members` table that `calibrate` reads."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measured over modelled seconds, and how that is known."""
+
+    of_architecture: Mapping[str, float]
+    of_others: float
+    source: str  # in words
+
+    def scale(self, cell: Cell) -> float:
+        """What modelled seconds of a cell's members are multiplied by."""
+        return self.of_architecture.get(cell.architecture, self.of_others)
+
+
+ASSUMED = Speed({}, 1.0, "assumed speed (nothing measured yet)")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What remains of a study will take."""
+
+    device_hours: float  # of devices that are up, from the first to the last pack: what is paid
+    wall_hours: float
+    cost: float | None  # USD; None without a price
+    devices: int  # used: GPUs, or CPU cores
+    price: float | None  # USD for one device and hour
+    utilization: float  # of these devices, in [0, 1]
+    source: str  # of the speed, in words
+
+
+def training_seconds(
+    cell: Cell, *, members: int, image_shape: tuple[int, int, int], images: int, gpu: bool, sharing: int = 1
+) -> float:
+    """Modelled time to train a pack and to measure its rate and distortion.
+
+    On a CPU its members train one after the other. On a GPU a step is bound by its operations or by its traffic, to
+    each of which packs that share the GPU add, and takes no less than `STEP_SECONDS` more than that bound of its own.
+
+    Args:
+        cell: of the pack.
+        members: how many there are.
+        image_shape: channel, row, column.
+        images: of the data set, all of them.
+        gpu: whether it trains on a GPU.
+        sharing: packs on the GPU at the same time.
+    """
+    cost, evaluation, batch = cost_of(cell, image_shape), cell.evaluation, cell.recipe.batch_size
+    step = cost.step_operations(batch)
+    final = images if evaluation.final_images is None else min(images, 2 * evaluation.final_images)
+    measured = final + min(images, 2 * evaluation.trajectory_images) * evaluation.trajectory_points
+    measuring = measured * cost.measure_operations
+    steps = cell.recipe.steps
+    if not gpu:
+        return members * (steps * step + measuring) / CORE_OPERATIONS
+    traffic = PARAMETER_BYTES * cost.parameters + OUTPUT_BYTES * batch * cost.numbers
+    bound = members * max(step / GPU_OPERATIONS, traffic / GPU_BANDWIDTH)
+    return steps * max(sharing * bound, bound + STEP_SECONDS) + sharing * members * measuring / GPU_OPERATIONS
+
+
+def measuring_steps(measures: Measures) -> float:
+    """What all further measures of a member take, in training steps of it alone.
+
+    Seconds of the paper's MLP with one layer on a CPU (benchmarks/NOTES.md), in proportion to the draws that each
+    takes: a guide for other networks, and not measured on a GPU.
+    """
+    if not measures.names:
+        return 0.0
+    draws = measures.importance_samples + _FIT_STEP_DRAWS * measures.refit_steps + _MODE_DRAWS
+    likelihoods = 0.0131 * measures.importance_images / 200 * draws / 2_620  # probes too
+    return 257_000 * (likelihoods + 0.0046 * measures.latent_samples / 1_000)
+
+
+def calibrate(
+    rows: Iterable[Mapping[str, Any]], *, kind: str, evaluation: Evaluation, modelled: Callable[[Cell, int], float]
+) -> Speed:
+    """Hold members that are stored against the model.
+
+    Args:
+        rows: of the `members` table, with `CALIBRATION_COLUMNS` at least; of any studies.
+        kind: `cpu` or `cuda`: rows of the other one say nothing.
+        evaluation: what the members are taken to have measured on their way: the rows do not say it.
+        modelled: seconds of a pack of so many members of a cell; ValueError where that is not known.
+    """
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["subset"] == "train" and row["wall_seconds"] and str(row["device"]).startswith(f"{kind}:"):
+            runs.setdefault(row["run_id"], []).append(row)
+    ratios: dict[str, list[float]] = {}
+    used: list[Mapping[str, Any]] = []
+    for of_run in runs.values():
+        first, count = of_run[0], len(of_run)
+        try:
+            expected = modelled(_cell(first, evaluation), count)
+        except ValueError:  # a data set that is not known here
+            continue
+        if any(row["outcome"] == "ok" for row in of_run):  # one that is not finite is not trained to its end
+            ratios.setdefault(first["architecture"], []).append(count * first["wall_seconds"] / expected)
+            used += of_run
+    if not used:
+        return ASSUMED
+    devices = sorted({row["device"] for row in used})
+    of_others = statistics.median(ratio for of_kind in ratios.values() for ratio in of_kind)
+    source = f"measured on {len(used)} stored members ({', '.join(devices)})"
+    return Speed({name: statistics.median(of_kind) for name, of_kind in ratios.items()}, of_others, source)
+
+
+def _cell(row: Mapping[str, Any], evaluation: Evaluation) -> Cell:
+    """The cell of a row, but for the evaluation."""
+    values: dict[str, dict[str, Any]] = {"": {}, "recipe": {}}
+    for setting in _OF_A_CELL:
+        values[setting.holder][setting.name] = row[setting.name]
+    return Cell(**values[""], recipe=Recipe(**values["recipe"]), evaluation=evaluation)
+
+
+def estimate(
+    loads: Iterable[Load], *, devices: int, devices_per_slot: int, price: float | None, source: str
+) -> Estimate:
+    """What loads take on so many devices, started in their order; devices that none of them needs are not counted.
+
+    Args:
+        loads: what remains, the longest first.
+        devices: GPUs, or CPU cores.
+        devices_per_slot: cores of a trial; 1 on GPUs, whose share is the load's.
+        price: USD for one device and hour.
+        source: of the loads' seconds, in words.
+    """
+    ends = schedule(loads, max(1, devices // devices_per_slot))
+    used = ends.slots * devices_per_slot
+    wall_hours = ends.seconds / 3600
+    cost = None if price is None else used * wall_hours * price
+    return Estimate(used * wall_hours, wall_hours, cost, used, price, ends.utilization, source)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where a limit stops a run."""
+
+    limit: str  # as it was given
+    share: float  # of the work that remains
+    hours: float
+
+
+def stops(expected: Estimate, *, max_hours: float | None, max_cost: float | None) -> tuple[Stop, ...]:
+    """The limits that stop a run before it has finished, the earliest first.
+
+    Raises:
+        ValueError: see `rdstudy.planning.limits.check_limits`.
+    """
+    check_limits(max_hours=max_hours, max_cost=max_cost, price=expected.price)
+    limits = (("--max-hours", max_hours, expected.wall_hours), ("--max-cost", max_cost, expected.cost))
+    early = [
+        Stop(f"{name} {limit:g}", limit / whole, limit / whole * expected.wall_hours)
+        for name, limit, whole in limits
+        if limit is not None and whole is not None and limit < whole
+    ]
+    return tuple(sorted(early, key=lambda stop: stop.share))

@@ -1,0 +1,232 @@
+"""What packs cost on a device, each cost computed once: memory, share of a GPU, time; and how large packs are.
+
+Starts nothing, imports no torch.
+"""
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rdstudy.datasets import dataset_info
+from rdstudy.datasets.splits import parse_rule
+from rdstudy.planning.estimate import Speed, calibrate, measuring_steps, training_seconds
+from rdstudy.planning.packs import (
+    GIB,
+    GPU_PACK_SIZE,
+    MeasuringPack,
+    Pack,
+    PackMemory,
+    TrialPack,
+    fits,
+    gpu_share,
+    pack_memory,
+    stacks_of,
+)
+from rdstudy.planning.schedule import Load, even_sizes
+from rdstudy.study import Cell, Measures, Member, Resources, Study
+
+ASSUMED_GPU_GIB = 16.0
+"""Memory of a GPU where nobody says how much it has: that of the smallest ones that clouds rent out."""
+
+
+@dataclass(frozen=True)
+class GpuMemory:
+    """Memory of one GPU, and how it is known."""
+
+    bytes: float
+    source: str  # in words
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a pack asks of a GPU."""
+
+    memory: PackMemory
+    share: float  # of one GPU
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a pack of so many members of a cell takes on the devices of a study."""
+
+    placement: Placement | None  # None on a CPU
+    training_seconds: float  # modelled
+    step_seconds: float  # of one member alone, modelled
+
+
+class Costs:
+    """Costs on the devices of a study, each computed once.
+
+    Args:
+        resources: of a trial.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._costs: dict[tuple[Cell, int, int, float], Cost] = {}
+
+    def of(self, cell: Cell, *, members: int, seeds: int, share: float = 0.0) -> Cost:
+        """The cost of a pack.
+
+        Args:
+            cell: of its members.
+            members: how many there are.
+            seeds: how many of them the cell has: the pack has as many as it can.
+            share: of a GPU; 0 for that which it fits into.
+        """
+        key = (cell, members, min(members, seeds), share)
+        if key not in self._costs:
+            self._costs[key] = self._cost(*key)
+        return self._costs[key]
+
+    def of_pack(self, pack: TrialPack, *, share: float = 0.0) -> Cost:
+        """The cost of a pack."""
+        seeds = len({member.seed for member in pack.members})
+        return self.of(pack.stack, members=len(pack.members), seeds=seeds, share=share)
+
+    def _cost(self, cell: Cell, members: int, seeds: int, share: float) -> Cost:
+        info, gpu = dataset_info(cell.dataset), bool(self._resources.gpus)
+        placement = self._placement(cell, members, seeds, share) if gpu else None
+        seconds = functools.partial(
+            training_seconds,
+            cell,
+            image_shape=info.image_shape,
+            images=info.images,
+            gpu=gpu,
+            sharing=round(1 / placement.share) if placement else 1,
+        )
+        return Cost(placement, seconds(members=members), seconds(members=1) / cell.recipe.steps)
+
+    def _placement(self, cell: Cell, members: int, seeds: int, share: float) -> Placement:
+        info, rule = dataset_info(cell.dataset), parse_rule(cell.split)
+        memory = pack_memory(
+            cell,
+            members=members,
+            seeds=seeds,
+            image_shape=info.image_shape,
+            train_images=rule.train_images or info.images,  # of a checkerboard, half: not known without its factors
+            evaluation_bytes=self._resources.evaluation_memory_gib * GIB,
+        )
+        gpus = self._resources.gpus
+        if not share:
+            share = gpu_share(memory, gpu_memory(self._resources).bytes) if isinstance(gpus, str) else gpus
+        return Placement(memory, share)
+
+
+def gpu_memory(resources: Resources) -> GpuMemory:
+    """Memory of one GPU: what the study says, else what the first GPU of this machine has, else an assumption."""
+    if resources.gpu_memory_gib is not None:
+        return GpuMemory(resources.gpu_memory_gib * GIB, "as resources.gpu_memory_gib says")
+    gpu_bytes = first_gpu_bytes()
+    if gpu_bytes is not None:
+        return GpuMemory(gpu_bytes, "the first GPU of this machine")
+    return GpuMemory(ASSUMED_GPU_GIB * GIB, "assumed, no GPU here; resources.gpu_memory_gib says otherwise")
+
+
+@functools.cache
+def first_gpu_bytes() -> int | None:
+    """Memory of the first GPU that CUDA sees on this machine, as `torch.cuda` would tell, without importing torch."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, memory = ctypes.c_int(), ctypes.c_size_t()
+    calls: tuple[Callable[[], int], ...] = (
+        lambda: cuda.cuInit(0),
+        lambda: cuda.cuDeviceGet(ctypes.byref(device), 0),
+        lambda: cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
+    )
+    return memory.value if all(call() == 0 for call in calls) else None
+
+
+@dataclass(frozen=True)
+class Division:
+    """How the members of a cell are divided."""
+
+    size: int  # of a pack, at most
+    share: float  # of a GPU that each pack takes; 0 where that follows from the pack
+
+
+def divide(wanted: Iterable[Member], resources: Resources, costs: Costs) -> dict[Cell, Division]:
+    """How the members of each cell are divided: packs as large as fit, or smaller so that a known number of GPUs end
+    together.
+
+    Packs that are made smaller keep the share of the large ones: more of them at the same time on one GPU would each
+    take as long as before. Neither what is stored nor this machine's speed has a say: an interrupted pack is found by
+    its members.
+    """
+    packs = [Pack(members) for members in stacks_of(wanted)]  # as if each cell were one
+    sizes = tuple(_pack_size(pack, resources, costs) for pack in packs)
+    seeds = [len({member.seed for member in pack.members}) for pack in packs]
+    if not resources.gpus or resources.devices is None or resources.pack_size is not None:
+        return {pack.stack: Division(size, 0.0) for pack, size in zip(packs, sizes, strict=True)}
+
+    def share(at: int, members: int) -> float:
+        placement = costs.of(packs[at].stack, members=members, seeds=seeds[at]).placement
+        assert placement is not None, "it is on a GPU"
+        return placement.share
+
+    shares = [share(at, size) for at, size in enumerate(sizes)]
+
+    def load(at: int, members: int) -> Load:
+        cost = costs.of(packs[at].stack, members=members, seeds=seeds[at], share=shares[at])
+        return Load(cost.training_seconds, shares[at])
+
+    sizes = even_sizes([len(pack.members) for pack in packs], sizes, load=load, slots=resources.devices)
+    return {pack.stack: Division(size, share) for pack, size, share in zip(packs, sizes, shares, strict=True)}
+
+
+def usual_devices(resources: Resources) -> int:
+    """Devices where nobody says how many there are: the cores of this machine, or one GPU."""
+    return 1 if resources.gpus else os.cpu_count() or 1
+
+
+def pack_load(pack: TrialPack, cost: Cost, measures: Measures, speed: Speed) -> Load:
+    """What a pack puts on a slot: training, unless it is only to be measured, and what is measured after it.
+
+    Args:
+        pack: of a study.
+        cost: of the pack.
+        measures: of the study.
+        speed: of the devices.
+    """
+    training = 0.0 if isinstance(pack, MeasuringPack) else cost.training_seconds
+    measuring = len(pack.members) * cost.step_seconds * measuring_steps(measures)
+    return Load(speed.scale(pack.stack) * (training + measuring), cost.placement.share if cost.placement else 1.0)
+
+
+def speed_of(study: Study, rows: Iterable[Mapping[str, Any]], costs: Costs) -> Speed:
+    """The speed that members trained on the study's kind of device have shown.
+
+    Args:
+        study: says on what its members train.
+        rows: of the `members` table, see `rdstudy.planning.estimate.calibrate`.
+        costs: on the study's devices.
+    """
+
+    def modelled(cell: Cell, members: int) -> float:
+        return costs.of(cell, members=members, seeds=1).training_seconds
+
+    kind = "cuda" if study.resources.gpus else "cpu"
+    return calibrate(rows, kind=kind, evaluation=study.evaluation, modelled=modelled)
+
+
+def _pack_size(cell: Pack, resources: Resources, costs: Costs) -> int:
+    """Members of a pack: what the study says, else one on a CPU and as many as fit a trial's share of a GPU."""
+    if resources.pack_size is not None:
+        return resources.pack_size
+    if not resources.gpus:
+        return 1
+    share = 1.0 if isinstance(resources.gpus, str) else resources.gpus
+    available = share * gpu_memory(resources).bytes
+    seeds = len({member.seed for member in cell.members})
+
+    def is_fitting(members: int) -> bool:
+        placement = costs.of(cell.stack, members=members, seeds=seeds).placement
+        return placement is not None and fits(placement.memory, available)
+
+    sizes = range(min(len(cell.members), GPU_PACK_SIZE), 1, -1)
+    return next(filter(is_fitting, sizes), 1)

@@ -1,0 +1,92 @@
+"""Since when a study is declared, what was changed, and which claims are younger than the results: in words."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from rdstudy.report import text
+from rdstudy.report.read import StudyTables
+from rdstudy.results.declaration import Change, History
+
+_MOST_CHANGES = 12  # that are listed
+_NOT_WHOLE = {
+    "known": " (an earlier version of the program kept no history)",
+    "lost": " (an earlier declaration was damaged, and its history is lost)",
+}
+
+
+def declared(history: History) -> str:
+    """Such as "declared first 2026-01-02 03:04 UTC, changed 2026-01-03 10:00 UTC (4 models added)"."""
+    return ", ".join(_declared(history))
+
+
+def declared_lines(history: History) -> tuple[str, ...]:
+    """The same as a list: the date of the first declaration, then each change with what it changed."""
+    return tuple(f"{line[0].upper()}{line[1:]}" for line in _declared(history))
+
+
+def _declared(history: History) -> list[str]:
+    since = "declared first" if history.kept == "whole" else "known since"
+    lines = [f"{since} {_time(history.first_declared_at)}{_NOT_WHOLE.get(history.kept, '')}"]
+    earlier, listed = history.changes[:-_MOST_CHANGES], history.changes[-_MOST_CHANGES:]
+    if earlier:
+        lines.append(f"changed {len(earlier)} times until {_time(earlier[-1].at)}")
+    return lines + [f"changed {_time(change.at)} ({_what(change) or 'what changed is not known'})" for change in listed]
+
+
+def claimed_late(study: StudyTables) -> str:
+    """Which claims say what they say only since the first result of the study's models; empty where none does."""
+    finished = study.members["finished_at"].dropna()
+    if finished.empty:
+        return ""
+    first = pd.Timestamp(finished.min())
+    since = {claim.name: study.history.claimed_at(claim.name) for claim in study.claims}
+    late = {name: at for name, at in since.items() if _is_after(at, first)}
+    known_since = study.history.first_declared_at
+    unknown = [name for name, at in late.items() if at == known_since and study.history.kept != "whole"]
+    later = [f"{name} ({_time(at)})" for name, at in late.items() if name not in unknown]
+    when = f"the first result of these models, {first:%Y-%m-%d %H:%M} UTC"
+    sentences = []
+    if later:
+        sentences.append(f"Claims added or changed after {when}: {', '.join(later)}.")
+    if unknown:
+        known = f"{_time(known_since)}, which is after {when},"
+        sentences.append(f"Whether these claims are older than {known} is not known: {', '.join(unknown)}.")
+    return " ".join(sentences)
+
+
+def _what(change: Change) -> str:
+    parts = [*change.parts]
+    for count, verb in ((change.members_added, "added"), (change.members_removed, "removed")):
+        parts += [f"{text.models(count)} {verb}"] if count else []
+    for names, verb in (
+        (change.claims_added, "added"),
+        (change.claims_changed, "changed"),
+        (change.claims_removed, "removed"),
+    ):
+        parts += [f"{_claims(names)} {verb}"] if names else []
+    parts += [f"code {change.code_version}"] if change.code_version else []
+    return "; ".join(parts)
+
+
+def _claims(names: Sequence[str]) -> str:
+    return f"claim{'' if len(names) == 1 else 's'} {', '.join(names)}"
+
+
+def _is_after(at: str, first: pd.Timestamp) -> bool:
+    time = _parsed(at)
+    return time is not None and pd.Timestamp(time) > first
+
+
+def _time(at: str) -> str:
+    time = _parsed(at)
+    return f"{time:%Y-%m-%d %H:%M} UTC" if time else "an unknown time"
+
+
+def _parsed(at: str) -> datetime | None:
+    """A time of a declaration; None where it is none."""
+    try:
+        return datetime.fromisoformat(at).astimezone(UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,318 @@
+"""The declaration of a study, as a store keeps it: what was wanted, what was claimed, and since when.
+
+A record with one writer and one reader; `rdstudy.results.studies` keeps the files. A report needs no more than this and
+the tables, and says whether a claim is older than the results that it is held against. Standard library alone.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args
+
+from rdstudy.study import NUMERICS_VERSION, Evaluation, Measures, Member, Recipe, Resources
+from rdstudy.study.claims import Claim
+from rdstudy.study.words import one_line
+
+Kept = Literal["whole", "known", "lost"]
+Record = TypeVar("Record")
+
+_WORDS = ("title", "description", "authors", "seed")
+_SETTINGS: Mapping[str, type] = {
+    "recipe": Recipe,
+    "evaluation": Evaluation,
+    "measures": Measures,
+    "resources": Resources,
+}
+
+
+@dataclass(frozen=True)
+class DeclaredExperiment:
+    """A named grid of a study: its members, and the figures of `rdstudy.study.FIGURES` that it shows, all if none."""
+
+    name: str
+    title: str
+    description: str
+    member_ids: tuple[str, ...]
+    figures: tuple[str, ...] = ()
+
+    def shows(self, *names: str) -> bool:
+        """Whether any of these figures is asked for."""
+        return not self.figures or any(name in self.figures for name in names)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a run changed in the declaration of its study.
+
+    Attributes:
+        at: when, UTC in ISO 8601.
+        parts: of title, description, authors, seed, experiments, recipe, evaluation, measures: those that are others
+            now.
+        members_added: how many models came.
+        members_removed: how many went.
+        claims_added: names of claims.
+        claims_changed: the same.
+        claims_removed: the same.
+        code_version: that it was declared with from then on; empty where that did not change.
+    """
+
+    at: str
+    parts: tuple[str, ...] = ()
+    members_added: int = 0
+    members_removed: int = 0
+    claims_added: tuple[str, ...] = ()
+    claims_changed: tuple[str, ...] = ()
+    claims_removed: tuple[str, ...] = ()
+    code_version: str = ""
+
+
+@dataclass(frozen=True)
+class History:
+    """Since when a study is declared, and each change after that, oldest first.
+
+    Attributes:
+        first_declared_at: UTC in ISO 8601.
+        kept: `whole`: from the very first; `known`: an earlier version kept no history, so that the study was declared
+            then, or before; `lost`: the same, because the file was damaged.
+        changes: none of a run that changed nothing.
+    """
+
+    first_declared_at: str = ""
+    kept: Kept = "whole"
+    changes: tuple[Change, ...] = ()
+
+    def claimed_at(self, claim: str) -> str:
+        """Since when a claim says what it says, UTC in ISO 8601."""
+        times = [change.at for change in self.changes if claim in (*change.claims_added, *change.claims_changed)]
+        return times[-1] if times else self.first_declared_at
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A study as plain data.
+
+    Settings are kept as they were declared, whatever version declared them: `settings` makes records of them.
+
+    Attributes:
+        name: of the study.
+        title: the heading of the page.
+        description: a paragraph.
+        authors: who made it; empty where it does not say.
+        seed: of the splits.
+        command: that runs the study.
+        code_version: with which it was declared; empty where that is not known.
+        recipe: settings of `Recipe`; empty where an earlier version did not keep them. So are the next three.
+        evaluation: of `Evaluation`.
+        measures: of `Measures`, and `measures_id`.
+        resources: of `Resources`.
+        experiments: the grids.
+        claims: that the tables decide.
+        members: id -> settings of `Member`.
+        history: since when.
+    """
+
+    name: str
+    title: str
+    description: str = ""
+    seed: int = 0
+    command: str = ""
+    code_version: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    experiments: tuple[DeclaredExperiment, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    members: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    authors: str = ""
+
+    @property
+    def measures_id(self) -> str:
+        """Of the settings of the measures, under the version that declared them; empty where there are none."""
+        return str(self.measures.get("measures_id") or "")
+
+    def settings(self, kind: type[Record]) -> Record:
+        """The settings of a part, or those of a member of it: those that it does not keep are at their defaults.
+
+        Args:
+            kind: Recipe, Evaluation, Measures or Resources.
+
+        Raises:
+            ValueError: settings of another version, that this one does not allow.
+        """
+        (name,) = (name for name, part in _SETTINGS.items() if part is kind)
+        return _known(kind, getattr(self, name))
+
+    def member(self, member_id: str) -> Member:
+        """A member.
+
+        Raises:
+            ValueError: of another version, whose settings this one does not allow.
+        """
+        try:
+            return Member.from_dict(self.members[member_id])
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"model {member_id} is of another version of the program ({error})") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data: what JSON can hold."""
+        plain = {name: getattr(self, name) for name in ("name", *_WORDS, "command", "code_version", *_SETTINGS)}
+        history = dataclasses.asdict(self.history)
+        return {
+            **plain,
+            "first_declared_at": history["first_declared_at"],
+            "history": history["kept"],
+            "changes": [_told(change) for change in history["changes"]],
+            "experiments": [dataclasses.asdict(experiment) for experiment in self.experiments],
+            "claims": [claim.to_dict() for claim in self.claims],
+            "members": self.members,
+        }
+
+    def to_json(self) -> str:
+        """The text that `from_json` reads."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, content: str | bytes, *, path: str) -> "Declaration":
+        """The declaration that `to_json` wrote, in this version, an earlier or a later one: what this one does not
+        know is left out.
+
+        Args:
+            content: of a file.
+            path: of the file, for the message.
+
+        Raises:
+            ValueError: it is damaged: no such text, a part is missing, or settings of a model do not make its id.
+        """
+        try:
+            data = json.loads(content)
+            if not isinstance(data, dict):
+                raise TypeError("it holds no declaration")
+            declaration = _read(data)
+            _check_members(declaration)
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else one_line(error)
+            raise ValueError(f"{path} is damaged ({reason}); run the study again") from None
+        return declaration
+
+    def after(self, earlier: "Declaration | None", *, at: str, lost: bool = False) -> "Declaration":
+        """This declaration with the history of the one that it takes the place of.
+
+        Args:
+            earlier: the one before; None where there is none.
+            at: now, UTC in ISO 8601.
+            lost: whether there was one that cannot be read.
+        """
+        if earlier is None:
+            return dataclasses.replace(self, history=History(at, "lost" if lost else "whole"))
+        change = _change(earlier, self, at)
+        changes = (*earlier.history.changes, change) if change != Change(at) else earlier.history.changes
+        return dataclasses.replace(self, history=dataclasses.replace(earlier.history, changes=changes))
+
+
+def _read(data: Mapping[str, Any]) -> Declaration:
+    return Declaration(
+        name=data["name"],
+        title=data.get("title") or data["name"],
+        description=str(data.get("description", "")),
+        authors=str(data.get("authors", "")),
+        seed=int(data.get("seed", 0)),
+        command=str(data.get("command", "")),
+        code_version=str(data.get("code_version", "")),
+        recipe=dict(data.get("recipe") or {}),
+        evaluation=dict(data.get("evaluation") or {}),
+        measures=dict(data.get("measures") or {}),
+        resources=dict(data.get("resources") or {}),
+        experiments=tuple(_experiment(entry) for entry in data["experiments"]),
+        claims=tuple(Claim.from_dict(_fields(Claim, entry)) for entry in data.get("claims", ())),
+        members={str(member_id): dict(settings) for member_id, settings in data["members"].items()},
+        history=_history(data),
+    )
+
+
+def _experiment(entry: Mapping[str, Any]) -> DeclaredExperiment:
+    name = entry["name"]
+    figures = tuple(entry.get("figures", ()))
+    return DeclaredExperiment(name, entry["title"] or name, entry["description"], tuple(entry["member_ids"]), figures)
+
+
+def _history(data: Mapping[str, Any]) -> History:
+    """An earlier version wrote anew, with each run, when the study was declared."""
+    if "first_declared_at" not in data:
+        return History(str(data.get("declared_at", "")), "known")
+    kept = data["history"]
+    if kept not in get_args(Kept):
+        raise ValueError(f"its history is {kept!r}")
+    changes = [_fields(Change, entry) for entry in data["changes"]]
+    return History(
+        str(data["first_declared_at"]),
+        kept,
+        tuple(Change(**{name: _frozen(value) for name, value in change.items()}) for change in changes),
+    )
+
+
+def _check_members(declaration: Declaration) -> None:
+    """Hold that each id is a hash of the settings beside it, under some version, and that experiments have no other."""
+    for member_id, settings in declaration.members.items():
+        try:
+            member = Member.from_dict(settings)
+        except (ValueError, TypeError):  # of a later version: its settings are not known here
+            continue
+        if all(member.id_under(numerics) != member_id for numerics in range(NUMERICS_VERSION, 0, -1)):
+            raise ValueError(f"the settings of model {member_id} are not those of its id")
+    for experiment in declaration.experiments:
+        if unknown := set(experiment.member_ids) - declaration.members.keys():
+            raise ValueError(f"experiment {experiment.name!r} has a model {min(unknown)} without settings")
+
+
+def _change(earlier: Declaration, now: Declaration, at: str) -> Change:
+    """What differs; equal to `Change(at)` where nothing does."""
+    before, after = ({claim.name: _plain(claim.to_dict()) for claim in each.claims} for each in (earlier, now))
+    return Change(
+        at,
+        parts=tuple(
+            name
+            for name in (*_WORDS, "experiments", "recipe", "evaluation", "measures")
+            if _compared(earlier, name) != _compared(now, name)
+        ),
+        members_added=len(now.members.keys() - earlier.members.keys()),
+        members_removed=len(earlier.members.keys() - now.members.keys()),
+        claims_added=tuple(name for name in after if name not in before),
+        claims_changed=tuple(name for name in after if name in before and after[name] != before[name]),
+        claims_removed=tuple(name for name in before if name not in after),
+        code_version=now.code_version if earlier.code_version and now.code_version != earlier.code_version else "",
+    )
+
+
+def _compared(declaration: Declaration, part: str) -> Any:
+    """A part as plain data; settings that came with a later version are at their defaults before."""
+    value = getattr(declaration, part)
+    if part == "experiments":
+        return [(each.name, each.title, each.description, each.figures) for each in value]
+    return {**_plain(dataclasses.asdict(_SETTINGS[part]())), **_plain(value)} if part in _SETTINGS else value
+
+
+def _known(kind: type[Record], values: Mapping[str, Any]) -> Record:
+    return kind(**_fields(kind, values))
+
+
+def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some values that a record of this version has."""
+    names = {each.name for each in dataclasses.fields(kind)}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _told(change: Mapping[str, Any]) -> dict[str, Any]:
+    """A change without what did not change."""
+    return {name: value for name, value in change.items() if value}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,52 @@
+"""Packs in this process, one after the other, without Ray: for a debugger, and for one device."""
+
+import platform
+import traceback
+
+import torch
+
+from rdstudy.planning.packs import TrialPack
+from rdstudy.running.executor import Observer, Usage, Work
+from rdstudy.running.failures import Cause, Failure, PackError
+from rdstudy.running.worker import find_device, run_pack
+
+
+class LocalExecutor:
+    """Trains packs in this process."""
+
+    def run(self, work: Work, observer: Observer) -> bool:
+        """Train one pack after the other; see `Executor.run`."""
+        device = find_device(work.resources.gpus)
+        observer.begins()
+        for pack in work.packs:
+            while not _train(pack, work, observer, device):
+                pass
+            if observer.should_stop():
+                break
+        return False
+
+
+def _train(pack: TrialPack, work: Work, observer: Observer, device: torch.device) -> bool:
+    """Train a pack; False where it raised for the first time and is to be tried again."""
+    host = platform.node()
+    events = run_pack(
+        pack,
+        work.store,
+        device=device,
+        resources=work.resources,
+        measures=work.measures,
+        tried=work.failures.tried.get(pack.pack_id, ()),
+    )
+    try:
+        for progress in events:
+            observer.progressed(pack.pack_id, host, progress)
+            observer.used(Usage(devices=1.0, busy=1.0))
+            if observer.should_stop():
+                events.close()
+                break
+    except PackError as error:
+        where = "".join(traceback.format_exception(error.__cause__))
+        failure = Failure(pack.pack_id, Cause.RAISED, error.reason, host, error.pack_id, where)
+        observer.failed(failure, work.failures.failed(failure))
+        return observer.should_stop()
+    return True

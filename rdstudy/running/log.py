@@ -1,0 +1,93 @@
+"""The log of a run, kept in its store: readable from any machine while the run goes on, and after it."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TextIO
+
+from rdstudy.results.store import Store
+
+_FLUSH_SECONDS = 30.0
+_FIRST_SECONDS = 1.0  # until a run has written something: whoever follows it looks for the newest log
+_NEWER_SECONDS = 60.0  # that a follower waits for the run that was started a moment ago
+_SILENT_SECONDS = 300.0  # a run writes a line a minute
+_LOOK_SECONDS = 5.0
+_END = "end of this run: "
+
+
+class RunLog:
+    """Collects lines, and writes them to the store from a thread of its own: slow storage holds nothing up."""
+
+    def __init__(self, store: Store, study: str) -> None:
+        self._store, self._study = store, study
+        self._started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        self._lines: list[str] = []
+        self._written = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="run log", daemon=True)
+        self._thread.start()
+
+    def add(self, text: str) -> None:
+        """Add lines, each with the time of day."""
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        self._lines.extend(f"{now}  {line}" for line in text.splitlines())
+
+    def close(self, why: str) -> None:
+        """Write what is left; the last line says how the run ended."""
+        self.add(_END + why)
+        self._closing.set()
+        self._thread.join(timeout=_FLUSH_SECONDS)
+
+    def _work(self) -> None:
+        while True:
+            last = self._closing.wait(_FLUSH_SECONDS if self._written else _FIRST_SECONDS)
+            lines = list(self._lines)
+            if len(lines) > self._written:
+                with contextlib.suppress(OSError):  # rows need the store, the log can wait
+                    self._store.blobs.write_log(self._study, self._started, "\n".join(lines) + "\n")
+                    self._written = len(lines)
+            if last:
+                return
+
+
+def follow(
+    store: Store, study: str, *, stream: TextIO | None = None, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Print the newest log of a study, and what is added to it, until its run ends; a newer run is followed too.
+
+    Where that run has ended already, one that was started a moment ago may not have written yet: a minute is waited.
+
+    Reads the store and nothing else: safe from any machine, any number of times.
+    """
+    stream = stream or sys.stdout
+    name, shown, silent, is_told, began = "", 0, 0.0, False, False
+    while True:
+        newest = next(iter(reversed(store.blobs.logs(study))), "")
+        if newest != name:
+            name, shown = newest, 0
+        text = store.blobs.read_log(name) if name else ""
+        if len(text) > shown:
+            stream.write(text[shown:])
+            stream.flush()
+            shown, silent, is_told = len(text), 0.0, False
+        ended = _END in text.rstrip("\n").rpartition("\n")[2]
+        if ended and (began or silent >= _NEWER_SECONDS):
+            return
+        began = began or not ended
+        if not is_told and (ended or silent >= (_SILENT_SECONDS if name else _LOOK_SECONDS)):
+            is_told = True
+            stream.write(_silence(name, ended=ended))
+            stream.flush()
+        sleep(_LOOK_SECONDS)
+        silent += _LOOK_SECONDS
+
+
+def _silence(name: str, *, ended: bool) -> str:
+    if ended:
+        return "that run has ended; waiting a minute for a newer one\n"
+    if not name:
+        return "no run of this study has written a line yet; waiting\n"
+    return "no line for five minutes: the run may have been killed; the same command goes on where it was\n"

@@ -1,0 +1,100 @@
+"""Progress for people: a live line on a terminal, one plain line a minute otherwise.
+
+Knows packs by their ids and costs, and nothing of who trains them.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TextIO
+
+from rdstudy.planning.packs import TrialPack, pack_cost
+from rdstudy.study.words import duration
+
+_LIVE_SECONDS = 0.5
+_PLAIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class PackProgress:
+    """How far a pack has come."""
+
+    members_done: int  # stored, whatever their outcome
+    members_not_ok: int  # of these, with an outcome other than ok
+    share: float  # of the pack's training steps, in [0, 1]
+
+
+class ProgressLine:
+    """Counts models, estimates the time left, and writes to a stream and to a log.
+
+    Args:
+        packs: all packs of this run.
+        stream: where to write, standard error unless given.
+        log: told of one line a minute, and of everything that is said.
+    """
+
+    def __init__(
+        self, packs: Iterable[TrialPack], *, stream: TextIO | None = None, log: Callable[[str], None] | None = None
+    ) -> None:
+        packs = tuple(packs)
+        self.devices = ""
+        """What trains, in words for the line: "2 CPU cores, 96 % at work"."""
+        self._states = {pack.pack_id: PackProgress(0, 0, 0.0) for pack in packs}
+        self._costs = {pack.pack_id: pack_cost(pack) for pack in packs}
+        self._total = sum(len(pack.members) for pack in packs)
+        self._stream = stream or sys.stderr
+        self._log = log or (lambda _: None)
+        self._live = self._stream.isatty()
+        self._started = self._logged = time.monotonic()
+        self._shown = 0.0
+
+    def update(self, pack_id: str, progress: PackProgress) -> PackProgress:
+        """Take note of how far a pack has come, write if it is time, and return how far it had come before."""
+        before, self._states[pack_id] = self._states[pack_id], progress
+        self.tick()
+        return before
+
+    def is_done(self, pack: TrialPack) -> bool:
+        """Whether all members of a pack are stored or measured, whatever their outcome."""
+        return self._states[pack.pack_id].members_done == len(pack.members)
+
+    def tick(self) -> None:
+        """Write if it is time."""
+        now = time.monotonic()
+        if self._live and now - self._shown >= _LIVE_SECONDS:
+            self._shown = now
+            self._stream.write(f"\r\x1b[2K{self.line(now - self._started)}")
+            self._stream.flush()
+        if now - self._logged >= _PLAIN_SECONDS:
+            self._logged = now
+            self._write_line()
+
+    def say(self, text: str) -> None:
+        """Write something else, on a line of its own."""
+        self._stream.write(f"\r\x1b[2K{text}\n" if self._live else f"{text}\n")
+        self._stream.flush()
+        self._log(text)
+
+    def line(self, seconds: float) -> str:
+        """What is known after so many seconds."""
+        done = sum(state.members_done for state in self._states.values())
+        not_ok = sum(state.members_not_ok for state in self._states.values())
+        share = sum(self._costs[pack] * state.share for pack, state in self._states.items()) / sum(self._costs.values())
+        rate = f"{60 * done / seconds:.1f} models/min" if done else "no rate yet"
+        left = f"{duration(seconds * (1 - share) / share)} left" if share > 0.01 else "time left unknown"
+        parts = [f"{done}/{self._total} models", rate, f"{duration(seconds)} so far", left, f"{not_ok} not ok"]
+        return ", ".join([*parts, self.devices] if self.devices else parts)
+
+    def close(self) -> None:
+        """Write a last line."""
+        self._write_line(last=True)
+
+    def _write_line(self, *, last: bool = False) -> None:
+        line = self.line(time.monotonic() - self._started)
+        self._log(line)
+        if not self._live:
+            self._stream.write(f"{line}\n")
+        elif last:
+            self._stream.write(f"\r\x1b[2K{line}\n")
+        self._stream.flush()

@@ -1,0 +1,178 @@
+"""A pack as a Ray Tune trial: trains it through `rdstudy.running.worker` and reports four scalars.
+
+Rows and checkpoints go to the store, not through Ray: a trial that is started again, by this run or by the same command
+tomorrow, goes on from there.
+"""
+
+import contextlib
+import dataclasses
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+
+from rdstudy.planning.packs import trial_pack
+from rdstudy.results.store import Store
+from rdstudy.running.failures import OtherFolderError, VersionsError
+from rdstudy.running.progress import PackProgress
+from rdstudy.running.provenance import versions
+from rdstudy.running.worker import PackEvents, find_device, run_pack
+from rdstudy.study import Measures, Member, Resources
+from rdstudy.study.sources import Source, keep_sources
+
+_STEP_SECONDS = 4.0  # between two reports of a trial; each wakes the driver and Ray: at 1 s, 2 % of a core
+_ANSWER_SECONDS = 5.0  # that a trial waits for the driver
+
+
+class StopSignal:
+    """An actor, asked by every trial every few seconds: whether it is to save and end. Goes away with the driver."""
+
+    def __init__(self) -> None:
+        self._given = False
+
+    def give(self) -> None:
+        """From now on, trials are to end."""
+        self._given = True
+
+    def given(self) -> bool:
+        """Whether trials are to end."""
+        return self._given
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What all trials of a run share.
+
+    Attributes:
+        packs: pack id -> the settings of its members, and their runs where they are only to be measured.
+        uri: of the store.
+        identity: of the store, as the driver sees it.
+        resources: of the study.
+        measures: what is measured after training; None for nothing.
+        versions: of the driver, which every trial must have too.
+        sources: files of the user's own parts, by digest: they come through Ray, never out of the store.
+        stop: a handle of `StopSignal`.
+    """
+
+    packs: Mapping[str, tuple[list[dict[str, Any]], tuple[str, ...]]]
+    uri: str
+    identity: str
+    resources: Resources
+    measures: Measures | None
+    versions: Mapping[str, str]
+    sources: Mapping[str, Source]
+    stop: Any
+
+
+class PackTrial(tune.Trainable):  # type: ignore[misc]
+    """One pack as a Tune trial. Its process is used again for the next pack.
+
+    Its configuration: `pack` names one of the packs of `TrialSettings`; `gpus` is its share of a GPU; `tried` lists
+    ids of packs that have raised an exception before. The rest is for people, and for Ray.
+    """
+
+    def setup(self, config: dict[str, Any], settings: TrialSettings) -> None:
+        """Make ready for the pack that `config` names."""
+        self._settings = settings
+        keep_sources(settings.sources)
+        self._events: PackEvents | None = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Make ready for another pack, in the same process."""
+        self.cleanup()
+        members, runs = self._settings.packs[new_config["pack"]]
+        self._pack = trial_pack(tuple(Member.from_dict(settings) for settings in members), runs)
+        self._last: PackProgress | None = None
+        self._events = self._run(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for a few seconds, and report how far the pack is."""
+        if self._is_to_end():
+            self.cleanup()
+            self._last = self._last or PackProgress(0, 0, 0.0)
+            return self._report(done=True)
+        started = time.monotonic()
+        for event in self._events or ():
+            self._last = event
+            if time.monotonic() - started > _STEP_SECONDS:
+                return self._report(done=False)
+        return self._report(done=True)
+
+    def cleanup(self) -> None:
+        """Stop where the pack is; a checkpoint is kept."""
+        if self._events is not None:
+            self._events.close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: what a trial needs to go on is in the store, where the next run finds it too."""
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing, as above."""
+
+    def _run(self, config: Mapping[str, Any]) -> PackEvents:
+        """Run the pack. All that can fail is here, since an exception of `setup` does not reach the driver whole."""
+        settings = self._settings
+        check_versions(settings.versions)
+        store = Store(settings.uri)
+        if problem := folder_problem(store, settings.identity):
+            raise OtherFolderError(
+                f"results folder {store.uri}: {problem}; allowed: one that all nodes share, s3://, gs://"
+            )
+        store.hold(settings.identity)
+        events = run_pack(
+            self._pack,
+            store,
+            device=find_device(config["gpus"]),
+            resources=settings.resources,
+            measures=settings.measures,
+            tried=config["tried"],
+            can_grow=config["gpus"] < 1,  # of a CPU, the driver knows whether there is more
+        )
+        with contextlib.closing(events):
+            yield from events
+
+    def _is_to_end(self) -> bool:
+        try:
+            return bool(ray.get(self._settings.stop.given.remote(), timeout=_ANSWER_SECONDS))
+        except ray.exceptions.RayError:
+            return False  # a driver that is gone stops its trials by itself
+
+    def _report(self, *, done: bool) -> dict[str, Any]:
+        nothing_left = PackProgress(len(self._pack.members), 0, 1.0)
+        return {**dataclasses.asdict(self._last or nothing_left), "done": done}
+
+
+def check_versions(expected: Mapping[str, str]) -> None:
+    """Refuse to train with other code or libraries than the driver's.
+
+    Raises:
+        VersionsError: naming what differs.
+    """
+    differ = describe_difference(versions(), expected)
+    if differ:
+        raise VersionsError(differ)
+
+
+def folder_problem(store: Store, identity: str) -> str:
+    """Why a store is not the driver's from here, which has this identity; empty where it is.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        return "" if store.identity() == identity else f"another folder lies there on {platform.node()}"
+    except FileNotFoundError:
+        return f"no results folder is there on {platform.node()}"
+
+
+def describe_difference(theirs: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """`torch 2.9.0, here 2.13.0` for whatever differs; an empty string where nothing does."""
+    return ", ".join(
+        f"{name} {theirs.get(name)}, here {here}" for name, here in expected.items() if theirs.get(name) != here
+    )

@@ -1,0 +1,140 @@
+"""One VAE and what it shares with others: a member, its cell, and the id that is a hash of all its settings.
+
+Frozen data, standard library alone.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+from rdstudy.study.bounds import MOST_MEMBERS
+from rdstudy.study.factors import FACTORS, NOTHING, RECIPE_FACTORS, SETTINGS
+from rdstudy.study.settings import Evaluation, Recipe
+
+NUMERICS_VERSION = 2
+"""Raised by hand when a change to the code changes the numbers of a member. Part of every `member_id`."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All settings that members have in common when they differ in β and seed alone, see `rdstudy.study.factors`.
+
+    Attributes:
+        dataset: name of the images.
+        split: how they are divided into train and test, such as `cv(16384)`.
+        architecture: of encoder and decoder.
+        depth: hidden layers of each.
+        width: numbers, or channels, of a hidden layer.
+        latent_dim: latent dimensions.
+        prior: p(z).
+        likelihood: p(x|z).
+        objective: what training minimizes.
+        study_seed: of the split, and of the random samples of images on which values are measured.
+        recipe: how it is trained.
+        evaluation: what is measured, and on how many images.
+    """
+
+    dataset: str
+    split: str
+    _: KW_ONLY
+    architecture: str = FACTORS["architecture"].default
+    depth: int = FACTORS["depth"].default
+    width: int = FACTORS["width"].default
+    latent_dim: int = FACTORS["latent_dim"].default
+    prior: str = FACTORS["prior"].default
+    likelihood: str = FACTORS["likelihood"].default
+    objective: str = FACTORS["objective"].default
+    study_seed: int = 0
+    recipe: Recipe = field(default_factory=Recipe)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+    def level(self, setting: str) -> Any:
+        """The level of a factor, or another setting, by its name."""
+        holder = _HOLDERS.get(setting, "")
+        return getattr(getattr(self, holder) if holder else self, setting)
+
+
+@dataclass(frozen=True)
+class Member(Cell):
+    """One VAE: every setting that can change its numbers, a cell with a β and a seed.
+
+    Attributes:
+        beta: β, by which the objective multiplies the rate.
+        seed: of initial weights, batches and noise.
+    """
+
+    beta: float
+    seed: int
+
+    @property
+    def member_id(self) -> str:
+        """16 hex digits: a hash of all settings and of the version of the numerics, and of nothing else.
+
+        A setting is left out of the hash at the value that members had before there was such a setting.
+        """
+        return self.id_under(NUMERICS_VERSION)
+
+    def id_under(self, numerics: int) -> str:
+        """The id that this member has, or had, under a version of the numerics."""
+        return _hash(self, numerics)
+
+    @property
+    def cell(self) -> Cell:
+        """What this member shares with the others of its cell."""
+        return _cell(self)
+
+    @property
+    def stack(self) -> Cell:
+        """Its cell without the numbers that enter a step as tensors: members of equal stacks can share a pack."""
+        return _stack(self.cell)
+
+    @property
+    def cell_id(self) -> str:
+        """16 hex digits: a hash of what this member shares with the others of its cell."""
+        return _hash(self.cell, NUMERICS_VERSION)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as plain data; `from_dict` reads them back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> "Member":
+        """The member that `to_dict` wrote."""
+        nested = {"recipe": Recipe(**settings["recipe"]), "evaluation": Evaluation(**settings["evaluation"])}
+        return cls(**{**settings, **nested})
+
+
+_HOLDERS = {setting.name: setting.holder for setting in SETTINGS}
+_LATER = tuple(setting for setting in SETTINGS if setting.before is not NOTHING)
+_CELL_FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
+
+
+@functools.lru_cache(maxsize=MOST_MEMBERS)
+def _hash(member: Cell, numerics: int) -> str:
+    """Cached because a plan asks for it some five times a member."""
+    parts = {"recipe": dict(vars(member.recipe)), "evaluation": dict(vars(member.evaluation))}  # `asdict` copies deeply
+    settings: dict[str, Any] = {"numerics": numerics, **vars(member), **parts}
+    for setting in _LATER:
+        holder = settings[setting.holder] if setting.holder else settings
+        if holder[setting.name] == setting.before:
+            del holder[setting.name]
+    text = json.dumps(settings, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=MOST_MEMBERS)
+def _cell(member: Member) -> Cell:
+    return Cell(**{name: getattr(member, name) for name in _CELL_FIELDS})
+
+
+@functools.lru_cache(maxsize=MOST_MEMBERS)
+def _stack(cell: Cell) -> Cell:
+    recipe = dataclasses.replace(cell.recipe, **{name: getattr(Recipe, name) for name in _TENSORS})
+    return dataclasses.replace(cell, recipe=recipe)
+
+
+_TENSORS = tuple(name for name in RECIPE_FACTORS if FACTORS[name].is_tensor)

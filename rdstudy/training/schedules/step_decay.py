@@ -1,0 +1,15 @@
+"""A learning rate that falls by a factor every so many steps."""
+
+from collections.abc import Callable
+
+from rdstudy.study.parts import Steps
+
+
+def step_decay(*, every: Steps, factor: float = 0.1) -> Callable[[int, int], float]:
+    """Factor ^ ⌊step / every⌋.
+
+    Args:
+        every: steps between two falls.
+        factor: of a fall.
+    """
+    return lambda step, steps: factor ** (step // every)  # noqa: ARG005

@@ -1,0 +1,84 @@
+"""How far the training of a pack has come: what was measured on the way, and what a checkpoint of it holds."""
+
+import io
+import logging
+import math
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from rdstudy.training.trainer import Measured, Trainer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainingState:
+    """How far a pack has come, apart from the trainer's own state."""
+
+    step: int = 0
+    wall_seconds: float = 0.0
+    trajectory: list[tuple[int, str, Measured]] = field(default_factory=list)  # step, subset, values
+
+    def validation_objectives(self, betas: tuple[float, ...]) -> list[tuple[int, list[float]]]:
+        """Steps, in order, and D + βR of each member on the validation subset there."""
+        return [
+            (step, [d + beta * r for d, r, beta in zip(measured.distortion, measured.rate, betas, strict=True)])
+            for step, subset, measured in self.trajectory
+            if subset == "validation"
+        ]
+
+    def stop_steps(self, betas: tuple[float, ...]) -> list[int] | None:
+        """Early stopping: per member the step with the least validation objective, the first of equals.
+
+        None where nothing was measured on a validation subset. Values that are not finite are never the least.
+        """
+        objectives = self.validation_objectives(betas)
+        if not objectives:
+            return None
+        return [
+            min(objectives, key=lambda point: float("inf") if math.isnan(point[1][at]) else point[1][at])[0]
+            for at in range(len(betas))
+        ]
+
+
+def pack_state(trainer: Trainer, state: TrainingState) -> bytes:
+    """A checkpoint: tensors and plain numbers, readable without running any code of it."""
+    trajectory = [(step, subset, list(m.distortion), list(m.rate)) for step, subset, m in state.trajectory]
+    checkpoint = {
+        "trainer": trainer.state(),
+        "step": state.step,
+        "wall_seconds": state.wall_seconds,
+        "trajectory": trajectory,
+    }
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return buffer.getvalue()
+
+
+def restore(pack_id: str, make: Callable[[], Trainer], body: bytes | None) -> tuple[Trainer, TrainingState]:
+    """A trainer where its checkpoint left it; a new one where there is none, or one that cannot be used.
+
+    Args:
+        pack_id: for the message.
+        make: makes the trainer anew.
+        body: of `pack_state`.
+    """
+    trainer, state = make(), TrainingState()
+    if body is None:
+        return trainer, state
+    try:
+        _load_state(trainer, state, body)
+    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        logger.warning("checkpoint of pack %s cannot be used (%s): training from the start", pack_id, error)
+        return make(), TrainingState()
+    return trainer, state
+
+
+def _load_state(trainer: Trainer, state: TrainingState, body: bytes) -> None:
+    checkpoint = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
+    trainer.load_state(checkpoint["trainer"])
+    state.step, state.wall_seconds = checkpoint["step"], checkpoint["wall_seconds"]
+    state.trajectory = [(step, subset, Measured(tuple(d), tuple(r))) for step, subset, d, r in checkpoint["trajectory"]]

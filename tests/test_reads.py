@@ -1,0 +1,112 @@
+"""A command reads each file of a store at most twice, and lists each folder a few times, however the command ends."""
+
+import collections
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rdstudy.report.__main__ import main as report
+from rdstudy.results import schema
+from rdstudy.results.files import Files
+from rdstudy.results.store import Store
+from rdstudy.retrain import main as retrain
+from rdstudy.run import main
+from tests.s3 import s3_server, s3_uri
+
+ENDS = {
+    "nothing to do": ((), 0),
+    "members that are not finite": (("--set", "recipe.learning_rate=1e18"), 1),
+    "other members": (("--set", "recipe.steps=11"), 0),
+    "other measures, and no weights": (("--set", "measures.probe_images=7"), 0),
+    "one member of another study seed": (("--set", "seed=1", "--only", "few"), 0),
+}
+"""What is asked for, and the exit status."""
+
+
+class Counts:
+    """How often each file was read and each folder listed, by this process, since the counts were made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reads: collections.Counter[str] = collections.Counter()
+        self.lists: collections.Counter[str] = collections.Counter()
+        self._count(monkeypatch, "read", self.reads)
+        self._count(monkeypatch, "inside", self.lists)
+
+    @staticmethod
+    def _count(monkeypatch: pytest.MonkeyPatch, method: str, counter: collections.Counter[str]) -> None:
+        real: Callable[[Files, str], object] = getattr(Files, method)
+
+        def counted(files: Files, name: str) -> object:
+            counter[name] += 1
+            return real(files, name)
+
+        monkeypatch.setattr(Files, method, counted)
+
+    def of_runs(self) -> dict[str, int]:
+        """How often each file of a run was read."""
+        tables = ("members", *schema.OF_MEMBERS)
+        return {name: count for name, count in self.reads.items() if name.partition("/")[0] in tables}
+
+
+@pytest.fixture(params=["local", "s3"])
+def out(request: pytest.FixtureRequest, measured_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A store in which a study of four members was run, with a file a member."""
+    shutil.copytree(measured_study, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    if request.param == "local":
+        yield "out"
+        return
+    with s3_server() as endpoint:
+        uri = s3_uri(endpoint, "reads")
+        bucket = Files(uri)
+        for path in Path("out").rglob("*"):
+            if path.is_file():
+                bucket.write(path.relative_to("out").as_posix(), path.read_bytes())
+        yield uri
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_run_reads_each_file_at_most_twice_however_it_ends(out, monkeypatch, end):
+    options, status = ENDS[end]
+    counts = Counts(monkeypatch)
+    assert main(["tiny.py", "--local", "--out", out, *options]) == status
+    assert len(counts.of_runs()) >= 4 * 5  # members, trajectories, measures, probes, reconstructions
+    assert max(counts.of_runs().values()) <= 2
+    assert max(count for folder, count in counts.lists.items() if folder in schema.TABLES) <= 3
+
+
+def test_a_run_with_nothing_to_do_reads_each_file_once(out, monkeypatch):
+    counts = Counts(monkeypatch)
+    assert main(["tiny.py", "--local", "--out", out]) == 0
+    assert max(counts.of_runs().values()) == 1
+    assert max(count for folder, count in counts.lists.items() if folder in schema.TABLES) == 1
+
+
+def test_a_plan_reads_what_it_needs_once(out, monkeypatch):
+    counts = Counts(monkeypatch)
+    assert main(["tiny.py", "--local", "--out", out, "--plan"]) == 0
+    assert {name.partition("/")[0] for name in counts.reads} == {"members", "measures", "store.json"}
+    assert max(counts.of_runs().values()) == 1
+
+
+def test_a_report_reads_each_file_once(out, monkeypatch):
+    counts = Counts(monkeypatch)
+    assert report([out]) == 0
+    assert len(counts.of_runs()) >= 4 * 5
+    assert max(counts.of_runs().values()) == 1
+    assert max(counts.lists.values()) == 1
+
+
+def test_figures_beside_a_page_read_each_file_at_most_twice(out, monkeypatch):
+    counts = Counts(monkeypatch)
+    assert report([out, "--figures", "figures", "--out", "page.html"]) == 0
+    assert max(counts.of_runs().values()) <= 2
+
+
+def test_a_model_that_is_trained_again_costs_each_file_one_read(out, monkeypatch):
+    member = next(iter(Store.open(out).snapshot().outcomes()))
+    counts = Counts(monkeypatch)
+    assert retrain([out, member]) == 0
+    assert max(counts.of_runs().values()) == 1
