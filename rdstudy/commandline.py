@@ -8,15 +8,21 @@ import argparse
 import contextlib
 import dis
 import os
+import re
 import signal
 import sys
+import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from rdstudy.study.checks import is_unicode, shown
+from rdstudy.study.study import SETTABLE
 from rdstudy.study.words import one_line
+
+WIDTH = 80
+"""Letters of a line of what a command prints."""
 
 STORAGE_FAILED = 1
 BAD_INPUT = 2
@@ -41,6 +47,38 @@ class Parser(argparse.ArgumentParser):
                 if isinstance(text, str) and ("\0" in text or not is_unicode(text)):
                     self.error(f"{name} is {shown(text)}; allowed: text in UTF-8, without null bytes")
         return options
+
+
+def complete(
+    action: argparse.Action, names: Callable[[argparse.Namespace], Iterable[str]], *, files: bool = False
+) -> None:
+    """Let a shell complete a value of an option.
+
+    Args:
+        action: of the option.
+        names: of the options before it, what there is; what it raises is no answer.
+        files: whether names of files are values too.
+    """
+
+    def completer(prefix: str, parsed_args: argparse.Namespace, **_: object) -> list[str]:
+        import argcomplete  # only a shell that completes has it loaded
+
+        with contextlib.suppress(Exception):
+            paths = argcomplete.FilesCompleter()(prefix) if files else ()
+            return [*names(parsed_args), *paths]
+        return []
+
+    action.completer = completer  # type: ignore[attr-defined]
+
+
+def describe_settings() -> str:
+    """What `--set` takes, a setting a line with its default and what it means, for people."""
+    lines = ["what --set takes, with its default where the study file says nothing:"]
+    for name, setting in SETTABLE.items():
+        meaning = re.split(r"[:;.] |\.$", setting.meaning)[0]
+        given = ", ".join(setting.default) if isinstance(setting.default, tuple) else setting.default
+        lines += textwrap.wrap(f"{name}={given}  {meaning}", WIDTH, initial_indent="  ", subsequent_indent=" " * 6)
+    return "\n".join(lines)
 
 
 def refuse(error: Exception | str) -> int:

@@ -22,6 +22,7 @@ from rdstudy.results.address import without_keys
 from rdstudy.running.failures import PackError
 from rdstudy.running.floors import check_floors
 from rdstudy.study import Member, Resources
+from rdstudy.study.checks import id_beginning
 from rdstudy.study.settings import Measures
 from rdstudy.study.studyfile import load_study
 
@@ -74,17 +75,22 @@ class OtherRows:
         return f"{self.table}: {self.stored} rows stored, and now {self.again}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rdstudy.retrain") -> int:
     """Run the command and return its exit status."""
-    parser = Parser(prog="python -m rdstudy.retrain", description=__doc__.partition("\n")[0])
+    with open_output():
+        options = make_parser(prog).parse_args(arguments)
+        return answer(lambda: _answer(options), storage_failed=BAD_INPUT)
+
+
+def make_parser(prog: str) -> Parser:
+    """What the command takes."""
+    parser = Parser(prog=prog, description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("results", metavar="RESULTS", help="results folder or bucket")
     parser.add_argument("member", metavar="MEMBER", help="a model's id, or its first digits")
     parser.add_argument("--save", action="store_true", help="keep its weights in RESULTS, if it gets the same numbers")
     parser.add_argument("--study", metavar="STUDY.py", help="the study file, for parts of its own")
     parser.add_argument("--trust-code", action="store_true", help="run the copies of such parts that RESULTS holds")
-    with open_output():
-        options = parser.parse_args(arguments)
-        return answer(lambda: _answer(options), storage_failed=BAD_INPUT)
+    return parser
 
 
 def _answer(options: argparse.Namespace) -> int:
@@ -192,18 +198,20 @@ def describe(member: Member) -> str:
 
 
 def _find(store: "Store", snapshot: "Snapshot", given: str) -> tuple[Member, Measures]:
-    """The member whose id begins so, and what a study that declares it measures: one that has measured it, if any."""
-    declared_as: dict[str, list[tuple[Member, Measures]]] = {}
-    for study in store.declarations.names():
-        declaration = store.declarations.read(study)
-        for member_id in declaration.members:
-            if member_id.startswith(given):
-                declared = (declaration.member(member_id), declaration.settings(Measures))
-                declared_as.setdefault(member_id, []).append(declared)
-    if len(declared_as) != 1:
-        what = "no model" if not declared_as else f"{len(declared_as)} models"
-        raise ValueError(f"{what} in {store.uri} with an id that begins with {given!r}; allowed: the id of one")
-    ((member_id, pairs),) = declared_as.items()
+    """The member whose id begins so, and what a study that declares it measures: one that has measured it, if any.
+
+    Of a member that is stored and no study asks for, nothing is measured.
+    """
+    from rdstudy.results.tables import member_of
+
+    declarations = [store.declarations.read(study) for study in store.declarations.names()]
+    declared = [member_id for declaration in declarations for member_id in declaration.members]
+    member_id = id_beginning(given, [*declared, *snapshot.outcomes()], where=f"in {store.uri}")
+    pairs = [
+        (declaration.member(member_id), declaration.settings(Measures))
+        for declaration in declarations
+        if member_id in declaration.members
+    ] or [(member_of(_rows(snapshot, member_id, "members")[0]), Measures(names=()))]
     measured = [pair for pair in pairs if _rows(snapshot, member_id, "measures", pair[1].measures_id)]
     member, measures = (measured or pairs)[0]
     if member.member_id != member_id:

@@ -15,18 +15,21 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from rdstudy.commandline import Parser, answer, is_read, open_output, sigterm_interrupts
+from rdstudy.commandline import Parser, answer, complete, describe_settings, is_read, open_output, sigterm_interrupts
 from rdstudy.results.address import without_keys
 from rdstudy.running.floors import check_floors
 from rdstudy.running.ray_settings import set_environment
 from rdstudy.study import Study
 from rdstudy.study.checks import fail
+from rdstudy.study.shipped import shipped_studies
+from rdstudy.study.study import SETTABLE
 from rdstudy.study.studyfile import load_study
 from rdstudy.study.words import one_line
 
 if TYPE_CHECKING:
     from rdstudy.planning.plan import Plan
     from rdstudy.results.snapshot import Snapshot
+    from rdstudy.results.standing import Unasked
     from rdstudy.results.store import Store
     from rdstudy.running.driver import Ended
     from rdstudy.running.log import RunLog
@@ -37,10 +40,10 @@ _OK, _SOME_NOT_OK, _INTERRUPTED = 0, 1, 130
 _MOST_CAUSES = 10
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rdstudy.run") -> int:
     """Run the command and return its exit status."""
     with open_output():
-        options = _parser().parse_args(arguments)
+        options = make_parser(prog).parse_args(arguments)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
         set_environment()  # a study file may import Ray
         return answer(lambda: _answer(options))
@@ -57,7 +60,7 @@ def _answer(options: argparse.Namespace) -> int:
         store = _existing_store(options.out)
         snapshot = store.snapshot(("members", "measures")) if store else None
         plan = _plan(study, snapshot, options)
-        print(_describe(plan, snapshot, options))
+        print(_describe(plan, store, snapshot, options))
         return _OK
     return _run(study, options)
 
@@ -75,19 +78,31 @@ def _check_options(options: argparse.Namespace) -> None:
     check_limits(max_hours=options.max_hours, max_cost=options.max_cost, price=0.0)  # a price is looked for later
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m rdstudy.run", description="Run a study and build its report.")
-    parser.add_argument("study", metavar="STUDY.py", help="a Python file that defines STUDY")
+def make_parser(prog: str) -> Parser:
+    """What the command takes."""
+    parser = Parser(
+        prog=prog,
+        description="Run a study and build its report.",
+        epilog=describe_settings(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    study = parser.add_argument(
+        "study",
+        metavar="STUDY",
+        help="a Python file that defines STUDY; or a study that comes with rdstudy",
+    )
+    complete(study, lambda _: shipped_studies(), files=True)
     parser.add_argument("--out", metavar="URI", default="results", help="results folder or bucket (default: results)")
     parser.add_argument("--only", metavar="EXPERIMENT", action="append", default=[], help="run these experiments only")
-    parser.add_argument(
+    settings = parser.add_argument(
         "--set",
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="replace a setting of the study, such as recipe.steps=2000",
+        help="replace a setting of the study, such as recipe.steps=2000: see below",
     )
-    parser.add_argument("--member", metavar="ID", help="run this member only")
+    complete(settings, lambda _: [f"{name}=" for name in SETTABLE])
+    parser.add_argument("--member", metavar="ID", help="run this member only: its id, or the first digits")
     parser.add_argument("--plan", action="store_true", help="print what there is to do, and start nothing")
     parser.add_argument("--local", action="store_true", help="train in this process, without Ray")
     parser.add_argument("--address", metavar="ADDR", help="the Ray cluster to join")
@@ -125,14 +140,23 @@ def _plan(
     )
 
 
-def _describe(plan: "Plan", snapshot: "Snapshot | None", options: argparse.Namespace) -> str:
+def _describe(plan: "Plan", store: "Store | None", snapshot: "Snapshot | None", options: argparse.Namespace) -> str:
     """What there is to do, what it will take, and what will stop it before its end."""
-    from rdstudy.planning.describe import describe_limits, describe_plan
-    from rdstudy.running.own_parts import stale_lines
+    from rdstudy.planning.describe import describe_limits, describe_plan, describe_unasked
 
     limits = describe_limits(plan.estimate, max_hours=options.max_hours, max_cost=options.max_cost)
-    stale = stale_lines(plan, snapshot.table("members")) if snapshot else []
-    return "\n".join([describe_plan(plan, options.out), *stale, *_lacking(plan, snapshot), *limits])
+    unasked = _unasked(plan, store, snapshot) if store and snapshot else []
+    beside = describe_unasked(plan, unasked, out=options.out, command=_command(_whole(options)))
+    return "\n".join([describe_plan(plan, options.out), *beside, *_lacking(plan, snapshot), *limits])
+
+
+def _unasked(plan: "Plan", store: "Store", snapshot: "Snapshot") -> "list[Unasked]":
+    """What is stored under the study's name and it does not ask for."""
+    from rdstudy.results.standing import levels_of, unasked
+
+    members = dict.fromkeys(member for planned in plan.experiments for member in planned.members)
+    wanted = {member.member_id: levels_of(member) for member in members}
+    return unasked(snapshot.table("members"), wanted, plan.study.name, store.declarations.readable())
 
 
 def _lacking(plan: "Plan", snapshot: "Snapshot | None") -> list[str]:
@@ -236,7 +260,7 @@ def _prepare(
     keep_copies(store, study, plan.wanted)
     if _keep_images(plan, store, snapshot):
         snapshot = store.snapshot(("examples",), known=snapshot)
-    say(_describe(plan, snapshot, options))
+    say(_describe(plan, store, snapshot, options))
     if plan.packs:
         return plan, None
     lacking = bool(_lacking(plan, snapshot))

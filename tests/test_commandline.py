@@ -263,7 +263,7 @@ OPTIONS = (
     (["--out=--"], "out is '--'; allowed: another text"),
     (["--only=--"], "only is '--'; allowed: another text"),
     (["--only", ""], "--only is ''; allowed: few"),
-    (["--member", ""], "--member is ''; allowed: the id of one of the members asked for"),
+    (["--member", ""], "4 models asked for with an id that begins with '': "),
     (["--address", ""], "--address is ''; allowed: host:port"),
     (["--local", "--address", "10.0.0.1:6379"], "--local and --address contradict each other; allowed: one of them"),
     (["--plan", "--follow"], "--plan and --follow contradict each other; allowed: one of them"),

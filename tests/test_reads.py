@@ -87,7 +87,7 @@ def test_a_run_with_nothing_to_do_reads_each_file_once(out, monkeypatch):
 def test_a_plan_reads_what_it_needs_once(out, monkeypatch):
     counts = Counts(monkeypatch)
     assert main(["tiny.py", "--local", "--out", out, "--plan"]) == 0
-    assert {name.partition("/")[0] for name in counts.reads} == {"members", "measures", "store.json"}
+    assert {name.partition("/")[0] for name in counts.reads} == {"members", "measures", "store.json", "studies"}
     assert max(counts.of_runs().values()) == 1
 
 
@@ -96,7 +96,7 @@ def test_a_report_reads_each_file_once(out, monkeypatch):
     assert report([out]) == 0
     assert len(counts.of_runs()) >= 4 * 5
     assert max(counts.of_runs().values()) == 1
-    assert max(counts.lists.values()) == 1
+    assert max(count for folder, count in counts.lists.items() if folder in schema.TABLES) == 1
 
 
 def test_figures_beside_a_page_read_each_file_at_most_twice(out, monkeypatch):

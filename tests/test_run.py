@@ -393,11 +393,14 @@ def test_a_mistake_in_a_study_is_one_line_and_status_2(study, capsys, mistake):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--only", "fwe"], "--only is 'fwe'; allowed: few"),
-        (["--set", "recipe.stepps=3"], "--set is 'recipe.stepps'; allowed: recipe.optimizer"),
+        (["--only", "fwe"], "--only is 'fwe' (did you mean few?); allowed: few"),
+        (
+            ["--set", "recipe.stepps=3"],
+            "--set is 'recipe.stepps' (did you mean recipe.steps?); allowed: recipe.optimizer",
+        ),
         (["--set", "recipe.steps"], "allowed: NAME=VALUE"),
         (["--set", "recipe.steps=many"], "recipe.steps is 'many'; allowed: a whole number, 1 or more"),
-        (["--member", "0123"], "--member is '0123'"),
+        (["--member", "0123"], "no model asked for with an id that begins with '0123'; allowed: the id of one"),
         (["--set", "resources.gpus=0.3"], "allowed: 0, 1, or 1/k"),
     ],
 )

@@ -35,6 +35,7 @@ class Published:
     files: tuple[RemoteFile, ...]
     read_images: Callable[[Sequence[Path], NDArray[np.uint8]], None]
     read_levels: Callable[[Sequence[Path]], NDArray[np.int64]] | None  # None where there are no factors
+    need: Callable[[], None] = lambda: None  # raises a ValueError where what reads the files is not installed
 
 
 def _idx(name: str, mirrors: Sequence[str], files: dict[str, tuple[int, str]]) -> Published:
@@ -151,6 +152,7 @@ _SHAPES = Published(
     ),
     shapes3d.read_images,
     partial(shapes3d.read_levels, sizes=tuple(_SHAPES_LEVELS.values())),
+    shapes3d.need_h5py,
 )
 
 _DSPRITES_NAME = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"

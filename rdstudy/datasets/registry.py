@@ -72,6 +72,7 @@ def _load_published(data: Published) -> Dataset:
     name = f"{data.name}-v{data.version}"
 
     def paths() -> list[Path]:
+        data.need()
         return [local_path(file) for file in data.files]
 
     def fill(out: NDArray[np.uint8]) -> None:

@@ -61,8 +61,20 @@ def read_levels(paths: Sequence[Path], sizes: Sequence[int]) -> NDArray[np.int64
     return levels
 
 
+def need_h5py() -> None:
+    """Hold that files can be read, before they are downloaded.
+
+    Raises:
+        ValueError: what to install.
+    """
+    try:
+        import h5py  # noqa: F401 (late: nothing else needs it)
+    except ImportError:
+        raise ValueError("3dshapes is read with h5py; python -m pip install 'rdstudy[h5]'") from None
+
+
 def _open(path: Path) -> "h5py.File":
-    import h5py  # late: nothing else needs it
+    import h5py
 
     return h5py.File(path, "r")
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 
 from rdstudy.results import schema
 from rdstudy.study import Cell, Evaluation, Member, Recipe
+from rdstudy.study.words import attribute_meanings
 
 _LIST = re.compile(r"([A-Z_]+) = ")
 _COLUMN = re.compile(r' +(\*_estimate)?\(?"(\w+)".*?\),(?:  # (.*))?')
 _FAMILY = re.compile(r' +\*\[\(f"(\w+_)\{name\}".*\],(?:  # (.*))?')
 _PART = re.compile(r" +\*(_[A-Z_]+),(?:  # (.*))?")
-_ATTRIBUTE = re.compile(r"^        (\w+): ((?:.|\n {12})*)", re.MULTILINE)
 
 
 def meanings(table: str) -> dict[str, str]:
@@ -71,5 +71,6 @@ def _sections() -> Mapping[str, list[str]]:
 
 @functools.cache
 def _of_settings() -> Mapping[str, str]:
-    documented = "\n".join(kind.__doc__ or "" for kind in (Cell, Member, Recipe, Evaluation))
-    return {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall(documented)}
+    return {
+        name: text for kind in (Cell, Member, Recipe, Evaluation) for name, text in attribute_meanings(kind).items()
+    }

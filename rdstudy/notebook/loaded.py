@@ -15,7 +15,7 @@ from rdstudy.results.chosen import TABLES, ChosenRows
 from rdstudy.results.snapshot import Snapshot
 from rdstudy.results.store import Store
 from rdstudy.results.tables import member_of
-from rdstudy.study.checks import fail
+from rdstudy.study.checks import fail_name, id_beginning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,8 @@ def load(results: Place, *, study: str | None = None) -> "Results":
     if study is None:
         return Results(store, store.snapshot(TABLES), None, "")
     if study not in store.declarations.names():
-        raise fail("study", study, ", ".join(store.declarations.names()) or "none is declared there")
+        names = store.declarations.names()
+        raise fail_name("study", study, names, also="" if names else "none is declared there")
     declaration = store.declarations.read(study)
     return Results(store, store.snapshot(TABLES), frozenset(declaration.members), declaration.measures_id)
 
@@ -171,12 +172,8 @@ class Results:
         """The first row of `members` of a member."""
         given = member if isinstance(member, str) else _id_in(member)
         rows = self._rows.members()
-        ids = sorted(set(rows["member_id"].to_pylist()))
-        matching = [given] if given in ids else [member_id for member_id in ids if member_id.startswith(given)]
-        if len(matching) != 1:
-            number = f"{len(matching)} members" if matching else "no member"
-            raise ValueError(f"{number} in {self._store.uri} with an id that begins with {given!r}; allowed: one's id")
-        row: dict[str, Any] = rows.filter(pc.equal(rows["member_id"], matching[0])).slice(0, 1).to_pylist()[0]
+        member_id = id_beginning(given, rows["member_id"].to_pylist(), where=f"in {self._store.uri}")
+        row: dict[str, Any] = rows.filter(pc.equal(rows["member_id"], member_id)).slice(0, 1).to_pylist()[0]
         return row
 
 

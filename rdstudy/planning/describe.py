@@ -1,14 +1,19 @@
 """A plan in words, for a terminal. Starts nothing, imports no torch."""
 
 import collections
+import shlex
+import textwrap
+from collections.abc import Sequence
 
 from rdstudy.planning.estimate import Estimate, stops
 from rdstudy.planning.packs import GIB, TrialPack, fits
 from rdstudy.planning.placement import GpuMemory, Placement
 from rdstudy.planning.plan import Plan
+from rdstudy.results.standing import Unasked
 from rdstudy.study.words import duration
 
 _MOST_LINES = 12
+_WIDTH = 80  # of a line of words; commands are not broken
 _BUSY = 0.995  # devices busier than this are not worth a word
 
 
@@ -62,6 +67,29 @@ def describe_lacking(plan: Plan, *, weightless: int) -> list[str]:
         )
     if weightless:
         lines.append(f"without weights, which the study asks to be kept since then: {weightless} members: {remedy}")
+    return lines
+
+
+def describe_unasked(plan: Plan, unasked: Sequence[Unasked], *, out: str, command: str) -> list[str]:
+    """Lines on what is kept, what is new, and what is stored under the study's name and it does not ask for.
+
+    Args:
+        plan: of the study.
+        unasked: of `rdstudy.results.standing`.
+        out: the results folder.
+        command: that runs the whole study as it is now.
+    """
+    kept = sum(member.member_id in plan.outcomes for member in plan.wanted)
+    stale, orphaned = (
+        sum(len(each.member_ids) for each in unasked if each.state == state) for state in ("stale", "orphaned")
+    )
+    lines = [f"kept: {kept}, new: {len(plan.wanted) - kept}, stale: {stale}, orphaned: {orphaned}"]
+    for each in unasked[:_MOST_LINES]:
+        lines += textwrap.wrap(each.sentence(), _WIDTH, subsequent_indent="  ")
+        lines.append(f"  to get them back: {each.remedy(out, command)}")
+    if unasked:
+        listing = ["rdstudy", "list", out, "--study", plan.study.name, "--state", "stale", "--state", "orphaned"]
+        lines.append(f"  each of them: {shlex.join(listing)}")
     return lines
 
 

@@ -29,7 +29,7 @@ from rdstudy.planning.placement import (
 from rdstudy.results.declaration import Declaration, DeclaredExperiment
 from rdstudy.study import Experiment, Member, Study, parts
 from rdstudy.study.bounds import MOST_PARAMETERS
-from rdstudy.study.checks import fail
+from rdstudy.study.checks import fail, fail_name, id_beginning
 from rdstudy.study.claims import Claim, Contrast
 
 _MOST_LEVELS = 20  # that are listed
@@ -103,7 +103,7 @@ def make_plan(
         study: the declaration.
         outcomes: member id -> outcome, of all members stored.
         only: names of experiments; all where empty.
-        member_id: a single member, or None.
+        member_id: of a single member, or its first digits; None for all.
         elsewhere: ids of members at which another run is at work: they do not remain.
         unmeasured: members stored as ok that lack the study's measures -> the run whose weights of them are kept, or
             None: without weights there is nothing to measure, and nothing is trained again for it.
@@ -238,15 +238,13 @@ def _wanted(experiments: Sequence[PlannedExperiment], only: Sequence[str], membe
     names = [planned.experiment.name for planned in experiments]
     for name in only:
         if name not in names:
-            raise ValueError(f"--only is {name!r}; allowed: {', '.join(names)}")
+            raise fail_name("--only", name, names)
     chosen = [planned for planned in experiments if not only or planned.experiment.name in only]
     wanted = tuple(dict.fromkeys(member for planned in chosen for member in planned.members))
     if member_id is None:
         return wanted
-    wanted = tuple(member for member in wanted if member.member_id == member_id)
-    if not wanted:
-        raise ValueError(f"--member is {member_id!r}; allowed: the id of one of the members asked for")
-    return wanted
+    chosen_id = id_beginning(member_id, (member.member_id for member in wanted), where="asked for")
+    return tuple(member for member in wanted if member.member_id == chosen_id)
 
 
 def _estimated(

@@ -17,10 +17,10 @@ _FORMATS = ("svg", "png", "pdf", "json")
 _FOLDERS = ("figures", "tables")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rdstudy.report") -> int:
     """Run the command; returns its exit status: 0, or in one line 2 for bad input and 1 for storage that fails."""
     with open_output():
-        options = _parser().parse_args(arguments)
+        options = make_parser(prog).parse_args(arguments)
         return answer(lambda: _write(options))
 
 
@@ -100,8 +100,9 @@ def _source(options: argparse.Namespace) -> "Source":
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m rdstudy.report", description="Turn the results of a study into one HTML page.")
+def make_parser(prog: str) -> Parser:
+    """What the command takes."""
+    parser = Parser(prog=prog, description="Turn the results of a study into one HTML page.")
     parser.add_argument("results", metavar="RESULTS", help="results folder or URI: the --out of a run")
     parser.add_argument(
         "other", metavar="RESULTS2", nargs="?", help="another one: both studies on one page, and what differs"

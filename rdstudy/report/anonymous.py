@@ -16,6 +16,7 @@ import pandas as pd
 from rdstudy.report.page import Page
 from rdstudy.report.read import Settings, StudyTables
 from rdstudy.results.declaration import Change, Declaration, History
+from rdstudy.results.standing import Unasked
 from rdstudy.results.tables import Damaged
 
 KEPT = (
@@ -91,6 +92,7 @@ class Veil:
             settings=tuple(self._settings(group) for group in study.settings),
             damaged=tuple(Damaged(f"file {number}", WITHHELD) for number, _ in enumerate(study.damaged, start=1)),
             copies=tuple(f"file {number}" for number, _ in enumerate(study.copies, start=1)),
+            unasked=tuple(self._unasked(each) for each in study.unasked),
             **tables,
         )
 
@@ -175,6 +177,10 @@ class Veil:
 
     def _settings(self, group: Settings) -> Settings:
         return Settings(group.name, tuple((name, self.text(value)) for name, value in group.values))
+
+    def _unasked(self, each: Unasked) -> Unasked:
+        codes = tuple(self._code(code) for code in each.code_versions)
+        return dataclasses.replace(each, why=self.text(each.why), code_versions=codes, command=_COMMAND)
 
     def _value(self, value: Any) -> Any:
         return self.text(value) if isinstance(value, str) else value

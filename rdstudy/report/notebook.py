@@ -12,7 +12,7 @@ from rdstudy.report.read import StudyTables, choose_study, read_study
 from rdstudy.report.theme import titled
 from rdstudy.results.declaration import DeclaredExperiment
 from rdstudy.results.store import Store
-from rdstudy.study.checks import fail
+from rdstudy.study.checks import fail_name
 
 Results = str | os.PathLike[str]
 
@@ -54,7 +54,7 @@ def _numbers(
 ) -> tuple[FigureKind, ExperimentTables, pd.DataFrame]:
     kinds = {kind.name: kind for kind in FIGURES}
     if name not in kinds:
-        raise fail("figure", name, ", ".join(kinds))
+        raise fail_name("figure", name, kinds)
     store = Store.open(os.fspath(results))
     read = read_study(store, choose_study(store, study))
     tables = ExperimentTables.of(read, _choose(read, experiment))
@@ -75,5 +75,5 @@ def _choose(study: StudyTables, name: str | None) -> DeclaredExperiment:
             f"{', '.join(experiments)}"
         )
     if name not in experiments:
-        raise fail(f"study {study.name!r}: experiment", name, ", ".join(experiments))
+        raise fail_name(f"study {study.name!r}: experiment", name, experiments)
     return experiments[name]

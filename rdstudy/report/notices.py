@@ -6,6 +6,8 @@ from rdstudy.report import coverage, text
 from rdstudy.report.page import Notice
 from rdstudy.report.read import StudyTables
 
+_MOST_UNASKED = 5  # kinds that are named
+
 
 def notices_of(study: StudyTables, produced: pd.DataFrame) -> list[Notice]:
     """What is missing, failed, mixed, damaged or left out.
@@ -27,6 +29,9 @@ def notices_of(study: StudyTables, produced: pd.DataFrame) -> list[Notice]:
             notices.append(Notice(f"{how_many} {phrase}; no mean contains them. Causes are listed under completeness."))
     for sentence in coverage.mixed_versions(produced):
         notices.append(Notice(f"The numbers come from more than one {sentence}."))
+    for each in study.unasked[:_MOST_UNASKED]:
+        remedy = each.remedy(study.uri or "RESULTS", study.command)
+        notices.append(Notice(f"Not shown, and not lost: {each.sentence()}. To get them back:", remedy))
     for bad in study.damaged:
         notices.append(Notice(f"A file cannot be read, and what it held is left out: {bad.path} ({bad.reason})."))
     ok = set(study.members.loc[study.members["outcome"] == "ok", "member_id"])

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from rdstudy.results import schema
 from rdstudy.results.declaration import Declaration, DeclaredExperiment, History
 from rdstudy.results.snapshot import Snapshot
+from rdstudy.results.standing import Unasked, declared_levels, unasked
 from rdstudy.results.store import Store
 from rdstudy.results.tables import Damaged
 from rdstudy.study.claims import Claim
@@ -55,6 +56,7 @@ class StudyTables:
         copies: files whose names are not those of files of rows; their rows count once.
         outdated: how many members have measures of other settings or an older version alone.
         authors: who made the study; empty where its declaration does not say.
+        unasked: what is stored under its name, and it does not ask for.
     """
 
     uri: str
@@ -82,6 +84,7 @@ class StudyTables:
     copies: tuple[str, ...]
     outdated: int
     authors: str = ""
+    unasked: tuple[Unasked, ...] = ()
 
 
 def choose_study(store: Store, study: str | None) -> str:
@@ -118,6 +121,7 @@ def read_study(store: Store, study: str, *, snapshot: Snapshot | None = None) ->
     measured = _rows_of(snapshot.table("measures"), ids)
     measures = _of_settings(measured, declaration)
     settings = declaration.to_dict()
+    wanted = {member_id: declared_levels(levels) for member_id, levels in declaration.members.items()}
     return StudyTables(
         uri=store.uri,
         name=study,
@@ -144,11 +148,12 @@ def read_study(store: Store, study: str, *, snapshot: Snapshot | None = None) ->
         copies=tuple(snapshot.copies),
         outdated=_outdated(measured, measures, declaration),
         authors=declaration.authors,
+        unasked=tuple(unasked(snapshot.table("members"), wanted, study, store.declarations.readable())),
     )
 
 
 def _without_members(declared: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in declared.items() if name != "members"}
+    kept = {name: value for name, value in declared.items() if name not in ("members", "former")}
     grids = [{name: value for name, value in grid.items() if name != "member_ids"} for grid in declared["experiments"]]
     return {**kept, "experiments": grids}
 

@@ -1,7 +1,7 @@
 """What a store keeps beside its tables, as bytes: checkpoints, weights, logs, runs at work, images of one's own."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,8 @@ class Blobs:
     What survives a crash: weights are written before the rows of their run, so that rows never promise weights that are
     not there. A checkpoint is written before an older one is deleted, and all are deleted after the rows are stored.
 
-    What never changes: weights, files of parts and of a data set that are whole. Logs, checkpoints and files of
+    What never changes: weights, files of parts and of a data set that are whole; but weights of members that a person
+    asks to forget go with their rows. Logs, checkpoints and files of
     runs at work are replaced and deleted, and whoever lacks one loses time and no number.
 
     Args:
@@ -131,6 +132,13 @@ class Blobs:
         """Delete a file of weights."""
         self._check()
         self._files.delete(weights.name)
+
+    def forget_weights(self, member_ids: Collection[str]) -> None:
+        """Delete the weights of some members, of all their runs."""
+        self._check()
+        for name in self._files.names("weights", ""):
+            if name.endswith(_WEIGHTS) and stem(name).partition("-")[0] in member_ids:
+                self._files.delete(name)
 
     # --- logs
 

@@ -89,6 +89,23 @@ class History:
 
 
 @dataclass(frozen=True)
+class Former:
+    """Members that a study asked for once, and does not ask for now.
+
+    Attributes:
+        until: when another declaration took the place of the last one that did, UTC in ISO 8601.
+        command: of that last one.
+        code_version: with which it was declared.
+        member_ids: those that no later declaration asked for again.
+    """
+
+    until: str
+    command: str
+    code_version: str
+    member_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Declaration:
     """A study as plain data.
 
@@ -110,6 +127,7 @@ class Declaration:
         claims: that the tables decide.
         members: id -> settings of `Member`.
         history: since when.
+        former: members that it asked for before, oldest first; none from an earlier version, which did not keep them.
     """
 
     name: str
@@ -127,6 +145,7 @@ class Declaration:
     members: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     history: History = field(default_factory=History)
     authors: str = ""
+    former: tuple[Former, ...] = ()
 
     @property
     def measures_id(self) -> str:
@@ -168,6 +187,7 @@ class Declaration:
             "experiments": [dataclasses.asdict(experiment) for experiment in self.experiments],
             "claims": [claim.to_dict() for claim in self.claims],
             "members": self.members,
+            "former": [dataclasses.asdict(former) for former in self.former],
         }
 
     def to_json(self) -> str:
@@ -209,7 +229,8 @@ class Declaration:
             return dataclasses.replace(self, history=History(at, "lost" if lost else "whole"))
         change = _change(earlier, self, at)
         changes = (*earlier.history.changes, change) if change != Change(at) else earlier.history.changes
-        return dataclasses.replace(self, history=dataclasses.replace(earlier.history, changes=changes))
+        history = dataclasses.replace(earlier.history, changes=changes)
+        return dataclasses.replace(self, history=history, former=_former(earlier, self, at))
 
 
 def _read(data: Mapping[str, Any]) -> Declaration:
@@ -229,6 +250,10 @@ def _read(data: Mapping[str, Any]) -> Declaration:
         claims=tuple(Claim.from_dict(_fields(Claim, entry)) for entry in data.get("claims", ())),
         members={str(member_id): dict(settings) for member_id, settings in data["members"].items()},
         history=_history(data),
+        former=tuple(
+            Former(**{name: _frozen(value) for name, value in _fields(Former, entry).items()})
+            for entry in data.get("former", ())
+        ),
     )
 
 
@@ -265,6 +290,18 @@ def _check_members(declaration: Declaration) -> None:
     for experiment in declaration.experiments:
         if unknown := set(experiment.member_ids) - declaration.members.keys():
             raise ValueError(f"experiment {experiment.name!r} has a model {min(unknown)} without settings")
+
+
+def _former(earlier: Declaration, now: Declaration, at: str) -> tuple[Former, ...]:
+    """Members that were asked for until now, or before; what is asked for again is not among them."""
+    gone = tuple(member_id for member_id in earlier.members if member_id not in now.members)
+    before = [
+        dataclasses.replace(former, member_ids=tuple(key for key in former.member_ids if key not in now.members))
+        for former in earlier.former
+    ]
+    return tuple(
+        former for former in (*before, Former(at, earlier.command, earlier.code_version, gone)) if former.member_ids
+    )
 
 
 def _change(earlier: Declaration, now: Declaration, at: str) -> Change:

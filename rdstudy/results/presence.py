@@ -104,11 +104,13 @@ class Presence:
 
     Attributes:
         problem: why this run is to stop: it was taken over, or its folder is gone; None while nothing is.
+        token: of the run.
     """
 
     def __init__(self, store: Store, run: Run) -> None:
         self.problem: FolderGoneError | str | None = None
         self._store, self._run = store.hurried(), run
+        self.token = run.token
         self._beats = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="presence", daemon=True)

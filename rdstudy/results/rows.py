@@ -8,12 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow.fs import FileInfo
 
 from rdstudy.results import schema
 from rdstudy.results.files import Files, StorageError
 from rdstudy.results.snapshot import OF_ONE_RUN, NeighboursKey, Parts, Snapshot, is_own_name, stem
-from rdstudy.results.tables import OUTCOMES, Damaged, from_parquet, to_parquet, written_as
+from rdstudy.results.tables import OUTCOMES, Damaged, from_parquet, to_parquet, without_members, written_as
 from rdstudy.study.words import one_line
 
 _READERS = 32  # files read at the same time: each is assumed to wait some 30 ms for a bucket
@@ -39,6 +40,8 @@ class Rows:
 
     What never changes: a file of a run. It is not edited, not replaced and not deleted; one that cannot be read is
     renamed to `<name>.damaged`, with all files of its run. Two runs of one member are both kept, and one is read.
+    `forget` alone, which a person asks for while no run is at work, puts a file without the rows of some members in
+    the place of one that has them, `members` first: cut short, it leaves rows that are not read.
 
     Args:
         files: of the store.
@@ -146,6 +149,25 @@ class Rows:
         for name in names:
             self._files.move(name, f"{name}.damaged")
         return snapshot.without(names)
+
+    def forget(self, snapshot: Snapshot, member_ids: Collection[str]) -> None:
+        """Remove the rows of some members, of all their runs, and no other row.
+
+        Args:
+            snapshot: of `members` and of all tables of `schema.OF_MEMBERS`.
+            member_ids: of the members.
+        """
+        self._check()
+        ids = pa.array(sorted(member_ids), pa.string())
+        for table in ("members", *schema.OF_MEMBERS):
+            for name, part in snapshot.parts[table].items():
+                if isinstance(part, pa.Table) and pc.any(pc.is_in(part["member_id"], value_set=ids)).as_py():
+                    rest = without_members(self._files.read(name), member_ids)
+                    if rest:
+                        self._files.write(name, rest)
+                    else:
+                        self._files.delete(name)
+                    self._outcomes.pop(name, None)
 
     def _write(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._files.write(name, to_parquet(table, rows, file=stem(name)))

@@ -2,10 +2,12 @@
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from rdstudy.results.declaration import Declaration
 from rdstudy.results.files import Files
+from rdstudy.study.checks import did_you_mean
 from rdstudy.study.words import one_line
 
 
@@ -42,8 +44,17 @@ class Declarations:
         try:
             return Declaration.from_json(self._files.read(name), path=self._files.path(name))
         except FileNotFoundError:
-            allowed = ", ".join(self.names()) or "none yet"
-            raise ValueError(f"study {study!r} is not in {self._files.place}; allowed: {allowed}") from None
+            names = self.names()
+            hint, allowed = did_you_mean(study, names), ", ".join(names) or "none yet"
+            raise ValueError(f"study {study!r} is not in {self._files.place}{hint}; allowed: {allowed}") from None
+
+    def readable(self) -> dict[str, Declaration]:
+        """Name -> declaration, of those that are not damaged."""
+        declarations = {}
+        for study in self.names():
+            with suppress(ValueError):
+                declarations[study] = self.read(study)
+        return declarations
 
     def declare(self, declaration: Declaration, *, at: datetime | None = None) -> str:
         """Keep a declaration in place of an earlier one of that name, whose history it goes on with.

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +49,34 @@ def to_parquet(name: str, rows: Sequence[Mapping[str, Any]], *, file: str = "") 
     if unknown:
         raise ValueError(f"table {name!r} has no column {sorted(unknown)}; allowed: {', '.join(expected.names)}")
     table = pa.Table.from_pylist(rows, schema=expected.with_metadata({_DIGEST_KEY: _NO_DIGEST, _FILE_KEY: file}))
+    return _to_bytes(table)
+
+
+def without_members(content: bytes, ids: Collection[str]) -> bytes:
+    """A file of `to_parquet`, of this version or another one, without the rows of some members.
+
+    Returns:
+        All other rows, with the columns that this version does not know; empty where there are no other rows.
+    """
+    rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    kept = rows.filter(pc.invert(pc.is_in(rows["member_id"], value_set=pa.array(sorted(ids), pa.string()))))
+    if not len(kept):
+        return b""
+    said = kept.schema.metadata or {}
+    place = {_DIGEST_KEY: _NO_DIGEST} if _DIGEST_KEY in said else {}
+    return _to_bytes(kept.replace_schema_metadata({**said, **place}))
+
+
+def _to_bytes(table: pa.Table) -> bytes:
+    """The file of a table, with its digest where its schema has a place for one."""
     sink = io.BytesIO()
-    few = len(rows) < _FEW_ROWS
+    few = len(table) < _FEW_ROWS
     pq.write_table(
         table, sink, compression="snappy" if few else "zstd", use_dictionary=not few, write_page_checksum=True
     )
     content = sink.getvalue()
     start, end = _digest_span(content)
-    return content[:start] + _digest(content, start, end) + content[end:]
+    return content[:start] + _digest(content, start, end) + content[end:] if end else content
 
 
 def from_parquet(name: str, content: bytes, *, path: str) -> pa.Table | Damaged:

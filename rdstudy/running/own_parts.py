@@ -3,14 +3,9 @@
 What lies in a store is read back only where the user says that it is trusted: see `know_parts`.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-import pyarrow as pa
+from collections.abc import Iterable
 
 from rdstudy.datasets import dataset_info
-from rdstudy.planning.plan import Plan
-from rdstudy.results import schema
 from rdstudy.results.store import Store
 from rdstudy.study import Measures, Member, Study, parts
 from rdstudy.study.member import Cell
@@ -96,39 +91,3 @@ def know_parts(store: Store, member: Member, measures: Measures, *, trust_code: 
                 "the study file that has it, or --trust-code to run that copy"
             )
         keep_sources({digest: source})
-
-
-def stale_lines(plan: Plan, members: pa.Table) -> list[str]:
-    """Lines on members that are stored under another version of a file that the study names, for people.
-
-    Args:
-        plan: of the study.
-        members: all rows of the table `members`.
-    """
-    own = [member for member in plan.wanted if own_levels(member)]
-    wanted = {_without_digests({name: member.level(name) for name in schema.SETTINGS}): member for member in own}
-    if not wanted:
-        return []
-    ids = {member.member_id for member in plan.wanted}
-    stale: dict[tuple[str, str], set[str]] = {}
-    for row in members.select(["member_id", *schema.SETTINGS]).to_pylist():
-        member = wanted.get(_without_digests(row))
-        if member is None or row["member_id"] in ids:
-            continue
-        for kind in parts.KINDS:
-            digest = parts.digest_of(row[kind])
-            source = parts.source_of(member.level(kind))
-            if source is not None and digest != source.digest:
-                stale.setdefault((source.name, digest), set()).add(row["member_id"])
-    return [
-        f"{len(which)} stored members were trained with another {name} ({digest[:4]}…): they stay in the store and are "
-        "not shown"
-        for (name, digest), which in stale.items()
-    ]
-
-
-def _without_digests(settings: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Settings by their columns, as they would be whatever the bytes of files are."""
-    return tuple(
-        parts.short_name(settings[name]) if name in parts.KINDS else settings[name] for name in schema.SETTINGS
-    )

@@ -21,15 +21,18 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 @functools.cache
 def code_version() -> str:
-    """The package's version and, in a git checkout, its commit, with a final + where files differ from it."""
+    """The package's version with its commit, and a final + where files differ from it: `0.1.0-gd8e1b2812345+`.
+
+    Where there is no commit, as in an installed package, with a hash of its files: `0.1.0-f0123456789ab`.
+    """
     stated, _, files = os.environ.get(CODE_VERSION_VARIABLE, "").rpartition("@")
     if stated and files == files_hash():
         return stated
-    if not (PACKAGE.parent / ".git").exists():
-        return __version__
-    commit = _git("rev-parse", "--short=12", "HEAD")
+    commit = _git("rev-parse", "--short=12", "HEAD") if (PACKAGE.parent / ".git").exists() else ""
+    if not commit:
+        return f"{__version__}-f{files_hash()}"
     changed = _git("status", "--porcelain", "--", str(PACKAGE))
-    return f"{__version__}-g{commit}{'+' if changed else ''}" if commit else __version__
+    return f"{__version__}-g{commit}{'+' if changed else ''}"
 
 
 def stated_version() -> str:
@@ -39,10 +42,12 @@ def stated_version() -> str:
 
 @functools.cache
 def files_hash() -> str:
-    """A hash of the package's files."""
+    """A hash of the package's code, the same of a checkout and of what was installed from it."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
+        name = path.relative_to(PACKAGE)
+        if name.parts[0] != "studies":  # data, which a wheel alone has here
+            digest.update(f"{name}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -6,6 +6,7 @@
     settings.py   how members are trained, measured and run
     claims/       what a study claims, in sentences that its tables decide
     studyfile.py  the file that defines a study
+    shipped.py    the studies that come with the package
     bounds.py     how much of anything a study may ask for
     checks.py     checks of what a user declares
     seeds.py      seeds, from an identity and a purpose

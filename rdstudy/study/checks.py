@@ -4,6 +4,7 @@ An iterable that never ends, a text of a gigabyte and a number of a million digi
 more of one than its bound.
 """
 
+import difflib
 import itertools
 import math
 import operator
@@ -17,6 +18,8 @@ _MOST_WHOLE = 2**63  # what a column of the tables can hold
 _LEAST_SINGLE, _MOST_SINGLE = 2.0**-126, 2.0**128 * (1 - 2.0**-24)  # float32 at its full precision
 _MOST_ITEMS = 30  # of a list or dictionary that is shown
 _MOST_SHOWN = 300  # letters of one value
+_MOST_IDS = 10  # that are listed
+_ID_DIGITS = 16  # of the id of a model
 _MOST_BITS = 10_000  # Python writes 4,300 digits at most
 
 
@@ -53,6 +56,49 @@ def shown(value: object) -> str:
 def fail(where: str, value: object, allowed: str) -> ValueError:
     """The error that says in one line what is wrong: the value, where it stands and what is allowed."""
     return ValueError(f"{where} is {shown(value)}; allowed: {allowed}")
+
+
+def fail_name(where: str, value: object, names: Iterable[str], *, also: str = "") -> ValueError:
+    """The same of a value that is no name of these: it says which is nearest.
+
+    Args:
+        where: it stands.
+        value: that was given.
+        names: that are allowed.
+        also: what else is allowed, in words.
+    """
+    listed = list(names)
+    allowed = ", ".join([*listed, also] if also else listed)
+    return ValueError(f"{where} is {shown(value)}{did_you_mean(value, listed)}; allowed: {allowed}")
+
+
+def did_you_mean(value: object, names: Iterable[str]) -> str:
+    """Such as ` (did you mean quick?)`; empty where no name is near."""
+    nearest = difflib.get_close_matches(value[:MOST_NAME], names, n=1) if isinstance(value, str) else []
+    return f" (did you mean {nearest[0]}?)" if nearest else ""
+
+
+def id_beginning(given: str, ids: Iterable[str], *, where: str) -> str:
+    """The only id that begins so.
+
+    Args:
+        given: the first digits of an id, or all of them.
+        ids: of models.
+        where: these are, such as `in results`.
+
+    Raises:
+        ValueError: there is none, or there are several.
+    """
+    known = set(ids)
+    matching = [given] if given in known else sorted(each for each in known if each.startswith(given))
+    if len(matching) == 1:
+        return matching[0]
+    begins = f"{where} with an id that begins with {shown(given)}"
+    if not matching:
+        hint = did_you_mean(given, known) if len(given) == _ID_DIGITS else ""
+        raise ValueError(f"no model {begins}{hint}; allowed: the id of one, or its first digits")
+    listed = f"{', '.join(matching[:_MOST_IDS])}{', ...' if len(matching) > _MOST_IDS else ''}"
+    raise ValueError(f"{len(matching)} models {begins}: {listed}; allowed: more digits of one")
 
 
 def whole(where: str, value: object, *, least: int, most: int = _MOST_WHOLE - 1) -> int:
@@ -153,7 +199,7 @@ def one_of(names: Sequence[str]) -> Callable[[str, object], str]:
 
     def check(where: str, value: object) -> str:
         if not isinstance(value, str) or value not in names:
-            raise fail(where, value, ", ".join(names))
+            raise fail_name(where, value, names)
         return str.__str__(value)
 
     return check

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any, NewType, TypeVar
 
 from rdstudy.study.bounds import MOST_FILE_BYTES, MOST_NAME
-from rdstudy.study.checks import fail, single, text, whole
+from rdstudy.study.checks import fail, fail_name, single, text, whole
 from rdstudy.study.sources import Source, check_imports, keep_source, known_source, line_in, own_module
 from rdstudy.study.sources import parsed as parsed_file
 
@@ -183,14 +183,13 @@ def check(kind: str) -> Callable[[str, object], str]:
     """
 
     def checked(where: str, value: object) -> str:
-        allowed = f"{', '.join(names(kind))}, or part(...)"
         written = str.__str__(value) if isinstance(value, str) and len(value) <= MOST_NAME else ""
         match = _LEVEL.fullmatch(written.strip())
         if match is None:
-            raise fail(where, value, allowed)
+            raise fail_name(where, value, names(kind), also="or part(...)")
         name, given, digest = match["name"], match["arguments"], match["digest"] or ""
         if not digest and name not in names(kind):
-            raise fail(where, value, allowed)
+            raise fail_name(where, value, names(kind), also="or part(...)")
         if digest and known_source(digest) is None:
             return written  # as tables hold it
         known = _arguments(where, Level(name, digest=digest), kind)
@@ -206,7 +205,7 @@ def check_named(kind: str, built_in: Sequence[str]) -> Callable[[str, object], s
         if isinstance(value, str) and "@" in value:
             return check(kind)(where, value)
         if not isinstance(value, str) or value not in built_in:
-            raise fail(where, value, f"{', '.join(built_in)}, or part(...)")
+            raise fail_name(where, value, built_in, also="or part(...)")
         return str.__str__(value)
 
     return checked

@@ -16,12 +16,13 @@ from typing import Any
 
 from rdstudy.study import parts
 from rdstudy.study.bounds import MOST_CONTRASTS, MOST_MEMBERS, MOST_NAME, MOST_TEXT
-from rdstudy.study.checks import fail, in_order, items, repeated, set_field, shown, whole, words
+from rdstudy.study.checks import fail, fail_name, in_order, items, repeated, set_field, shown, whole, words
 from rdstudy.study.claims import Claim
 from rdstudy.study.claims.contrasts import OWN
 from rdstudy.study.factors import FACTORS, NO_WIDTH, RECIPE_FACTORS, REQUIRED_FACTORS
 from rdstudy.study.member import Member
 from rdstudy.study.settings import Evaluation, Measures, Recipe, Resources
+from rdstudy.study.words import attribute_meanings
 
 PAPER_BETAS = (0.001, 0.005, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 2.0, 3.0, 5.0)
 """The twelve values of the paper (4.4, footnote 2)."""
@@ -56,7 +57,7 @@ class Experiment:
             raise fail(f"{where}: grid", self.grid, "a dictionary, factor -> levels")
         for factor in self.grid:
             if factor not in FACTORS:
-                raise fail(f"{where}: factor", factor, ", ".join(FACTORS))
+                raise fail_name(f"{where}: factor", factor, FACTORS)
         for factor in REQUIRED_FACTORS:
             if factor not in self.grid:
                 raise ValueError(f"{where}: factor {factor!r} is missing; required: {', '.join(REQUIRED_FACTORS)}")
@@ -88,6 +89,25 @@ class Experiment:
 
 _PARTS = {"recipe": Recipe, "evaluation": Evaluation, "measures": Measures, "resources": Resources}
 """The settings of a study, by the name of its field."""
+
+
+@dataclass(frozen=True)
+class Settable:
+    """A setting that `Study.with_settings` replaces: its default, and what its docstring says."""
+
+    default: Any
+    meaning: str
+
+
+SETTABLE: Mapping[str, Settable] = MappingProxyType(
+    {
+        f"{part}.{name.name}": Settable(getattr(kind, name.name), attribute_meanings(kind).get(name.name, ""))
+        for part, kind in _PARTS.items()
+        for name in dataclasses.fields(kind)
+    }
+    | {"seed": Settable(0, "of the splits and of the fixed samples of images; never of a member.")}
+)
+"""By name, such as `recipe.steps`: what `--set` takes."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +181,8 @@ class Study:
 
     def _with_setting(self, path: str, text: str) -> "Study":
         parts: dict[str, Any] = {name: getattr(self, name) for name in _PARTS}
-        allowed = [f"{part}.{name.name}" for part, value in parts.items() for name in dataclasses.fields(value)]
-        if path not in [*allowed, "seed"]:
-            raise fail("--set", path, ", ".join([*allowed, "seed"]))
+        if path not in SETTABLE:
+            raise fail_name("--set", path, SETTABLE)
         if len(text) > MOST_TEXT:
             raise ValueError(f"--set {path} has {len(text):,} letters; allowed: up to {MOST_TEXT:,}")
         try:
@@ -214,7 +233,7 @@ def _check_claims(where: str, claims: Sequence[Claim], measures: Measures) -> No
                 raise fail(f"{about}: value", value, f"own measures: {', '.join(measures.own_names) or 'none'}")
         for factor, level in (pair for contrast in claim.flat() for arm in contrast.cells() for pair in arm.items()):
             if factor not in FACTORS:
-                raise fail(f"{about}: factor", factor, ", ".join(FACTORS))
+                raise fail_name(f"{about}: factor", factor, FACTORS)
             FACTORS[factor].check(f"{about}: {factor}", level)
 
 
@@ -222,7 +241,7 @@ def _check_annealing(measures: Measures) -> None:
     """The same of annealing."""
     for factor, levels in (measures.annealing or {}).items():
         if factor not in FACTORS:
-            raise fail("measures.annealing", factor, ", ".join(FACTORS))
+            raise fail_name("measures.annealing", factor, FACTORS)
         for level in levels:
             FACTORS[factor].check(f"measures.annealing: {factor}", level)
 

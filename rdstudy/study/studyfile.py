@@ -17,19 +17,23 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from rdstudy.study.bounds import MOST_FILE_BYTES
-from rdstudy.study.checks import shown
+from rdstudy.study.checks import did_you_mean, shown
+from rdstudy.study.shipped import shipped_studies, study_path
 from rdstudy.study.study import Study
 from rdstudy.study.words import one_line, one_line_with_type
 
 
 def load_study(path: str) -> Study:
-    """Read a study file.
+    """Read a study file, or a study that comes with the package.
+
+    Args:
+        path: of the file; or a name of `rdstudy.study.shipped`, where there is no such file.
 
     Raises:
         ValueError: no such file, it does not run, or it defines no `STUDY`; one line that says where.
         KeyboardInterrupt: it was interrupted.
     """
-    where = f"study file {path}"
+    where, path = f"study file {path}", study_path(path)
     code = _compiled(path, where)
     _check_name(code.co_filename, where)
     module = ModuleType(
@@ -67,7 +71,10 @@ def _source(path: str, where: str) -> bytes:
         if stat.S_ISREG(status.st_mode) and status.st_size <= MOST_FILE_BYTES and path.endswith(".py"):
             return Path(path).read_bytes()
     except FileNotFoundError:
-        raise ValueError(f"{where} does not exist; allowed: a Python file that defines STUDY") from None
+        names = list(shipped_studies())
+        hint, listed = did_you_mean(Path(path).stem, names), ", ".join(names)
+        allowed = f"a Python file that defines STUDY{f', or one that comes with rdstudy: {listed}' if names else ''}"
+        raise ValueError(f"{where} does not exist{hint}; allowed: {allowed}") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         problem = getattr(error, "strerror", None) or error
         raise ValueError(f"{where} cannot be read: {problem}; allowed: a Python file that defines STUDY") from None

@@ -1,6 +1,10 @@
-"""What messages are made of: an exception in one line, a time in words."""
+"""What messages are made of: an exception in one line, a time in words, what a docstring says of a setting."""
+
+import inspect
+import re
 
 _MOST_LINE = 2_000  # letters of a line
+_ATTRIBUTE = re.compile(r"^    (\w+): ((?:.|\n {8})*)", re.MULTILINE)
 
 
 def one_line(error: BaseException | str) -> str:
@@ -24,3 +28,8 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
+
+
+def attribute_meanings(kind: type) -> dict[str, str]:
+    """Attribute -> what the docstring of its class says of it, in its order; none where Python keeps no docstrings."""
+    return {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall(inspect.getdoc(kind) or "")}

@@ -191,9 +191,9 @@ def test_a_member_is_named_by_its_id_a_prefix_or_a_row(results):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("zz", "^no member in results with an id that begins with 'zz'; allowed: one's id"),
-        ("", "^6 members in results with an id that begins with ''; allowed: one's id"),
-        ("../../etc", "^no member in results"),
+        ("zz", "^no model in results with an id that begins with 'zz'; allowed: the id of one"),
+        ("", "^6 models in results with an id that begins with '': .*; allowed: more digits of one"),
+        ("../../etc", "^no model in results"),
         (7, "^member is 7; allowed: an id, its first digits, or a row that has a member_id"),
         (None, "^member is None"),
         ({"beta": 1}, "^member is "),
