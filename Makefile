@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all test-without-ray test-ray test-cluster chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
+.PHONY: help setup study test test-all test-without-ray test-ray test-cluster test-bounds test-trackers chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,6 +11,9 @@ OUT ?= results
 CLUSTER ?= cluster.yaml
 STUDY ?= studies/quick.py
 SECONDS ?= 180
+TORCH ?= 2.10.0
+# Of every library that has a bound, the room that uses it, without a server or a long training.
+BOUNDS ?= tests/study tests/datasets/test_formats.py tests/datasets/test_pictures.py tests/results/test_standing.py tests/findings/test_contrasts.py tests/report/test_build.py tests/report/figures/test_figures.py tests/training/test_loop.py tests/commands/test_export.py -m "not slow and not cluster and not browser and not trackers"
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
@@ -31,13 +34,23 @@ test: setup ## the quick tests, a worker on each core
 test-all: test-without-ray test-ray ## all tests but those of `make test-cluster`
 
 test-without-ray: setup ## tests that start no Ray, those that open a browser or take long too
-	$(PYTEST) --dist worksteal -m "not cluster and not hosts" --durations 5
+	$(PYTEST) --dist worksteal -m "not cluster and not hosts and not trackers" --durations 5
 
 test-ray: setup ## tests that start Ray, which wait more than they work; each worker's Ray has its own folder
 	$(PYTEST) --dist loadfile -m cluster --durations 20
 
 test-cluster: setup ## `ray up` on three hosts made of network namespaces, with kills (root, iproute2, openssh-server, rsync, tmux)
 	$(BIN)/python -m pytest -m hosts tests/hosts
+
+test-bounds: ## tests with the lowest versions that are allowed, in .venv-lowest: TORCH=2.10.0
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt torch==$(TORCH) '.[images,h5]' pytest hypothesis
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -o filterwarnings=default $(BOUNDS)
+
+test-trackers: ## `rdstudy export` to a real MLflow server, TensorBoard's reader and Weights & Biases, in .venv-trackers
+	$(PYTHON) -m venv .venv-trackers
+	.venv-trackers/bin/python -m pip install --quiet --constraint constraints.txt torch '.[trackers]' mlflow tensorboard pytest hypothesis
+	OMP_NUM_THREADS=1 .venv-trackers/bin/python -m pytest -o filterwarnings=default -m trackers tests/commands
 
 chaos: setup ## faults and bad input at random: SECONDS=180
 	$(BIN)/python -m tests.fuzz --seconds $$(( $(SECONDS) * 3 / 10 )); fuzz=$$?; \

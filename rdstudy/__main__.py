@@ -15,6 +15,7 @@ from typing import Any
 from rdstudy.commandline import Parser, open_output
 from rdstudy.study.checks import fail_name
 
+_INTERRUPTED = 130
 _COMMANDS = {
     "run": ("rdstudy.run", "train what a study asks for, and build its page"),
     "report": ("rdstudy.report.__main__", "build the page of a study again, its figures or its tables"),
@@ -29,6 +30,14 @@ _COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names, and return its exit status."""
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
@@ -87,7 +96,4 @@ def _whole_parser() -> Parser:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main())
