@@ -101,4 +101,4 @@ benchmark-parts: setup ## a step with other priors, learning rates and networks
 	$(BIN)/python -m benchmarks.parts
 
 clean: ## remove the environment and the caches, and no result
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .venv-trackers .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -105,10 +105,10 @@ def unasked(
         declarations: name -> declaration, of the studies of the store; the study itself may not be among them yet.
     """
     declared = declarations.get(study)
-    others = [other for name, other in declarations.items() if name != study]
+    elsewhere = [each for name, each in declarations.items() if name != study]
     own = _ever(declared) if declared else set()
-    current = {member_id for other in others for member_id in other.members}
-    apart = {member_id for other in others for member_id in _ever(other)} - own
+    current = {member_id for each in elsewhere for member_id in each.members}
+    apart = {member_id for each in elsewhere for member_id in _ever(each)} - own
     rows = _rows_without(members, {*wanted, *current, *apart})
     commands = _commands(declared) if declared else {}
     places = _Places(wanted.values())

@@ -73,8 +73,12 @@ def fail_name(where: str, value: object, names: Iterable[str], *, also: str = ""
 
 
 def did_you_mean(value: object, names: Iterable[str]) -> str:
-    """Such as ` (did you mean quick?)`; empty where no name is near."""
-    nearest = difflib.get_close_matches(value[:MOST_NAME], names, n=1) if isinstance(value, str) else []
+    """Such as ` (did you mean quick?)`; empty where no name is near. `steps` is near to `recipe.steps`."""
+    if not isinstance(value, str) or not value:
+        return ""
+    listed = list(names)
+    inner = [name for name in listed if name.endswith(f".{value}")]
+    nearest = inner or difflib.get_close_matches(value[:MOST_NAME], listed, n=1)
     return f" (did you mean {nearest[0]}?)" if nearest else ""
 
 

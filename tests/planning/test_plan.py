@@ -591,5 +591,5 @@ def test_a_claim_about_no_level_is_refused():
 
 
 def test_a_claim_about_no_factor_is_refused():
-    with pytest.raises(ValueError, match=r"study 's': claim 'c': factor is 'detph'; allowed: dataset, split"):
+    with pytest.raises(ValueError, match=r"study 's': claim 'c': factor is 'detph' \(did you mean depth\?\)"):
         claiming(at_least(1, [monotone({"detph": 1})]))

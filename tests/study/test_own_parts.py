@@ -61,7 +61,10 @@ def test_figures_of_ones_own_stand_beside_those_of_the_package():
     level = f"rates@{keep_source(Source('figures.py', b'def rates(): ...')).digest}"
     experiment = Experiment("e", grid=GRID, figures=["distortion", level])
     assert experiment.figures == ("distortion", level)
-    with pytest.raises(ValueError, match=rf"figure is 'rates'; allowed: {FIGURES[0]}, .*, or part\(\.\.\.\)$"):
+    with pytest.raises(
+        ValueError,
+        match=rf"figure is 'rates' .*\?\); allowed: {FIGURES[0]}, .*, or part\(\.\.\.\)$",
+    ):
         Experiment("e", grid=GRID, figures=["rates"])
 
 

@@ -164,7 +164,7 @@ def test_names_of_all_allowed_letters_pass():
 
 
 def test_a_misspelt_factor_lists_the_factors():
-    with refused(f"experiment 'e': factor is 'betas'; allowed: {', '.join(FACTORS)}"):
+    with refused(f"experiment 'e': factor is 'betas' (did you mean beta?); allowed: {', '.join(FACTORS)}"):
         experiment(betas=[1])
 
 
@@ -576,9 +576,24 @@ def test_settings_are_applied_in_order_and_the_study_is_left_alone():
     assert declared.with_settings([]) == declared
 
 
-@pytest.mark.parametrize("path", ["steps", "recipe", "recipe.setps", "recipe.steps.x", "Recipe.steps", "name", "", "."])
-def test_a_misspelt_setting_lists_the_settings(path):
-    with refused(f"--set is '{path}'; allowed: {', '.join([*ASSIGNMENTS, 'seed'])}"):
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("steps", "recipe.steps"),
+        ("recipe.setps", "recipe.steps"),
+        ("recipe.steps.x", "recipe.steps"),
+        ("Recipe.steps", "recipe.steps"),
+        ("sede", "seed"),
+        ("names", "measures.names"),
+        ("recipe", "recipe.steps"),
+        ("name", ""),
+        ("", ""),
+        (".", ""),
+    ],
+)
+def test_a_misspelt_setting_lists_the_settings_and_the_nearest(path, nearest):
+    hint = f" (did you mean {nearest}?)" if nearest else ""
+    with refused(f"--set is '{path}'{hint}; allowed: {', '.join([*ASSIGNMENTS, 'seed'])}"):
         study().with_settings([f"{path}=5"])
 
 
@@ -651,5 +666,7 @@ def test_bad_measures_say_what_is_allowed(settings, message):
 
 
 def test_annealing_names_factors_of_a_grid():
-    with pytest.raises(ValueError, match=re.escape("measures.annealing is 'bta'; allowed: dataset, ")):
+    with pytest.raises(
+        ValueError, match=re.escape("measures.annealing is 'bta' (did you mean beta?); allowed: dataset, ")
+    ):
         study(measures=Measures(annealing={"bta": [1]}))
