@@ -202,8 +202,6 @@ def _find(store: "Store", snapshot: "Snapshot", given: str) -> tuple[Member, Mea
 
     Of a member that is stored and no study asks for, nothing is measured.
     """
-    from rdstudy.results.tables import member_of
-
     declarations = [store.declarations.read(study) for study in store.declarations.names()]
     declared = [member_id for declaration in declarations for member_id in declaration.members]
     member_id = id_beginning(given, [*declared, *snapshot.outcomes()], where=f"in {store.uri}")
@@ -211,12 +209,25 @@ def _find(store: "Store", snapshot: "Snapshot", given: str) -> tuple[Member, Mea
         (declaration.member(member_id), declaration.settings(Measures))
         for declaration in declarations
         if member_id in declaration.members
-    ] or [(member_of(_rows(snapshot, member_id, "members")[0]), Measures(names=()))]
+    ] or [(_unasked(snapshot, member_id), Measures(names=()))]
     measured = [pair for pair in pairs if _rows(snapshot, member_id, "measures", pair[1].measures_id)]
     member, measures = (measured or pairs)[0]
     if member.member_id != member_id:
         raise ValueError(f"model {member_id} was trained by another version of the numerics; allowed: that version")
     return member, measures
+
+
+def _unasked(snapshot: "Snapshot", member_id: str) -> Member:
+    """A stored member that no study asks for, by its rows."""
+    from rdstudy.results.tables import member_of
+
+    try:
+        return member_of(_rows(snapshot, member_id, "members")[0])
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"no study asks for model {member_id}, and its rows, of another version, do not say all settings; "
+            "allowed: a model that a study asks for"
+        ) from None
 
 
 def _train(member: Member, measures: Measures, store: "Store", fresh: "Store", *, on_gpu: bool) -> "Snapshot":

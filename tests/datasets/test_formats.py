@@ -2,14 +2,16 @@
 
 import gzip
 import hashlib
+import sys
 import zipfile
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rdstudy.datasets import dsprites, idx, shapes3d, smallnorb
+from rdstudy.datasets import dataset_info, dsprites, idx, registry, shapes3d, smallnorb
 from rdstudy.datasets import reading as reading_module
+from rdstudy.datasets.cache import FOLDER_VARIABLE
 from rdstudy.datasets.factors import check_grid, levels_of_values, unit_factors
 from rdstudy.datasets.resize import area_average, paste_centred
 from tests.datasets.conftest import REAL_NAME
@@ -336,6 +338,14 @@ def test_a_damaged_hdf5_file_is_refused(tmp_path, rng, how):
 def test_h5py_is_imported_when_it_is_needed(run_python):
     code = "import sys, rdstudy.datasets as d; d.dataset_info('3dshapes'); print('h5py' in sys.modules)"
     assert run_python(code) == "False"
+
+
+def test_without_h5py_the_error_says_what_to_install_before_anything_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(registry, "local_path", lambda file: pytest.fail(f"{file} is asked for"))
+    with pytest.raises(ValueError, match=r"^3dshapes is read with h5py; python -m pip install 'rdstudy\[h5\]'$"):
+        dataset_info("3dshapes").load()
 
 
 # --- dSprites -----------------------------------------------------------------------------------------------------
