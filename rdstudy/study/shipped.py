@@ -3,6 +3,7 @@
 A wheel carries them inside the package (see setup.py), a checkout beside it. Standard library alone.
 """
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -22,5 +23,5 @@ def shipped_studies() -> dict[str, Path]:
 
 def study_path(given: str) -> str:
     """The study file that a user names: that file, or else the shipped study of that name."""
-    shipped = {} if Path(given).exists() else shipped_studies()
+    shipped = {} if os.path.exists(given) else shipped_studies()
     return str(shipped.get(given, given))

@@ -58,6 +58,13 @@ def refused(text: str):
     return pytest.raises(ValueError, match="^" + re.escape(text))
 
 
+def refused_name(text: str, allowed: str):
+    """What is no name of those that are allowed; the nearest of them may be said."""
+    return pytest.raises(
+        ValueError, match=rf"^{re.escape(text)}( \(did you mean .*\?\))?; allowed: {re.escape(allowed)}"
+    )
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 BAD_WHOLE = (0, -3, 2.0, 2.5, True, "7", None, math.nan, [5])
@@ -117,13 +124,13 @@ def test_every_field_and_factor_has_its_bad_values():
 @pytest.mark.parametrize(("where", "value", "allowed"), cases(PART_FIELDS))
 def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(where, value, allowed):
     part, name = where
-    with refused(f"{part.__name__.lower()}.{name} is {value!r}; allowed: {allowed}"):
+    with refused_name(f"{part.__name__.lower()}.{name} is {value!r}", allowed):
         part(**{name: value})
 
 
 @pytest.mark.parametrize(("factor", "value", "allowed"), cases(FACTOR_LEVELS))
 def test_a_bad_level_is_named_with_its_experiment_and_what_is_allowed(factor, value, allowed):
-    with refused(f"experiment 'depths': {factor} is {value!r}; allowed: {allowed}"):
+    with refused_name(f"experiment 'depths': {factor} is {value!r}", allowed):
         experiment("depths", **{factor: [value]})
 
 
