@@ -139,6 +139,7 @@ class MLflow:
             from mlflow import MlflowClient
         except ImportError:
             raise _missing("rdstudy[trackers]", "MLflow") from None
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # some ten seconds; with MLflow's own 7, minutes
         self._client = MlflowClient(tracking_uri=place)
         self._experiments: dict[str, str] = {}
