@@ -69,15 +69,12 @@ def _parser() -> Parser:
         epilog="\n".join(["commands:", *commands, "", "rdstudy COMMAND --help says more."]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, help="print the version of the program")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version of the program")
     return parser
 
 
 class _Version(argparse.Action):
     """Prints the version of the code that runs, which git may be asked for."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, nargs=0, **kwargs)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from rdstudy.running.provenance import code_version

@@ -27,10 +27,7 @@ _IDENTITY = [
 
 _PROVENANCE = [
     ("numerics_version", pa.int64()),  # of the code that trains: a part of the id
-    (
-        "code_version",
-        pa.string(),
-    ),  # package version and commit, with + where files differ from it; or a hash of the files
+    ("code_version", pa.string()),  # version and commit, + where files differ from it; or -f and a hash of the files
     ("python_version", pa.string()),  # of Python
     ("torch_version", pa.string()),  # of PyTorch
     ("numpy_version", pa.string()),  # of NumPy

@@ -98,7 +98,7 @@ def test_a_person_is_asked(store, ids, monkeypatch, reply, status):
             return True
 
         def readline(self) -> str:
-            return reply
+            return str(reply)
 
     monkeypatch.setattr("sys.stdin", Terminal())
     assert main(["forget", "results", ids[0]]) == status

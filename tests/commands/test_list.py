@@ -1,5 +1,7 @@
 """`rdstudy list`: every model that is stored or asked for is on it, once, with its state."""
 
+import sys
+
 import pytest
 
 from rdstudy.__main__ import main
@@ -66,11 +68,9 @@ MISTAKES = (
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize(("options", "message"), MISTAKES, ids=range(len(MISTAKES)))
 def test_a_mistake_is_one_line(capsys, options, message):
-    try:
-        status = main(["list", "results", *options])
-    except SystemExit as ended:
-        status = ended.code
-    assert status == 2
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(main(["list", "results", *options]))
+    assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {message}")
 

@@ -97,7 +97,7 @@ def test_a_study_has_its_members_and_its_measures_alone(results):
     with pytest.raises(ValueError, match=r"^study is 'thesis'; allowed: other, tiny$"):
         rdstudy.load("results", study="thesis")
     stranger = other.members.query("beta == 3")["member_id"].iloc[0]
-    with pytest.raises(ValueError, match=r"^no member in results"):
+    with pytest.raises(ValueError, match=r"^no model in results"):
         tiny.model(stranger)
 
 
