@@ -362,7 +362,10 @@ BAD_STUDIES = {
     "no STUDY": ("x = 1", "defines no STUDY; allowed: STUDY = Study(...)"),
     "STUDY of another kind": ("STUDY = 3", "defines STUDY as a int"),
     "a name error": ("STUDY = Studdy()", "line 1: NameError: name 'Studdy' is not defined"),
-    "unknown factor": (STUDY.replace('"depth"', '"debth"'), "factor is 'debth' (did you mean depth?); allowed: dataset, split"),
+    "unknown factor": (
+        STUDY.replace('"depth"', '"debth"'),
+        "factor is 'debth' (did you mean depth?); allowed: dataset",
+    ),
     "unknown level": (
         STUDY.replace('"seed": [0]', '"seed": [0], "architecture": ["rnn"]'),
         "'rnn' (did you mean cnn?); allowed: cnn, linear, mlp",
