@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from rdstudy.commandline import Parser, answer, is_read, open_output, sigterm_interrupts
 from rdstudy.results.address import without_keys
 from rdstudy.running.floors import check_floors
+from rdstudy.running.ray_address import named_address
 from rdstudy.running.ray_settings import set_environment
 from rdstudy.study import Study
 from rdstudy.study.checks import fail
@@ -72,6 +73,8 @@ def _check_options(options: argparse.Namespace) -> None:
     for option, contrary in (("local", "address"), ("plan", "follow"), ("wait", "force")):
         if getattr(options, option) and getattr(options, contrary):
             raise ValueError(f"--{option} and --{contrary} contradict each other; allowed: one of them")
+    if not (options.local or options.follow):
+        named_address(options.address)
     check_limits(max_hours=options.max_hours, max_cost=options.max_cost, price=0.0)  # a price is looked for later
 
 
@@ -90,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--member", metavar="ID", help="run this member only")
     parser.add_argument("--plan", action="store_true", help="print what there is to do, and start nothing")
     parser.add_argument("--local", action="store_true", help="train in this process, without Ray")
-    parser.add_argument("--address", metavar="ADDR", help="the Ray cluster to join")
+    parser.add_argument("--address", metavar="ADDR", help="the Ray to join, HOST:PORT of its head; local: a private one")
     parser.add_argument("--max-hours", metavar="H", type=float, help="stop in order after so many hours")
     parser.add_argument("--max-cost", metavar="USD", type=float, help="stop in order once so much is spent")
     parser.add_argument("--wait", action="store_true", help="wait until no other run is at work on the same models")

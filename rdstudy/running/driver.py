@@ -133,7 +133,8 @@ class _Run:
         self._line.close()
         hours, busy = self._total.device_hours, self._total.utilization
         if busy is not None:
-            self._line.say(f"used: {hours:.2g} {_kind(self._resources.gpus)}-hours, {busy:.0%} at work{self._cost()}")
+            parts = (f"{hours:.2g} {_kind(self._resources.gpus)}-hours", f"{busy:.0%} at work", self._cost())
+            self._line.say(f"used: {', '.join(part for part in parts if part)}")
 
     def ended(self, *, joined: bool) -> Ended:
         """How it ended: well, too, where it was to end early when nothing remained.
@@ -200,12 +201,13 @@ class _Run:
         self._total.add(seconds=now - self._looked, devices=devices, busy=busy)
         self._looked = now
         share = self._total.utilization
-        at_work = "" if share is None else f", {share:.0%} at work"
-        self._line.devices = f"{devices:g} {_kind(self._resources.gpus)}s{at_work}{self._cost()}"
+        at_work = "" if share is None else f"{share:.0%} at work"
+        parts = (f"{devices:g} {_kind(self._resources.gpus)}s", at_work, self._cost())
+        self._line.usage = tuple(part for part in parts if part)
 
     def _cost(self) -> str:
         price = self._resources.price
-        return "" if price is None else f", ${self._total.cost(price):.2f}"
+        return "" if price is None else f"${self._total.cost(price):.2f}"
 
 
 def _callbacks(study: Study) -> Sequence[Any]:

@@ -3,9 +3,12 @@
 Knows packs by their ids and costs, and nothing of who trains them.
 """
 
+import contextlib
+import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -38,8 +41,8 @@ class ProgressLine:
         self, packs: Iterable[TrialPack], *, stream: TextIO | None = None, log: Callable[[str], None] | None = None
     ) -> None:
         packs = tuple(packs)
-        self.devices = ""
-        """What trains, in words for the line: "2 CPU cores, 96 % at work"."""
+        self.usage: tuple[str, ...] = ()
+        """What trains, in words for the line: "2 CPU cores", "96% at work", "$0.20"."""
         self._states = {pack.pack_id: PackProgress(0, 0, 0.0) for pack in packs}
         self._costs = {pack.pack_id: pack_cost(pack) for pack in packs}
         self._total = sum(len(pack.members) for pack in packs)
@@ -64,7 +67,7 @@ class ProgressLine:
         now = time.monotonic()
         if self._live and now - self._shown >= _LIVE_SECONDS:
             self._shown = now
-            self._stream.write(f"\r\x1b[2K{self.line(now - self._started)}")
+            self._stream.write(f"\r\x1b[2K{self.line(now - self._started, columns=columns_of(self._stream) - 1)}")
             self._stream.flush()
         if now - self._logged >= _PLAIN_SECONDS:
             self._logged = now
@@ -76,15 +79,19 @@ class ProgressLine:
         self._stream.flush()
         self._log(text)
 
-    def line(self, seconds: float) -> str:
-        """What is known after so many seconds."""
+    def line(self, seconds: float, *, columns: int | None = None) -> str:
+        """What is known after so many seconds; of what does not fit into so many columns, what matters least goes."""
         done = sum(state.members_done for state in self._states.values())
         not_ok = sum(state.members_not_ok for state in self._states.values())
         share = sum(self._costs[pack] * state.share for pack, state in self._states.items()) / sum(self._costs.values())
+        models = f"{done}/{self._total} models"
         rate = f"{60 * done / seconds:.1f} models/min" if done else "no rate yet"
+        so_far = f"{duration(seconds)} so far"
         left = f"{duration(seconds * (1 - share) / share)} left" if share > 0.01 else "time left unknown"
-        parts = [f"{done}/{self._total} models", rate, f"{duration(seconds)} so far", left, f"{not_ok} not ok"]
-        return ", ".join([*parts, self.devices] if self.devices else parts)
+        lacking = f"{not_ok} not ok"
+        parts = [models, rate, so_far, left, lacking, *self.usage]
+        least_first = [so_far, *self.usage, rate, *([left, lacking] if not_ok else [lacking, left])]
+        return fitted(parts, least_first, columns)
 
     def close(self) -> None:
         """Write a last line."""
@@ -98,3 +105,28 @@ class ProgressLine:
         elif last:
             self._stream.write(f"\r\x1b[2K{line}\n")
         self._stream.flush()
+
+
+def fitted(parts: Sequence[str], least_first: Iterable[str], columns: int | None) -> str:
+    """Parts with commas between them, in at most so many columns.
+
+    Args:
+        parts: in their order.
+        least_first: those that may be left out, the first before the second.
+        columns: None for as many as it takes.
+    """
+    line = ", ".join(parts)
+    for least in least_first:
+        if columns is None or len(line) <= columns:
+            break
+        parts = [part for part in parts if part != least]
+        line = ", ".join(parts)
+    return line[:columns]
+
+
+def columns_of(stream: TextIO) -> int:
+    """How wide the terminal is on which a stream is shown: COLUMNS, else what it says of itself, else 80."""
+    own = 0
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # of a notebook, or closed
+        own = os.get_terminal_size(stream.fileno()).columns
+    return max(2, shutil.get_terminal_size(fallback=(own or 80, 24)).columns)

@@ -42,6 +42,15 @@ class Connection:
     devices: float | None
     in_process: bool = False
 
+    def __str__(self) -> str:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+        up = f"{cpus:g} CPU cores" + (f", {gpus:g} GPUs" if gpus else "")
+        if not self.joined:
+            return f"Ray: a private one for this run, {up}"
+        address = ray.get_runtime_context().gcs_address
+        return f"Ray: joined the one at {address}, {len(nodes)} node{'s' * (len(nodes) != 1)} with {up} up"
+
 
 @contextlib.contextmanager
 def connected(address: str | None, resources: Resources) -> Iterator[Connection]:
