@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rdstudy.commandline import Parser, answer, is_read, open_output, sigterm_interrupts
 from rdstudy.results.address import without_keys
+from rdstudy.running.failures import place_of
 from rdstudy.running.floors import check_floors
 from rdstudy.running.ray_address import named_address
 from rdstudy.running.ray_settings import set_environment
@@ -73,9 +74,17 @@ def _check_options(options: argparse.Namespace) -> None:
     for option, contrary in (("local", "address"), ("plan", "follow"), ("wait", "force")):
         if getattr(options, option) and getattr(options, contrary):
             raise ValueError(f"--{option} and --{contrary} contradict each other; allowed: one of them")
+    if options.pdb and not (options.local and _is_terminal()):
+        lacking = "a terminal, which this is not" if options.local else "--local, which is missing"
+        raise ValueError(f"--pdb is for {lacking}; allowed: --local --pdb, typed at a terminal")
     if not (options.local or options.follow):
         named_address(options.address)
     check_limits(max_hours=options.max_hours, max_cost=options.max_cost, price=0.0)  # a price is looked for later
+
+
+def _is_terminal() -> bool:
+    """Whether a person can type to a debugger."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--member", metavar="ID", help="run this member only")
     parser.add_argument("--plan", action="store_true", help="print what there is to do, and start nothing")
     parser.add_argument("--local", action="store_true", help="train in this process, without Ray")
+    parser.add_argument("--pdb", action="store_true", help="with --local: a debugger where a model's training fails")
     parser.add_argument("--address", metavar="ADDR", help="the Ray to join, HOST:PORT of its head; local: a private one")
     parser.add_argument("--max-hours", metavar="H", type=float, help="stop in order after so many hours")
     parser.add_argument("--max-cost", metavar="USD", type=float, help="stop in order once so much is spent")
@@ -297,7 +307,14 @@ def _train(plan: "Plan", store: "Store", options: argparse.Namespace, log: "RunL
     limits = Limits(options.max_hours, options.max_cost)
     with present(store, this_run(plan.study.name, ids_of(plan))) as presence:
         return train(
-            plan, store, local=options.local, address=options.address, limits=limits, log=log, presence=presence
+            plan,
+            store,
+            local=options.local,
+            address=options.address,
+            limits=limits,
+            log=log,
+            presence=presence,
+            debugger=options.pdb,
         )
 
 
@@ -363,14 +380,17 @@ def _outcome(
             return _SOME_NOT_OK
     if not not_ok:
         return _SOME_NOT_OK if unmeasured else _OK
-    members = snapshot.table("members").select(["member_id", "reason"]).to_pylist()
+    members = snapshot.table("members").select(["member_id", "reason", "traceback"]).to_pylist()
     reasons = {row["member_id"]: row["reason"] for row in members}
+    places = {row["member_id"]: place_of(row["traceback"] or "") for row in members}
     causes: dict[str, list[str]] = {}
     for member_id in not_ok:
         causes.setdefault(reasons.get(member_id) or "no row was stored", []).append(member_id)
     say(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
     for cause, ids in sorted(causes.items(), key=lambda item: -len(item[1]))[:_MOST_CAUSES]:
-        say(f"  {len(ids)} × {cause}\n      rerun one: {_command(_alone(options, ids[0]))}")
+        place = places.get(ids[0])
+        say(f"  {len(ids)} × {cause}" + (f"\n      at {place}" if place else ""))
+        say(f"      rerun one: {_command(_alone(options, ids[0]))}")
     if len(causes) > _MOST_CAUSES:
         say(f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page")
     return _SOME_NOT_OK

@@ -59,8 +59,19 @@ def train(
     limits: Limits,
     log: RunLog,
     presence: Presence,
+    debugger: bool = False,
 ) -> Ended:
     """Train what remains.
+
+    Args:
+        plan: says what that is.
+        store: where rows go.
+        local: whether it is done in this process.
+        address: of the Ray to join, else.
+        limits: where to stop in order.
+        log: told of what is said.
+        presence: of this run in the store.
+        debugger: whether a debugger opens at the first exception of a local run, which ends with it.
 
     Raises:
         ValueError: a cluster that cannot be used as the study asks.
@@ -81,7 +92,7 @@ def train(
         )
         joined = False
         try:
-            joined = _executor(local=local, address=address).run(work, run)
+            joined = _executor(local=local, address=address, debugger=debugger).run(work, run)
         except SystemExit as ended:  # by Ray's own handler, which has SIGTERM while Ray starts
             if ended.code != signal.SIGTERM:
                 raise
@@ -90,12 +101,12 @@ def train(
         return run.ended(joined=joined)
 
 
-def _executor(*, local: bool, address: str | None) -> Executor:
+def _executor(*, local: bool, address: str | None, debugger: bool) -> Executor:
     """This process, or Ray; the libraries of the other are not imported."""
     if local:
         from rdstudy.running.local import LocalExecutor
 
-        return LocalExecutor()
+        return LocalExecutor(debugger=debugger)
     from rdstudy.running.tune import TuneExecutor
 
     return TuneExecutor(address)
@@ -114,6 +125,7 @@ class _Run:
         self._resources = plan.study.resources
         self._given_up: set[str] = set()
         self._shown: set[str] = set()  # reasons whose traceback was said
+        self._tracebacks: dict[str, str] = {}  # pack id -> of its latest failure
         self._started = self._looked = time.monotonic()
         self._limit: str | None = None
 
@@ -170,6 +182,7 @@ class _Run:
     def failed(self, failure: Failure, remedy: Remedy) -> None:
         """Say why a pack came to no end, and once where in the code that was."""
         self.say(f"pack {failure.pack_id} on {failure.host}: {failure.cause.value} ({failure.reason}); {remedy.value}")
+        self._tracebacks[failure.pack_id] = failure.traceback
         if failure.traceback and failure.reason not in self._shown:
             self._shown.add(failure.reason)
             self.say(failure.traceback.rstrip())
@@ -184,7 +197,8 @@ class _Run:
         stored = self._store.rows.outcomes()
         lost = tuple(member for member in pack.members if member.member_id not in stored)
         if lost:
-            store_failed(self._store, Pack(lost), reason, device=torch.device("cpu"))
+            where = self._tracebacks.get(pack.pack_id, "")
+            store_failed(self._store, Pack(lost), reason, traceback=where, device=torch.device("cpu"))
 
     def used(self, usage: Usage) -> None:
         """Take note of what is up and at work."""

@@ -29,7 +29,7 @@ from rdstudy.results.rows import new_run_id
 from rdstudy.results.snapshot import neighbours_key
 from rdstudy.results.store import Store
 from rdstudy.running import kept
-from rdstudy.running.failures import PackError, ShareTooSmallError
+from rdstudy.running.failures import PackError, ShareTooSmallError, traceback_text
 from rdstudy.running.progress import PackProgress
 from rdstudy.running.provenance import cpu_name, provenance_columns
 from rdstudy.study import Evaluation, Measures, Member, Resources
@@ -239,7 +239,8 @@ def _attempt_pack(
             yield _TooLarge()
             return
         logger.exception("pack %s failed", pack.pack_id)
-        store_failed(store, pack, reason, device=device, peak_bytes=peak_memory_bytes(device))
+        where = traceback_text(error)
+        store_failed(store, pack, reason, traceback=where, device=device, peak_bytes=peak_memory_bytes(device))
         yield _Stored(len(pack.members))
 
 
@@ -368,9 +369,22 @@ def _measured_tables(
     return {name: [row | {"run_id": runs[row["member_id"]]} for row in rows] for name, rows in tables.items() if rows}
 
 
-def store_failed(store: Store, pack: Pack, reason: str, *, device: torch.device, peak_bytes: int | None = None) -> None:
+def store_failed(
+    store: Store,
+    pack: Pack,
+    reason: str,
+    *,
+    traceback: str = "",
+    device: torch.device,
+    peak_bytes: int | None = None,
+) -> None:
     """Store a row with the outcome `failed` for every member of a pack."""
-    outcome = {"outcome": "failed", "reason": " ".join(reason.split()), "peak_memory_bytes": peak_bytes}
+    outcome = {
+        "outcome": "failed",
+        "reason": " ".join(reason.split()),
+        "traceback": traceback or None,
+        "peak_memory_bytes": peak_bytes,
+    }
     rows = [
         settings_columns(member) | outcome | {"subset": name}
         for member in pack.members

@@ -19,6 +19,7 @@ from rdstudy.running.failures import (
     PackError,
     ShareTooSmallError,
     VersionsError,
+    shortened,
 )
 from rdstudy.running.progress import PackProgress
 from rdstudy.running.tune.queue import PackQueue
@@ -114,7 +115,7 @@ def describe_failure(error: BaseException | None, *, pack_id: str, host: str) ->
 
 def _traceback(error: BaseException | None) -> str:
     """Of what a trial raised, as it was there; empty where its process just ended."""
-    return str(getattr(error, "traceback_str", ""))
+    return shortened(str(getattr(error, "traceback_str", "")))
 
 
 def _cause(error: BaseException | None, raised: BaseException | None) -> Cause:
