@@ -103,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plan", action="store_true", help="print what there is to do, and start nothing")
     parser.add_argument("--local", action="store_true", help="train in this process, without Ray")
     parser.add_argument("--pdb", action="store_true", help="with --local: a debugger where a model's training fails")
-    parser.add_argument("--address", metavar="ADDR", help="the Ray to join, HOST:PORT of its head; local: a private one")
+    parser.add_argument(
+        "--address", metavar="ADDR", help="the Ray to join, HOST:PORT of its head; local: a private one"
+    )
     parser.add_argument("--max-hours", metavar="H", type=float, help="stop in order after so many hours")
     parser.add_argument("--max-cost", metavar="USD", type=float, help="stop in order once so much is spent")
     parser.add_argument("--wait", action="store_true", help="wait until no other run is at work on the same models")

@@ -124,7 +124,9 @@ def test_the_place_of_an_exception_is_its_innermost_frame_and_a_long_traceback_k
     except ValueError as error:
         text = traceback_text(error)
     assert place_of(text).startswith(f"{__file__}:")
-    assert place_of(text).endswith(", in test_the_place_of_an_exception_is_its_innermost_frame_and_a_long_traceback_keeps_its_end")
+    assert place_of(text).endswith(
+        ", in test_the_place_of_an_exception_is_its_innermost_frame_and_a_long_traceback_keeps_its_end"
+    )
     assert place_of("no traceback") == ""
     assert traceback_text(None) == ""
     assert shortened(text) == text

@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from rdstudy.planning.packs import TrialPack, runs_of
 from rdstudy.running.executor import Observer, Work
 from rdstudy.running.provenance import versions
-from rdstudy.running.tune.connection import Connection, connected
+from rdstudy.running.tune.connection import connected
 from rdstudy.running.tune.folders import own_folder
 from rdstudy.running.tune.listener import Listener
 from rdstudy.running.tune.nodes import check_nodes, on_node
@@ -41,7 +41,7 @@ class TuneExecutor:
         """
         with connected(self._address, work.resources) as connection:
             observer.begins()  # Ray ends the process at SIGTERM
-            observer.say(_which(connection, self._address))
+            observer.say(connection.which)
             if connection.joined:
                 check_nodes(work.store, gpus=bool(work.resources.gpus))
             if connection.devices is None:
@@ -59,13 +59,6 @@ class TuneExecutor:
                     break
                 observer.say(f"{len(packs)} packs ended without all their rows; started again")
             return connection.joined and not connection.in_process
-
-
-def _which(connection: Connection, address: str | None) -> str:
-    """Which Ray it is, and how to have another one."""
-    if connection.joined and not connection.in_process and address is None:
-        return f"{connection}; --address local starts a private one"
-    return str(connection)
 
 
 def run_round(packs: Sequence[TrialPack], work: Work, observer: Observer) -> dict[str, str]:

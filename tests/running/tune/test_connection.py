@@ -1,5 +1,6 @@
 """Where Ray is joined or started: addresses, folders that a kill leaves, and Ray in places where it fails."""
 
+import contextlib
 import fcntl
 import os
 import platform
@@ -21,10 +22,10 @@ from ray._private.utils import get_ray_address_file, validate_socket_filepath
 from ray.tune.experiment import Trial
 
 from rdstudy.run import main
-from rdstudy.running.tune import address, connection, executor, folders
+from rdstudy.running.tune import address, connection, folders
 from rdstudy.running.tune import listener as listener_module
 from rdstudy.running.tune.address import find_head
-from rdstudy.running.tune.connection import Connection, connected
+from rdstudy.running.tune.connection import connected
 from rdstudy.running.tune.folders import NotStartedError, own_folder, ray_folder
 from rdstudy.study import Resources
 from tests.running.tune.cluster_runs import ENVIRONMENT, descendants, end, is_training, start
@@ -134,14 +135,20 @@ def test_a_run_says_which_ray_it_has(monkeypatch):
     monkeypatch.setattr(ray, "nodes", lambda: [{"Resources": node, "Alive": alive} for node, alive in nodes])
     context = SimpleNamespace(gcs_address="10.0.0.1:6379")
     monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
-    joined = Connection(joined=True, devices=2.0)
+    monkeypatch.setattr(connection, "_joined", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(connection, "_own_ray", contextlib.nullcontext)
+    monkeypatch.setattr(connection, "find_head", lambda address: None if address == "local" else "10.0.0.1:6379")
+
+    def which(address: str | None) -> str:
+        with connected(address, Resources()) as connection:
+            return connection.which
+
     here = "Ray: joined the one at 10.0.0.1:6379, 2 nodes with 8 CPU cores, 2 GPUs up"
-    assert executor._which(joined, None) == f"{here}; --address local starts a private one"
-    assert executor._which(joined, "10.0.0.1:6379") == here
+    assert which(None) == f"{here}; --address local starts a private one"
+    assert which("10.0.0.1:6379") == here
     del nodes[0]
-    assert executor._which(Connection(joined=False, devices=2.0), None) == (
-        "Ray: a private one for this run, 8 CPU cores, 2 GPUs"
-    )
+    assert which("auto") == here.replace("2 nodes", "1 node")
+    assert which("local") == "Ray: a private one for this run, 8 CPU cores, 2 GPUs"
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1:1", "localhost:1", "[::1]:1", "no.such.host.invalid:6379", "a..b:6379"])
