@@ -82,6 +82,7 @@ def train(
         run = _Run(plan, store, limits, log, interrupt=interrupt, presence=presence)
         work = Work(
             packs=plan.packs,
+            study=plan.study.name,
             store=store,
             resources=plan.study.resources,
             measures=plan.study.measures,

@@ -8,8 +8,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TextIO
 
 from rdstudy.planning.packs import TrialPack, pack_cost
@@ -26,6 +26,7 @@ class PackProgress:
     members_done: int  # stored, whatever their outcome
     members_not_ok: int  # of these, with an outcome other than ok
     share: float  # of the pack's training steps, in [0, 1]
+    values: Mapping[str, float] = field(default_factory=dict)  # see `rdstudy.running.tracked`
 
 
 class ProgressLine:

@@ -9,7 +9,7 @@ import functools
 import gc
 import logging
 from collections import deque
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from rdstudy.running import kept
 from rdstudy.running.failures import PackError, ShareTooSmallError, traceback_text
 from rdstudy.running.progress import PackProgress
 from rdstudy.running.provenance import cpu_name, provenance_columns
+from rdstudy.running.tracked import PackValues
 from rdstudy.study import Evaluation, Measures, Member, Resources
 from rdstudy.study.words import one_line_with_type
 from rdstudy.training import Finished, Progress, Subsets, make_subsets, packs_on, train_pack
@@ -50,6 +51,7 @@ class _Stored:
     """A pack has come to its end."""
 
     not_ok: int  # members with an outcome other than ok
+    rows: Sequence[Mapping[str, Any]] = ()  # of members that were trained to their end
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def run_pack(
     lacking = _lacking(pack.members, store)
     waiting = deque(packs_on(Pack(lacking), device) if lacking else ())
     done = len(pack.members) - len(lacking)
-    not_ok, share = 0, 0.0
+    not_ok, share, values = 0, 0.0, PackValues()
     while waiting:
         training = waiting.popleft()
         with closing(
@@ -131,12 +133,14 @@ def run_pack(
                 within = 0.0
                 if isinstance(event, Progress):
                     within = event.steps / event.total_steps * len(training.members)
+                    values.measured(training.members, event.latest)
                 elif isinstance(event, _Stored):
                     done, not_ok = done + len(training.members), not_ok + event.not_ok
+                    values.finished(event.rows)
                 else:
                     waiting.extendleft(reversed(training.halves()))
                 share = max(share, (done + within) / len(pack.members))  # what halves do again was counted before
-                yield PackProgress(done, not_ok, share)
+                yield PackProgress(done, not_ok, share, values.means())
         if waiting:
             _release(device)
 
@@ -280,7 +284,7 @@ def _train_pack(
     subsets = load_subsets(pack.members[0])
     measuring = _measuring(pack.members[0], store, subsets, measures, device=device, resources=resources)
     slot = _Guarded(store, pack.pack_id)
-    not_ok, progress = 0, Progress(0, 1)
+    not_ok, progress, rows = 0, Progress(0, 1), []
     with closing(train_pack(pack, subsets, device=device, checkpoint=slot, resources=resources)) as events:
         for event in events:
             if isinstance(event, Progress):
@@ -308,8 +312,9 @@ def _train_pack(
             weights = event.weights if resources.keep_weights else {}
             finished = Finished([row | peak for row in event.members], event.trajectories, weights)
             store_finished(store, pack, finished, device=device, measured=measured, image_shape=subsets.image_shape)
-            not_ok = len({row["member_id"] for row in event.members if row["outcome"] != "ok"})
-    yield _Stored(not_ok)
+            rows = event.members
+            not_ok = len({row["member_id"] for row in rows if row["outcome"] != "ok"})
+    yield _Stored(not_ok, rows)
 
 
 def _is_storage(error: Exception) -> bool:

@@ -107,7 +107,7 @@ def test_at_a_real_terminal_values_can_be_printed(study):
     pid, terminal = pty.fork()
     if pid == 0:
         words = [sys.executable, "-m", "rdstudy.run", "tiny.py", "--local", "--no-report", "--pdb"]
-        os.execve(sys.executable, words, ENVIRONMENT)  # noqa: S606
+        os.execve(sys.executable, words, ENVIRONMENT)
     said = ""
     for asked, typed in (("(Pdb) ", "p evidence\n"), ("\n42", "q\n"), ("Go on with: ", "")):
         while asked not in said:

@@ -18,6 +18,7 @@ from rdstudy.running.tune.folders import own_folder
 from rdstudy.running.tune.listener import Listener
 from rdstudy.running.tune.nodes import check_nodes, on_node
 from rdstudy.running.tune.queue import PackQueue, request
+from rdstudy.running.tune.tracking import TrackerFiles
 from rdstudy.running.tune.trial import PackTrial, StopSignal, TrialSettings
 
 _ROUNDS = 3  # of trials, before members without a row are reported as such
@@ -79,6 +80,7 @@ def run_round(packs: Sequence[TrialPack], work: Work, observer: Observer) -> dic
         resources=work.resources,
         measures=work.measures,
         versions=versions(),
+        tracked=bool(work.callbacks),
         sources=work.sources,
         stop=stop,
     )
@@ -90,6 +92,7 @@ def run_round(packs: Sequence[TrialPack], work: Work, observer: Observer) -> dic
         failures=work.failures,
     )
     listener = Listener(queue, observer, device="GPU" if work.resources.gpus else "CPU")
+    kept = [TrackerFiles(work.store, work.study)] if work.callbacks else []
     with own_folder() as folder:  # Tune's own records: nothing is read from them
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(PackTrial, settings=settings), request),
@@ -106,7 +109,7 @@ def run_round(packs: Sequence[TrialPack], work: Work, observer: Observer) -> dic
                 stop=_Stop(queue, listener, stop, observer),
                 failure_config=tune.FailureConfig(max_failures=0),  # the queue decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[listener, *work.callbacks],
+                callbacks=[listener, *work.callbacks, *kept],
                 verbose=0,
             ),
         )

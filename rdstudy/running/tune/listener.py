@@ -1,6 +1,5 @@
 """What Tune tells of its trials, handed on: progress, causes of failures, and how much of the cluster is at work."""
 
-import dataclasses
 import re
 import time
 from pathlib import Path
@@ -65,7 +64,7 @@ class Listener(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial reported."""
-        progress = PackProgress(*(result[field.name] for field in dataclasses.fields(PackProgress)))
+        progress = PackProgress(result["members_done"], result["members_not_ok"], result["share"])
         self._observer.progressed(trial.config["pack"], str(result.get("hostname")), progress)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
