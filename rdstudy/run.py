@@ -110,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-cost", metavar="USD", type=float, help="stop in order once so much is spent")
     parser.add_argument("--wait", action="store_true", help="wait until no other run is at work on the same models")
     parser.add_argument("--force", action="store_true", help="go on in the place of a run at work on the same models")
-    parser.add_argument("--follow", action="store_true", help="print the log of the run that writes to --out")
+    parser.add_argument(
+        "--follow", action="store_true", help="watch the run that writes to --out: a table of cells, and its log"
+    )
     parser.add_argument("--no-report", action="store_true", help="do not build the page at the end")
     return parser
 
@@ -288,6 +290,7 @@ def _usable(store: "Store", say: Callable[[str], None]) -> "Snapshot":
 
 def _follow(study: Study, options: argparse.Namespace) -> int:
     from rdstudy.results.store import Store
+    from rdstudy.running.board import Board
     from rdstudy.running.log import follow
 
     def wait(seconds: float) -> None:
@@ -296,7 +299,10 @@ def _follow(study: Study, options: argparse.Namespace) -> int:
         time.sleep(seconds)
 
     with contextlib.suppress(KeyboardInterrupt):  # the run goes on
-        follow(Store.open(options.out), study.name, sleep=wait)
+        store = Store.open(options.out)
+        chosen = [each for each in study.experiments if not options.only or each.name in options.only]
+        board = Board(store, study.name, dict.fromkeys(member for each in chosen for member in each.members(study)))
+        follow(store, study.name, board=board.lines, sleep=wait)
     return _OK
 
 

@@ -1,11 +1,13 @@
 """Trains what remains of a plan, here or as trials on Ray, until every member has a row or something ends it before."""
 
 import contextlib
+import json
 import os
 import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +82,7 @@ def train(
     """
     with Interrupt() as interrupt:
         run = _Run(plan, store, limits, log, interrupt=interrupt, presence=presence)
+        presence.doing = run.doing
         work = Work(
             packs=plan.packs,
             study=plan.study.name,
@@ -169,6 +172,10 @@ class _Run:
         packs = [pack for pack in self._plan.packs if pack.pack_id not in self._given_up]
         return not all(self._line.is_done(pack) for pack in packs)
 
+    def doing(self) -> str:
+        """What is in training, for `rdstudy.running.board`."""
+        return json.dumps(Counter(member.cell_id for member in self._line.at_work()))
+
     def begins(self) -> None:
         """Listen to signals again: the executor may have taken them."""
         self._interrupt.arm()
@@ -183,6 +190,7 @@ class _Run:
     def failed(self, failure: Failure, remedy: Remedy) -> None:
         """Say why a pack came to no end, and once where in the code that was."""
         self.say(f"pack {failure.pack_id} on {failure.host}: {failure.cause.value} ({failure.reason}); {remedy.value}")
+        self._line.ended(failure.pack_id)
         self._tracebacks[failure.pack_id] = failure.traceback
         if failure.traceback and failure.reason not in self._shown:
             self._shown.add(failure.reason)

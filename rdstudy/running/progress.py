@@ -3,9 +3,6 @@
 Knows packs by their ids and costs, and nothing of who trains them.
 """
 
-import contextlib
-import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from rdstudy.planning.packs import TrialPack, pack_cost
+from rdstudy.running.screen import size_of
+from rdstudy.study import Member
 from rdstudy.study.words import duration
 
 _LIVE_SECONDS = 0.5
@@ -45,6 +44,8 @@ class ProgressLine:
         self.usage: tuple[str, ...] = ()
         """What trains, in words for the line: "2 CPU cores", "96% at work", "$0.20"."""
         self._states = {pack.pack_id: PackProgress(0, 0, 0.0) for pack in packs}
+        self._packs = {pack.pack_id: pack for pack in packs}
+        self._begun: set[str] = set()
         self._costs = {pack.pack_id: pack_cost(pack) for pack in packs}
         self._total = sum(len(pack.members) for pack in packs)
         self._stream = stream or sys.stderr
@@ -56,19 +57,35 @@ class ProgressLine:
     def update(self, pack_id: str, progress: PackProgress) -> PackProgress:
         """Take note of how far a pack has come, write if it is time, and return how far it had come before."""
         before, self._states[pack_id] = self._states[pack_id], progress
+        (self._begun.discard if self._is_done(pack_id) else self._begun.add)(pack_id)
         self.tick()
         return before
 
     def is_done(self, pack: TrialPack) -> bool:
         """Whether all members of a pack are stored or measured, whatever their outcome."""
-        return self._states[pack.pack_id].members_done == len(pack.members)
+        return self._is_done(pack.pack_id)
+
+    def at_work(self) -> list[Member]:
+        """Members of packs that have begun and are not done; from any thread."""
+        return [
+            member
+            for pack_id in tuple(self._begun)
+            for member in self._packs[pack_id].members[self._states[pack_id].members_done :]
+        ]
+
+    def ended(self, pack_id: str) -> None:
+        """Take note that a pack is not at work any more, whether or not it is done."""
+        self._begun.discard(pack_id)
+
+    def _is_done(self, pack_id: str) -> bool:
+        return self._states[pack_id].members_done == len(self._packs[pack_id].members)
 
     def tick(self) -> None:
         """Write if it is time."""
         now = time.monotonic()
         if self._live and now - self._shown >= _LIVE_SECONDS:
             self._shown = now
-            self._stream.write(f"\r\x1b[2K{self.line(now - self._started, columns=columns_of(self._stream) - 1)}")
+            self._stream.write(f"\r\x1b[2K{self.line(now - self._started, columns=size_of(self._stream).columns - 1)}")
             self._stream.flush()
         if now - self._logged >= _PLAIN_SECONDS:
             self._logged = now
@@ -123,11 +140,3 @@ def fitted(parts: Sequence[str], least_first: Iterable[str], columns: int | None
         parts = [part for part in parts if part != least]
         line = ", ".join(parts)
     return line[:columns]
-
-
-def columns_of(stream: TextIO) -> int:
-    """How wide the terminal is on which a stream is shown: COLUMNS, else what it says of itself, else 80."""
-    own = 0
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # of a notebook, or closed
-        own = os.get_terminal_size(stream.fileno()).columns
-    return max(2, shutil.get_terminal_size(fallback=(own or 80, 24)).columns)
