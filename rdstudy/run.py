@@ -55,6 +55,9 @@ def _answer(options: argparse.Namespace) -> int:
     study = load_study(options.study).with_settings(options.set)
     if options.follow:
         return _follow(study, options)
+    from rdstudy.running.own_images import install_stored_images
+
+    install_stored_images(study, options.out)
     if options.plan:
         store = _existing_store(options.out)
         snapshot = store.snapshot(("members", "measures")) if store else None
