@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all test-without-ray test-ray test-cluster chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
+.PHONY: help setup study test test-all test-without-ray test-ray test-cluster test-slurm chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -26,18 +26,21 @@ study: setup ## run studies/quick.py and print where its page is
 	$(BIN)/python -m rdstudy.run studies/quick.py --out $(OUT)
 
 test: setup ## the quick tests, a worker on each core
-	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser"
+	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser and not slurm"
 
-test-all: test-without-ray test-ray ## all tests but those of `make test-cluster`
+test-all: test-without-ray test-ray ## all tests but those of `make test-cluster` and `make test-slurm`
 
 test-without-ray: setup ## tests that start no Ray, those that open a browser or take long too
-	$(PYTEST) --dist worksteal -m "not cluster and not hosts" --durations 5
+	$(PYTEST) --dist worksteal -m "not cluster and not hosts and not slurm" --durations 5
 
 test-ray: setup ## tests that start Ray, which wait more than they work; each worker's Ray has its own folder
 	$(PYTEST) --dist loadfile -m cluster --durations 20
 
 test-cluster: setup ## `ray up` on three hosts made of network namespaces, with kills (root, iproute2, openssh-server, rsync, tmux)
 	$(BIN)/python -m pytest -m hosts tests/hosts
+
+test-slurm: setup ## clusters/slurm.sh on a Slurm of this machine (root; Debian's slurmctld, slurmd and munge)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
 
 chaos: setup ## faults and bad input at random: SECONDS=180
 	$(BIN)/python -m tests.fuzz --seconds $$(( $(SECONDS) * 3 / 10 )); fuzz=$$?; \
