@@ -39,7 +39,9 @@ class Remedy(Enum):
 
 
 class PackError(Exception):
-    """A pack raised an exception for the first time: its id, and the reason in one line.
+    """A pack raised an exception for the first time: its id, the reason in one line, and the traceback.
+
+    The traceback is carried as text: Ray hands on neither the cause of an exception nor where it was raised.
 
     A trial on a CPU trains the members of its pack as packs of one: the id is that of the pack of one.
     """
@@ -53,6 +55,11 @@ class PackError(Exception):
     def reason(self) -> str:
         """What was raised, in one line."""
         return str(self.args[1])
+
+    @property
+    def traceback(self) -> str:
+        """Of what was raised, as Python writes it."""
+        return str(self.args[2])
 
 
 class ShareTooSmallError(Exception):

@@ -10,7 +10,7 @@ import torch
 
 from rdstudy.planning.packs import TrialPack
 from rdstudy.running.executor import Observer, Usage, Work
-from rdstudy.running.failures import Cause, Failure, PackError, traceback_text
+from rdstudy.running.failures import Cause, Failure, PackError
 from rdstudy.running.worker import find_device, run_pack
 
 
@@ -55,7 +55,7 @@ class LocalExecutor:
                     break
         except PackError as error:
             cause = error.__cause__
-            failure = Failure(pack.pack_id, Cause.RAISED, error.reason, host, error.pack_id, traceback_text(cause))
+            failure = Failure(pack.pack_id, Cause.RAISED, error.reason, host, error.pack_id, error.traceback)
             observer.failed(failure, work.failures.failed(failure))
             if self._debugger and cause is not None and cause.__traceback__ is not None:
                 _look_at(cause.__traceback__)

@@ -167,7 +167,7 @@ def _measure_pack(
             if _is_storage(error):
                 raise
             if member.member_id not in tried:
-                raise PackError(member.member_id, one_line_with_type(error)) from error
+                raise PackError(member.member_id, one_line_with_type(error), traceback_text(error)) from error
             logger.exception("member %s could not be measured", member.member_id)
             not_ok += 1
         yield PackProgress(at + 1, not_ok, (at + 1) / len(pack.members))
@@ -235,7 +235,7 @@ def _attempt_pack(
         if is_out_of_memory(error) and can_grow:
             raise ShareTooSmallError(reason) from error
         if not is_out_of_memory(error) and pack.pack_id not in tried:
-            raise PackError(pack.pack_id, reason) from error
+            raise PackError(pack.pack_id, reason, traceback_text(error)) from error
         Checkpoints(store, pack.pack_id).clear()
         if is_out_of_memory(error) and len(pack.members) > 1:
             sizes = " and ".join(str(len(half.members)) for half in pack.halves())

@@ -306,7 +306,7 @@ def test_classes_of_a_folder_are_factors_of_a_data_set(folder, tmp_path, monkeyp
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
     for value, name in enumerate(("cats/a.png", "dogs/b.png")):
         (folder / name).parent.mkdir()
-        (folder / name).write_bytes(png(value))
+        (folder / name).write_bytes(png(97 * value))
     pictures = pictures_from_folder(folder, side=7)
     name = own_dataset("pets", pictures.images, factors=pictures.classes, factor_names=["class"])
     assert dataset_info(name).load().factors.tolist() == [[0.25], [0.75]]

@@ -4,15 +4,19 @@ import os
 import pdb
 import pty
 import sys
+import traceback
 from pathlib import Path
 from types import TracebackType
 
 import pytest
+import ray
+from ray.exceptions import RayTaskError
 
 from rdstudy.results.store import Store
 from rdstudy.run import main
 from rdstudy.running import worker
-from rdstudy.running.failures import place_of, shortened, traceback_text
+from rdstudy.running.failures import Cause, PackError, place_of, shortened, traceback_text
+from rdstudy.running.tune.listener import describe_failure
 from rdstudy.training import train_pack
 from tests.running.tune.cluster_runs import ENVIRONMENT
 from tests.test_run import STUDY, table
@@ -116,6 +120,43 @@ def test_at_a_real_terminal_values_can_be_printed(study):
         os.write(terminal, typed.encode())
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
     os.close(terminal)
+
+
+def raises_below() -> None:
+    raise RuntimeError("a bug")
+
+
+def through_ray(error: Exception) -> BaseException:
+    """An exception of a trial as Tune hands it on: the file of a class that Ray makes of it, read again."""
+    try:
+        raise error
+    except Exception:
+        made = RayTaskError("train", traceback.format_exc(), error, proctitle="ray::Trial", pid=1, ip="192.0.2.1")
+    read: BaseException = ray.cloudpickle.loads(ray.cloudpickle.dumps(made.as_instanceof_cause()))
+    return read
+
+
+def test_on_ray_the_traceback_of_a_models_training_is_the_one_that_it_had_there():
+    try:
+        raises_below()
+    except RuntimeError as error:
+        text = traceback_text(error)
+    failure = describe_failure(through_ray(PackError("p", "RuntimeError: a bug", text)), pack_id="p", host="h")
+    assert failure.cause is Cause.RAISED
+    assert failure.traceback == text
+    assert place_of(failure.traceback).endswith(", in raises_below")
+
+
+def test_on_ray_what_is_raised_outside_of_training_has_its_traceback_too_without_colours():
+    try:
+        raises_below()
+    except RuntimeError as error:
+        failure = describe_failure(through_ray(error), pack_id="p", host="h")
+    assert failure.cause is Cause.RAISED
+    assert "in raises_below" in failure.traceback
+    assert "\x1b" not in failure.traceback
+    storage = describe_failure(through_ray(OSError(28, "No space left")), pack_id="p", host="h")
+    assert (storage.cause, storage.traceback) == (Cause.STORAGE, "")
 
 
 def test_the_place_of_an_exception_is_its_innermost_frame_and_a_long_traceback_keeps_its_end():
