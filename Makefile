@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all test-without-ray test-ray test-cluster test-bounds test-trackers chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
+.PHONY: help setup study test test-all test-without-ray test-ray test-cluster test-slurm test-bounds test-trackers chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -30,12 +30,12 @@ study: setup ## run studies/quick.py and print where its page is
 	$(BIN)/python -m rdstudy.run studies/quick.py --out $(OUT)
 
 test: setup ## the quick tests, a worker on each core
-	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser"
+	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser and not slurm"
 
-test-all: test-without-ray test-ray ## all tests but those of `make test-cluster`
+test-all: test-without-ray test-ray ## all tests but those of `make test-cluster` and `make test-slurm`
 
 test-without-ray: setup ## tests that start no Ray, those that open a browser or take long too
-	$(PYTEST) --dist worksteal -m "not cluster and not hosts and not trackers" --durations 5
+	$(PYTEST) --dist worksteal -m "not cluster and not hosts and not slurm and not trackers" --durations 5
 
 test-ray: setup ## tests that start Ray, which wait more than they work; each worker's Ray has its own folder
 	$(PYTEST) --dist loadfile -m cluster --durations 20
@@ -53,6 +53,8 @@ test-trackers: ## `rdstudy export` to a real MLflow server, TensorBoard's reader
 	$(PYTHON) -m venv .venv-trackers
 	.venv-trackers/bin/python -m pip install --quiet $$(grep ^torch== constraints.txt) '.[trackers]' mlflow tensorboard pytest hypothesis
 	OMP_NUM_THREADS=1 .venv-trackers/bin/python -m pytest -o filterwarnings=default -m trackers tests/commands
+test-slurm: setup ## clusters/slurm.sh on a Slurm of this machine (root; Debian's slurmctld, slurmd and munge)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
 
 chaos: setup ## faults and bad input at random: SECONDS=180
 	$(BIN)/python -m tests.fuzz --seconds $$(( $(SECONDS) * 3 / 10 )); fuzz=$$?; \

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 from rdstudy.commandline import Parser, answer, complete, describe_settings, is_read, open_output, sigterm_interrupts
 from rdstudy.results.address import without_keys
+from rdstudy.running.failures import place_of
 from rdstudy.running.floors import check_floors
+from rdstudy.running.ray_address import named_address
 from rdstudy.running.ray_settings import set_environment
 from rdstudy.study import Study
 from rdstudy.study.checks import fail
@@ -56,6 +58,9 @@ def _answer(options: argparse.Namespace) -> int:
     study = load_study(options.study).with_settings(options.set)
     if options.follow:
         return _follow(study, options)
+    from rdstudy.running.own_images import install_stored_images
+
+    install_stored_images(study, options.out)
     if options.plan:
         store = _existing_store(options.out)
         snapshot = store.snapshot(("members", "measures")) if store else None
@@ -75,7 +80,17 @@ def _check_options(options: argparse.Namespace) -> None:
     for option, contrary in (("local", "address"), ("plan", "follow"), ("wait", "force")):
         if getattr(options, option) and getattr(options, contrary):
             raise ValueError(f"--{option} and --{contrary} contradict each other; allowed: one of them")
+    if options.pdb and not (options.local and _is_terminal()):
+        lacking = "a terminal, which this is not" if options.local else "--local, which is missing"
+        raise ValueError(f"--pdb is for {lacking}; allowed: --local --pdb, typed at a terminal")
+    if not (options.local or options.follow):
+        named_address(options.address)
     check_limits(max_hours=options.max_hours, max_cost=options.max_cost, price=0.0)  # a price is looked for later
+
+
+def _is_terminal() -> bool:
+    """Whether a person can type to a debugger."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def make_parser(prog: str) -> Parser:
@@ -105,12 +120,17 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument("--member", metavar="ID", help="run this member only: its id, or the first digits")
     parser.add_argument("--plan", action="store_true", help="print what there is to do, and start nothing")
     parser.add_argument("--local", action="store_true", help="train in this process, without Ray")
-    parser.add_argument("--address", metavar="ADDR", help="the Ray cluster to join")
+    parser.add_argument("--pdb", action="store_true", help="with --local: a debugger where a model's training fails")
+    parser.add_argument(
+        "--address", metavar="ADDR", help="the Ray to join, HOST:PORT of its head; local: a private one"
+    )
     parser.add_argument("--max-hours", metavar="H", type=float, help="stop in order after so many hours")
     parser.add_argument("--max-cost", metavar="USD", type=float, help="stop in order once so much is spent")
     parser.add_argument("--wait", action="store_true", help="wait until no other run is at work on the same models")
     parser.add_argument("--force", action="store_true", help="go on in the place of a run at work on the same models")
-    parser.add_argument("--follow", action="store_true", help="print the log of the run that writes to --out")
+    parser.add_argument(
+        "--follow", action="store_true", help="watch the run that writes to --out: a table of cells, and its log"
+    )
     parser.add_argument("--no-report", action="store_true", help="do not build the page at the end")
     return parser
 
@@ -297,6 +317,7 @@ def _usable(store: "Store", say: Callable[[str], None]) -> "Snapshot":
 
 def _follow(study: Study, options: argparse.Namespace) -> int:
     from rdstudy.results.store import Store
+    from rdstudy.running.board import Board
     from rdstudy.running.log import follow
 
     def wait(seconds: float) -> None:
@@ -305,7 +326,10 @@ def _follow(study: Study, options: argparse.Namespace) -> int:
         time.sleep(seconds)
 
     with contextlib.suppress(KeyboardInterrupt):  # the run goes on
-        follow(Store.open(options.out), study.name, sleep=wait)
+        store = Store.open(options.out)
+        chosen = [each for each in study.experiments if not options.only or each.name in options.only]
+        board = Board(store, study.name, dict.fromkeys(member for each in chosen for member in each.members(study)))
+        follow(store, study.name, board=board.lines, sleep=wait)
     return _OK
 
 
@@ -318,7 +342,14 @@ def _train(plan: "Plan", store: "Store", options: argparse.Namespace, log: "RunL
     limits = Limits(options.max_hours, options.max_cost)
     with present(store, this_run(plan.study.name, ids_of(plan))) as presence:
         return train(
-            plan, store, local=options.local, address=options.address, limits=limits, log=log, presence=presence
+            plan,
+            store,
+            local=options.local,
+            address=options.address,
+            limits=limits,
+            log=log,
+            presence=presence,
+            debugger=options.pdb,
         )
 
 
@@ -384,14 +415,17 @@ def _outcome(
             return _SOME_NOT_OK
     if not not_ok:
         return _SOME_NOT_OK if unmeasured else _OK
-    members = snapshot.table("members").select(["member_id", "reason"]).to_pylist()
+    members = snapshot.table("members").select(["member_id", "reason", "traceback"]).to_pylist()
     reasons = {row["member_id"]: row["reason"] for row in members}
+    places = {row["member_id"]: place_of(row["traceback"] or "") for row in members}
     causes: dict[str, list[str]] = {}
     for member_id in not_ok:
         causes.setdefault(reasons.get(member_id) or "no row was stored", []).append(member_id)
     say(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
     for cause, ids in sorted(causes.items(), key=lambda item: -len(item[1]))[:_MOST_CAUSES]:
-        say(f"  {len(ids)} × {cause}\n      rerun one: {_command(_alone(options, ids[0]))}")
+        place = places.get(ids[0])
+        say(f"  {len(ids)} × {cause}" + (f"\n      at {place}" if place else ""))
+        say(f"      rerun one: {_command(_alone(options, ids[0]))}")
     if len(causes) > _MOST_CAUSES:
         say(f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page")
     return _SOME_NOT_OK

@@ -614,7 +614,7 @@ def test_progress_says_models_rate_time_left_and_what_is_not_ok(capsys):
     log: list[str] = []
     line = ProgressLine(packs, log=log.append)
     assert line.line(1.0) == "0/4 models, no rate yet, 1 s so far, time left unknown, 0 not ok"
-    line.devices = "2 GPUs, 97% at work"
+    line.usage = ("2 GPUs", "97% at work")
     assert line.update(packs[0].pack_id, PackProgress(2, 1, 1.0)) == PackProgress(0, 0, 0.0)
     assert line.line(60.0) == "2/4 models, 2.0 models/min, 60 s so far, 60 s left, 1 not ok, 2 GPUs, 97% at work"
     line.say("something else")

@@ -2,7 +2,15 @@
 
 from rdstudy.datasets.dataset import Dataset, DatasetInfo
 from rdstudy.datasets.own import own_dataset
-from rdstudy.datasets.pictures import images_from_folder
+from rdstudy.datasets.pictures import Pictures, images_from_folder, pictures_from_folder
 from rdstudy.datasets.registry import dataset_info
 
-__all__ = ["Dataset", "DatasetInfo", "dataset_info", "images_from_folder", "own_dataset"]
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "Pictures",
+    "dataset_info",
+    "images_from_folder",
+    "own_dataset",
+    "pictures_from_folder",
+]

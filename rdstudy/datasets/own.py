@@ -114,13 +114,18 @@ def own_dataset(
     return full_name
 
 
+def is_own_name(name: str) -> bool:
+    """Whether a name is one that `own_dataset` may have returned."""
+    return re.fullmatch(_NAME, name) is not None
+
+
 def own_info(name: str) -> DatasetInfo | None:
     """What is known of an own data set, or None where this node has none of that name.
 
     Raises:
         ValueError: its description cannot be read.
     """
-    if not re.fullmatch(_NAME, name):
+    if not is_own_name(name):
         return None
     file = _files(name, cache_folder()).description
     with cache_errors(file):
@@ -160,7 +165,7 @@ def install_own(name: str, fetch: Callable[[str, Path], object]) -> None:
     Raises:
         ValueError: what came is something else, or the cache cannot be written.
     """
-    if not re.fullmatch(_NAME, name):
+    if not is_own_name(name):
         return
     files = _files(name, cache_folder())
     with cache_errors(files.images):

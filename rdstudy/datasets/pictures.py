@@ -6,6 +6,7 @@ applied. Axis order: `row, column, channel` as Pillow has it, then `image, chann
 
 import logging
 import os
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,25 +45,65 @@ class _Picture:
     largest: float  # value of a pixel
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a folder, and where each lies in it.
+
+    Attributes:
+        images: uint8 `[image, channel, row, column]`.
+        paths: of each image's file below the folder, with slashes.
+    """
+
+    images: NDArray[np.uint8]
+    paths: tuple[str, ...]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The folders directly in the folder that hold pictures, in the order of their names.
+
+        Raises:
+            ValueError: pictures lie beside them, or there are none.
+        """
+        beside = [path for path in self.paths if "/" not in path]
+        if beside:
+            raise ValueError(f"picture {beside[0]!r} lies in no folder of a class; allowed: all in such folders")
+        return tuple(dict.fromkeys(path.partition("/")[0] for path in self.paths))
+
+    @property
+    def classes(self) -> NDArray[np.float64]:
+        """Class k of n as a factor, (k + 1/2) / n, `[image, 1]`: for `own_dataset`, whose factor is then named "class".
+
+        Raises:
+            ValueError: see `class_names`.
+        """
+        names = self.class_names
+        numbers = [names.index(path.partition("/")[0]) for path in self.paths]
+        return (np.array(numbers, np.float64)[:, None] + 0.5) / len(names)
+
+
 def images_from_folder(
     folder: str | os.PathLike[str], *, side: int = 32, channels: int | None = None, background: int = 255
 ) -> NDArray[np.uint8]:
-    """Read every picture of a folder, in the order of the files' names: its middle square, averaged to one size.
+    """The images of `pictures_from_folder`, `[image, channel, row, column]`, for `own_dataset`."""
+    return pictures_from_folder(folder, side=side, channels=channels, background=background).images
+
+
+def pictures_from_folder(
+    folder: str | os.PathLike[str], *, side: int = 32, channels: int | None = None, background: int = 255
+) -> Pictures:
+    """Read every picture of a folder and of those in it, in the order of names: its middle square, in one size.
 
     Pictures are turned as their EXIF data say. Of those that move, the first frame is taken. 16-bit grey keeps its
     range; where a format has none (32-bit integers, floats), white is the first of 1, 255 and 65,535 that no such
-    picture of the folder exceeds. Files whose names begin with a dot are passed over, and folders and files that are no
-    pictures are left out, each with a warning. A study file reads its pictures whenever it is run, a few photographs of
-    12 megapixels a second: `np.save` keeps the result of many.
+    picture of the folder exceeds. Files and folders whose names begin with a dot are passed over; empty folders, and
+    files that are no pictures, are left out, each with a warning. A study file reads its pictures whenever it is run, a
+    few photographs of 12 megapixels a second: `np.save` keeps the result of many.
 
     Args:
         folder: of BMP, GIF, JPEG, JPEG 2000, PNG, PPM (PGM, PBM), TIFF, WebP or AVIF files.
         side: height and width of the images, in pixels.
         channels: 1 for grey (luma, ITU-R BT.601), 3 for colour; unless given, 1 where every picture is grey, else 3.
         background: what lies behind transparent pixels, from 0 (black) to 255 (white).
-
-    Returns:
-        `[image, channel, row, column]`, for `own_dataset`.
 
     Raises:
         ValueError: no Pillow, no such folder, or no picture in it.
@@ -74,18 +115,20 @@ def images_from_folder(
         raise fail("background", background, "0 (black) to 255 (white)")
     _need_pillow()
     images: list[NDArray[np.uint8] | _Picture] = []
+    names: list[str] = []
     left_out: list[str] = []
-    for path in _paths(Path(folder)):
+    for name in _names(Path(folder)):
         try:
-            picture = _read(path, side, background)
+            picture = _read(Path(folder, name), side, background)
         except _UnusableError as reason:
-            left_out.append(f"{path.name!r}: {reason}")
+            left_out.append(f"{name!r}: {reason}")
         else:  # bytes at once where they are known: a folder's means take eight times their room
             images.append(picture if picture.white is None else _bytes(picture, picture.white, channels))
+            names.append(name)
     _name(left_out, folder)
     if not images:
         raise ValueError(f"folder {str(folder)!r} holds no picture{f' ({left_out[0]})' if left_out else ''}")
-    return _stack(images, channels)
+    return Pictures(_stack(images, channels), tuple(names))
 
 
 def _need_pillow() -> None:
@@ -95,12 +138,32 @@ def _need_pillow() -> None:
         raise ValueError("pictures are read with Pillow; python -m pip install 'rdstudy[images]'") from None
 
 
-def _paths(folder: Path) -> list[Path]:
-    try:
-        paths = list(folder.iterdir())
-    except OSError as error:
-        raise ValueError(f"folder {str(folder)!r} of pictures cannot be read: {error.strerror}") from None
-    return sorted((path for path in paths if not path.name.startswith(".")), key=lambda path: path.name)
+def _names(folder: Path) -> list[str]:
+    """Paths below a folder of all that is in it and in the folders in it, empty ones too, in the order of their names.
+
+    Links are followed, but none that leads back to where it is. The order is the same where a file system writes é as
+    one letter and where it writes two, as that of a Mac may: images in another order would be other images.
+    """
+    names: list[str] = []
+
+    def walk(below: str, above: tuple[str, ...]) -> None:
+        place = folder / below
+        try:
+            inside = [name for name in os.listdir(place) if not name.startswith(".")]
+        except OSError as error:
+            raise ValueError(f"folder {str(place)!r} of pictures cannot be read: {error.strerror}") from None
+        for name in sorted(inside, key=lambda name: (unicodedata.normalize("NFC", name), name)):
+            path = f"{below}/{name}" if below else name
+            real = os.path.realpath(folder / path)
+            if os.path.isdir(real) and real not in above:
+                walk(path, (*above, real))
+            else:
+                names.append(path)
+        if below and not inside:
+            names.append(below)
+
+    walk("", (os.path.realpath(folder),))
+    return names
 
 
 def _name(left_out: Sequence[str], folder: str | os.PathLike[str]) -> None:
@@ -139,7 +202,8 @@ def _read(path: Path, side: int, background: int) -> _Picture:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not path.is_file():
-        raise _UnusableError("no file" if not path.is_dir() else "a folder")  # a pipe would be waited for
+        what = "an empty folder, or one that leads back" if path.is_dir() else "no file"
+        raise _UnusableError(what)  # a pipe would be waited for
     try:
         # A stream, not the path: what Pillow maps into memory and a TIFF says to turn, it reads with the wrong width.
         with warnings.catch_warnings(), open(path, "rb") as stream, Image.open(stream, formats=_FORMATS) as file:

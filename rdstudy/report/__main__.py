@@ -1,6 +1,7 @@
 """`python -m rdstudy.report RESULTS`: write the page of a study, or its figures. Imports late: `--help` is quick."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,12 @@ def _write(options: argparse.Namespace) -> int:
     _check(options)
     from rdstudy.report.build import read_report, write_figures, write_report, write_tables
 
+    if options.watch:
+        from rdstudy.report.watch import watch
+
+        with contextlib.suppress(KeyboardInterrupt):  # the run goes on
+            watch(_source(options), out=options.out, say=lambda line: print(line, flush=True))
+        return 0
     files = _files(options)
     report = read_report(_source(options))
     if options.tables is not None:
@@ -55,6 +62,10 @@ def _check(options: argparse.Namespace) -> None:
         for name, form in (("format", "|".join(_FORMATS)), ("style", "NAME"), ("figure", "NAME")):
             if getattr(options, name):
                 raise ValueError(f"--{name} is for --figures, which is missing; allowed: --figures DIR --{name} {form}")
+    contrary = [name for name in ("figures", "tables", "other") if options.watch and getattr(options, name) is not None]
+    if contrary:
+        what = "RESULTS2" if contrary[0] == "other" else f"--{contrary[0]}"
+        raise ValueError(f"--watch and {what} contradict each other; allowed: --watch with the page of one study")
     if options.columns is not None and options.style is None:
         raise ValueError(
             "--columns is for --style, which is missing; allowed: --figures DIR --style NAME --columns 1|2"
@@ -133,6 +144,9 @@ def make_parser(prog: str) -> Parser:
     )
     parser.add_argument(
         "--anonymous", action="store_true", help="for review: no host, user, path, commit or command in what is written"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="write the page anew whenever rows come, until the run has ended"
     )
     parser.add_argument(
         "--trust-code", action="store_true", help="run the copies of the study's own figures that RESULTS holds"

@@ -99,7 +99,11 @@ class Veil:
     def table(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows behind the veil."""
         veils = {"host": self._machine, "code_version": self._code, "reason": self._reason}
-        veils |= {"null_reasons": self._null_reasons, **dict.fromkeys(_VERSIONS, _version)}
+        veils |= {
+            "traceback": lambda _: WITHHELD,
+            "null_reasons": self._null_reasons,
+            **dict.fromkeys(_VERSIONS, _version),
+        }
         changed = {}
         for name in _texts_of(table):
             veil = veils.get(name, self.text)

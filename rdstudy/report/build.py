@@ -156,10 +156,16 @@ def build_report(
     return write_report(read_report(source), out=out)
 
 
-def write_report(report: Report, *, out: str | None = None) -> Path:
-    """Write the page of what was read; see `build_report`."""
+def write_report(report: Report, *, out: str | None = None, reloaded_seconds: int | None = None) -> Path:
+    """Write the page of what was read; see `build_report`.
+
+    Args:
+        report: what was read.
+        out: the file to write; None for `reports/<study>.html`.
+        reloaded_seconds: after which a browser is to look for a newer page; None for never.
+    """
     name = "-and-".join(study.name for study in report.studies)
-    return _write_page(report.page(), name, out=out)
+    return _write_page(report.page(), name, out=out, reloaded_seconds=reloaded_seconds)
 
 
 def write_page(store: Store, study: str, *, snapshot: Snapshot | None = None, out: str | None = None) -> Path:
@@ -262,9 +268,12 @@ def _json(spec: dict[str, Any]) -> bytes:
     return (json.dumps(spec, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def _write_page(page: Page, name: str, *, out: str | None) -> Path:
+def _write_page(page: Page, name: str, *, out: str | None, reloaded_seconds: int | None = None) -> Path:
     path = Path(out) if out is not None else Path("reports") / f"{name}.html"
-    _write(path, render(page).encode())
+    html = render(page)
+    if reloaded_seconds is not None:
+        html = html.replace("<head>", f'<head>\n<meta http-equiv="refresh" content="{reloaded_seconds}">', 1)
+    _write(path, html.encode())
     return path
 
 

@@ -42,13 +42,15 @@ class Blobs:
         logs/<study>-<started>.log     what a run said while it worked
         runs/<token>.json, .beat       who is at work, see `rdstudy.results.presence`
         datasets/<name>/<file>         images of one's own, for nodes that were not given them
+        trackers/<study>/<trial>/<file>     what experiment trackers wrote: TensorBoard's files
         parts/<digest>/<file>          files of parts of one's own, for the record: never run unless the user says so
         tmp/<name>                     files that are being written, in a folder; buckets need none
 
     Who writes: checkpoints, the process that trains the pack; weights, the process that stores the run, and whoever
-    trains a member again, to the same numbers, because its weights are damaged or were not kept; a log and the files of
-    a run at work, its driver, and whoever takes that run over; a data set, any process: its name says its contents; a
-    file of a part, the driver of a run that trains with it, once: its folder is the hash of its bytes.
+    trains a member again, to the same numbers, because its weights are damaged or were not kept; a log, files of
+    trackers and those of a run at work, its driver, and whoever takes that run over; a data set, any process: its name
+    says its contents; a file of a part, the driver of a run that trains with it, once: its folder is the hash of its
+    bytes.
 
     Atomic: each file by itself.
 
@@ -56,8 +58,8 @@ class Blobs:
     not there. A checkpoint is written before an older one is deleted, and all are deleted after the rows are stored.
 
     What never changes: weights, files of parts and of a data set that are whole; but weights of members that a person
-    asks to forget go with their rows. Logs, checkpoints and files of
-    runs at work are replaced and deleted, and whoever lacks one loses time and no number.
+    asks to forget go with their rows. Logs, checkpoints, files of trackers and of runs at work are replaced and deleted,
+    and whoever lacks one loses time and no number.
 
     Args:
         files: of the store.
@@ -166,6 +168,13 @@ class Blobs:
     def read_log(self, name: str) -> str:
         """The lines of a log of `logs`."""
         return self._files.read(f"logs/{name}.log").decode()
+
+    # --- experiment trackers
+
+    def write_tracked(self, folder: str, name: str, file: Path) -> None:
+        """Keep a copy of what a tracker wrote, in place of an earlier one."""
+        self._check()
+        self._files.upload(file, f"trackers/{folder}/{name}")
 
     # --- runs at work
 

@@ -105,10 +105,12 @@ class Presence:
     Attributes:
         problem: why this run is to stop: it was taken over, or its folder is gone; None while nothing is.
         token: of the run.
+        doing: asked at each sign of life what the run is at, for whoever follows it.
     """
 
     def __init__(self, store: Store, run: Run) -> None:
         self.problem: FolderGoneError | str | None = None
+        self.doing: Callable[[], str] = str
         self._store, self._run = store.hurried(), run
         self.token = run.token
         self._beats = 0
@@ -147,7 +149,7 @@ class Presence:
             self.problem = f"taken over by {seen.taken_over_by}"
             return
         self._beats += 1
-        self._store.blobs.write_beat(self._run.token, str(self._beats))
+        self._store.blobs.write_beat(self._run.token, f"{self._beats}\n{self.doing()}")
 
     def _write(self) -> None:
         self._store.blobs.write_run_entry(self._run.token, json.dumps(asdict(self._run)))

@@ -129,6 +129,16 @@ class Rows:
         stored = [pair for name in names for pair in self._outcomes[name].items()]
         return dict(sorted(stored, key=lambda pair: OUTCOMES.index(pair[1]), reverse=True))  # the best is put in last
 
+    def file_names(self, tables: Collection[str]) -> frozenset[str]:
+        """Names of the files of some tables; none of them is read."""
+        return frozenset(name for table in tables for name in self._files.names(table, ".parquet"))
+
+    def since(self, known: Collection[str]) -> dict[str, pa.Table | Damaged]:
+        """Files of `members` that are not among these, by their names, each read once."""
+        names = [name for name in self._files.names("members", ".parquet") if name not in known]
+        with ThreadPoolExecutor(_READERS) as pool:
+            return dict(zip(names, pool.map(lambda name: self._read("members", name), names), strict=True))
+
     def of_run(self, run_id: str, member_id: str) -> list[dict[str, Any]]:
         """The rows of `members` that a run stored of a member; none where its file is gone or damaged."""
         part = self._read("members", f"members/{run_id}.parquet")

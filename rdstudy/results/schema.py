@@ -58,6 +58,7 @@ MEMBERS = pa.schema(
         ("stop_rate", pa.float64()),  # R at that step
         *_settings(appended=True),
         ("step_mode", pa.string()),  # how steps were taken: alone, or stacked, and then in which way
+        ("traceback", pa.string()),  # of an exception that ended the training, as Python writes it
     ]
 )
 """One row per member and subset."""

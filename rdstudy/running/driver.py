@@ -1,11 +1,13 @@
 """Trains what remains of a plan, here or as trials on Ray, until every member has a row or something ends it before."""
 
 import contextlib
+import json
 import os
 import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,8 +61,19 @@ def train(
     limits: Limits,
     log: RunLog,
     presence: Presence,
+    debugger: bool = False,
 ) -> Ended:
     """Train what remains.
+
+    Args:
+        plan: says what that is.
+        store: where rows go.
+        local: whether it is done in this process.
+        address: of the Ray to join, else.
+        limits: where to stop in order.
+        log: told of what is said.
+        presence: of this run in the store.
+        debugger: whether a debugger opens at the first exception of a local run, which ends with it.
 
     Raises:
         ValueError: a cluster that cannot be used as the study asks.
@@ -69,8 +82,10 @@ def train(
     """
     with Interrupt() as interrupt:
         run = _Run(plan, store, limits, log, interrupt=interrupt, presence=presence)
+        presence.doing = run.doing
         work = Work(
             packs=plan.packs,
+            study=plan.study.name,
             store=store,
             resources=plan.study.resources,
             measures=plan.study.measures,
@@ -81,7 +96,7 @@ def train(
         )
         joined = False
         try:
-            joined = _executor(local=local, address=address).run(work, run)
+            joined = _executor(local=local, address=address, debugger=debugger).run(work, run)
         except SystemExit as ended:  # by Ray's own handler, which has SIGTERM while Ray starts
             if ended.code != signal.SIGTERM:
                 raise
@@ -90,12 +105,12 @@ def train(
         return run.ended(joined=joined)
 
 
-def _executor(*, local: bool, address: str | None) -> Executor:
+def _executor(*, local: bool, address: str | None, debugger: bool) -> Executor:
     """This process, or Ray; the libraries of the other are not imported."""
     if local:
         from rdstudy.running.local import LocalExecutor
 
-        return LocalExecutor()
+        return LocalExecutor(debugger=debugger)
     from rdstudy.running.tune import TuneExecutor
 
     return TuneExecutor(address)
@@ -114,6 +129,7 @@ class _Run:
         self._resources = plan.study.resources
         self._given_up: set[str] = set()
         self._shown: set[str] = set()  # reasons whose traceback was said
+        self._tracebacks: dict[str, str] = {}  # pack id -> of its latest failure
         self._started = self._looked = time.monotonic()
         self._limit: str | None = None
 
@@ -133,7 +149,8 @@ class _Run:
         self._line.close()
         hours, busy = self._total.device_hours, self._total.utilization
         if busy is not None:
-            self._line.say(f"used: {hours:.2g} {_kind(self._resources.gpus)}-hours, {busy:.0%} at work{self._cost()}")
+            parts = (f"{hours:.2g} {_kind(self._resources.gpus)}-hours", f"{busy:.0%} at work", self._cost())
+            self._line.say(f"used: {', '.join(part for part in parts if part)}")
 
     def ended(self, *, joined: bool) -> Ended:
         """How it ended: well, too, where it was to end early when nothing remained.
@@ -155,6 +172,10 @@ class _Run:
         packs = [pack for pack in self._plan.packs if pack.pack_id not in self._given_up]
         return not all(self._line.is_done(pack) for pack in packs)
 
+    def doing(self) -> str:
+        """What is in training, for `rdstudy.running.board`."""
+        return json.dumps(Counter(member.cell_id for member in self._line.at_work()))
+
     def begins(self) -> None:
         """Listen to signals again: the executor may have taken them."""
         self._interrupt.arm()
@@ -169,6 +190,8 @@ class _Run:
     def failed(self, failure: Failure, remedy: Remedy) -> None:
         """Say why a pack came to no end, and once where in the code that was."""
         self.say(f"pack {failure.pack_id} on {failure.host}: {failure.cause.value} ({failure.reason}); {remedy.value}")
+        self._line.ended(failure.pack_id)
+        self._tracebacks[failure.pack_id] = failure.traceback
         if failure.traceback and failure.reason not in self._shown:
             self._shown.add(failure.reason)
             self.say(failure.traceback.rstrip())
@@ -183,7 +206,8 @@ class _Run:
         stored = self._store.rows.outcomes()
         lost = tuple(member for member in pack.members if member.member_id not in stored)
         if lost:
-            store_failed(self._store, Pack(lost), reason, device=torch.device("cpu"))
+            where = self._tracebacks.get(pack.pack_id, "")
+            store_failed(self._store, Pack(lost), reason, traceback=where, device=torch.device("cpu"))
 
     def used(self, usage: Usage) -> None:
         """Take note of what is up and at work."""
@@ -200,12 +224,13 @@ class _Run:
         self._total.add(seconds=now - self._looked, devices=devices, busy=busy)
         self._looked = now
         share = self._total.utilization
-        at_work = "" if share is None else f", {share:.0%} at work"
-        self._line.devices = f"{devices:g} {_kind(self._resources.gpus)}s{at_work}{self._cost()}"
+        at_work = "" if share is None else f"{share:.0%} at work"
+        parts = (f"{devices:g} {_kind(self._resources.gpus)}s", at_work, self._cost())
+        self._line.usage = tuple(part for part in parts if part)
 
     def _cost(self) -> str:
         price = self._resources.price
-        return "" if price is None else f", ${self._total.cost(price):.2f}"
+        return "" if price is None else f"${self._total.cost(price):.2f}"
 
 
 def _callbacks(study: Study) -> Sequence[Any]:

@@ -23,6 +23,7 @@ class Work:
 
     Attributes:
         packs: what remains, in the order in which packs are started.
+        study: its name.
         store: where rows go; every node must reach it.
         resources: what a pack asks for.
         measures: what is measured after training; None for nothing.
@@ -33,6 +34,7 @@ class Work:
     """
 
     packs: Sequence[TrialPack]
+    study: str
     store: Store
     resources: Resources
     measures: Measures | None

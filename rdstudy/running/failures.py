@@ -5,6 +5,7 @@ pack, an exception comes again, and a device that is too small stays so.
 """
 
 import re
+import traceback
 from dataclasses import dataclass
 from enum import Enum
 
@@ -12,6 +13,8 @@ _TRIES = 2  # of a pack that raises an exception: the second goes into its row
 _DEATHS = 5  # of a pack's process in a row, none of which came further than the one before
 _EQUAL = 5  # packs that fail on one host for one reason, with nothing stored there in between
 _EQUAL_OF_ONE = 12  # the same, however few packs there are
+_LONGEST_TRACEBACK = 10_000  # letters
+_FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>.+)$', re.MULTILINE)
 _STORAGE = 2  # of any hosts, with nothing stored in between: each of them has waited for two minutes
 
 
@@ -36,7 +39,9 @@ class Remedy(Enum):
 
 
 class PackError(Exception):
-    """A pack raised an exception for the first time: its id, and the reason in one line.
+    """A pack raised an exception for the first time: its id, the reason in one line, and the traceback.
+
+    The traceback is carried as text: Ray hands on neither the cause of an exception nor where it was raised.
 
     A trial on a CPU trains the members of its pack as packs of one: the id is that of the pack of one.
     """
@@ -50,6 +55,11 @@ class PackError(Exception):
     def reason(self) -> str:
         """What was raised, in one line."""
         return str(self.args[1])
+
+    @property
+    def traceback(self) -> str:
+        """Of what was raised, as Python writes it."""
+        return str(self.args[2])
 
 
 class ShareTooSmallError(Exception):
@@ -74,6 +84,22 @@ class Failure:
     host: str
     raised: str = ""  # id of the pack that raised, where one did: this one, or a part of it that was trained at once
     traceback: str = ""  # of what was raised, where it is known
+
+
+def traceback_text(error: BaseException | None) -> str:
+    """The traceback of an exception as Python writes it; of a very long one, the end."""
+    return shortened("".join(traceback.format_exception(error))) if error else ""
+
+
+def shortened(text: str) -> str:
+    """The end of a traceback: what was raised, and where."""
+    return text if len(text) <= _LONGEST_TRACEBACK else f"...\n{text[-_LONGEST_TRACEBACK:]}"
+
+
+def place_of(text: str) -> str:
+    """Where the exception of a traceback was raised, `FILE:LINE, in FUNCTION`; empty where it does not say."""
+    frames = list(_FRAME.finditer(text))
+    return f"{frames[-1]['file']}:{frames[-1]['line']}, in {frames[-1]['function']}" if frames else ""
 
 
 @dataclass

@@ -1,7 +1,10 @@
 """Packs in this process, one after the other, without Ray: for a debugger, and for one device."""
 
+import contextlib
+import pdb
 import platform
-import traceback
+import sys
+from types import TracebackType
 
 import torch
 
@@ -12,41 +15,56 @@ from rdstudy.running.worker import find_device, run_pack
 
 
 class LocalExecutor:
-    """Trains packs in this process."""
+    """Trains packs in this process.
+
+    Args:
+        debugger: whether the first exception is looked at in a debugger, after which the run ends.
+    """
+
+    def __init__(self, *, debugger: bool = False) -> None:
+        self._debugger = debugger
 
     def run(self, work: Work, observer: Observer) -> bool:
         """Train one pack after the other; see `Executor.run`."""
         device = find_device(work.resources.gpus)
         observer.begins()
         for pack in work.packs:
-            while not _train(pack, work, observer, device):
+            while not self._train(pack, work, observer, device):
                 pass
             if observer.should_stop():
                 break
         return False
 
+    def _train(self, pack: TrialPack, work: Work, observer: Observer, device: torch.device) -> bool:
+        """Train a pack; False where it raised for the first time and is to be tried again."""
+        host = platform.node()
+        events = run_pack(
+            pack,
+            work.store,
+            device=device,
+            resources=work.resources,
+            measures=work.measures,
+            tried=work.failures.tried.get(pack.pack_id, ()),
+        )
+        try:
+            for progress in events:
+                observer.progressed(pack.pack_id, host, progress)
+                observer.used(Usage(devices=1.0, busy=1.0))
+                if observer.should_stop():
+                    events.close()
+                    break
+        except PackError as error:
+            cause = error.__cause__
+            failure = Failure(pack.pack_id, Cause.RAISED, error.reason, host, error.pack_id, error.traceback)
+            observer.failed(failure, work.failures.failed(failure))
+            if self._debugger and cause is not None and cause.__traceback__ is not None:
+                _look_at(cause.__traceback__)
+                raise KeyboardInterrupt from None
+            return observer.should_stop()
+        return True
 
-def _train(pack: TrialPack, work: Work, observer: Observer, device: torch.device) -> bool:
-    """Train a pack; False where it raised for the first time and is to be tried again."""
-    host = platform.node()
-    events = run_pack(
-        pack,
-        work.store,
-        device=device,
-        resources=work.resources,
-        measures=work.measures,
-        tried=work.failures.tried.get(pack.pack_id, ()),
-    )
-    try:
-        for progress in events:
-            observer.progressed(pack.pack_id, host, progress)
-            observer.used(Usage(devices=1.0, busy=1.0))
-            if observer.should_stop():
-                events.close()
-                break
-    except PackError as error:
-        where = "".join(traceback.format_exception(error.__cause__))
-        failure = Failure(pack.pack_id, Cause.RAISED, error.reason, host, error.pack_id, where)
-        observer.failed(failure, work.failures.failed(failure))
-        return observer.should_stop()
-    return True
+
+def _look_at(trace: TracebackType) -> None:
+    """Open a debugger where an exception was raised; on the terminal itself, so that lines can be edited."""
+    with contextlib.redirect_stdout(sys.__stdout__):
+        pdb.post_mortem(trace)

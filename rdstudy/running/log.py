@@ -1,14 +1,16 @@
 """The log of a run, kept in its store: readable from any machine while the run goes on, and after it."""
 
 import contextlib
+import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TextIO
 
 from rdstudy.results.store import Store
+from rdstudy.running.screen import Screen, size_of
 
 _FLUSH_SECONDS = 30.0
 _FIRST_SECONDS = 1.0  # until a run has written something: whoever follows it looks for the newest log
@@ -16,6 +18,7 @@ _NEWER_SECONDS = 60.0  # that a follower waits for the run that was started a mo
 _SILENT_SECONDS = 300.0  # a run writes a line a minute
 _LOOK_SECONDS = 5.0
 _END = "end of this run: "
+_PROGRESS = re.compile(r"\S+ \S+  \d+/\d+ models, ")
 
 
 class RunLog:
@@ -54,15 +57,30 @@ class RunLog:
 
 
 def follow(
-    store: Store, study: str, *, stream: TextIO | None = None, sleep: Callable[[float], None] = time.sleep
+    store: Store,
+    study: str,
+    *,
+    board: Callable[[int, int], Sequence[str]] = lambda columns, lines: (),  # noqa: ARG005
+    stream: TextIO | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Print the newest log of a study, and what is added to it, until its run ends; a newer run is followed too.
 
+    On a terminal, a table stands below the log and is written anew in place, with the log's latest line of progress;
+    elsewhere the table comes once, at the end.
     Where that run has ended already, one that was started a moment ago may not have written yet: a minute is waited.
 
     Reads the store and nothing else: safe from any machine, any number of times.
+
+    Args:
+        store: where the run writes.
+        study: its name.
+        board: the lines of the table, in at most so many columns and lines.
+        stream: where to write, standard output unless given.
+        sleep: waits for so many seconds.
     """
-    stream = stream or sys.stdout
+    screen = Screen(stream or sys.stdout)
+    latest = ""
     name, shown, silent, is_told, began = "", 0, 0.0, False, False
     while True:
         newest = next(iter(reversed(store.blobs.logs(study))), "")
@@ -70,19 +88,39 @@ def follow(
             name, shown = newest, 0
         text = store.blobs.read_log(name) if name else ""
         if len(text) > shown:
-            stream.write(text[shown:])
-            stream.flush()
+            lines, latest = _apart(text[shown:], latest) if screen.is_live else (text[shown:], "")
+            screen.say(lines)
             shown, silent, is_told = len(text), 0.0, False
         ended = _END in text.rstrip("\n").rpartition("\n")[2]
         if ended and (began or silent >= _NEWER_SECONDS):
+            _show(screen, board, latest)
             return
         began = began or not ended
         if not is_told and (ended or silent >= (_SILENT_SECONDS if name else _LOOK_SECONDS)):
             is_told = True
-            stream.write(_silence(name, ended=ended))
-            stream.flush()
+            screen.say(_silence(name, ended=ended))
+        if screen.is_live:
+            _show(screen, board, latest)
         sleep(_LOOK_SECONDS)
         silent += _LOOK_SECONDS
+
+
+def _apart(text: str, latest: str) -> tuple[str, str]:
+    """New lines of a log but for those of progress, and the last one of these."""
+    lines = text.splitlines(keepends=True)
+    progress = [line for line in lines if _PROGRESS.match(line)]
+    rest = "".join(line for line in lines if not _PROGRESS.match(line))
+    return rest, progress[-1].rstrip("\n").partition("  ")[2] if progress else latest
+
+
+def _show(screen: Screen, board: Callable[[int, int], Sequence[str]], latest: str) -> None:
+    """The table, and the latest line of progress below it; as plain lines where no terminal shows them."""
+    size = size_of(screen.stream)
+    lines = [*board(size.columns - 1, size.lines - 2), *([latest[: size.columns - 1]] if latest else [])]
+    if screen.is_live:
+        screen.show(lines)
+    else:
+        screen.say("".join(f"{line}\n" for line in lines))
 
 
 def _silence(name: str, *, ended: bool) -> str:

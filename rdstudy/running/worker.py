@@ -9,7 +9,7 @@ import functools
 import gc
 import logging
 from collections import deque
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +29,10 @@ from rdstudy.results.rows import new_run_id
 from rdstudy.results.snapshot import neighbours_key
 from rdstudy.results.store import Store
 from rdstudy.running import kept
-from rdstudy.running.failures import PackError, ShareTooSmallError
+from rdstudy.running.failures import PackError, ShareTooSmallError, traceback_text
 from rdstudy.running.progress import PackProgress
 from rdstudy.running.provenance import cpu_name, provenance_columns
+from rdstudy.running.tracked import PackValues
 from rdstudy.study import Evaluation, Measures, Member, Resources
 from rdstudy.study.words import one_line_with_type
 from rdstudy.training import Finished, Progress, Subsets, make_subsets, packs_on, train_pack
@@ -50,6 +51,7 @@ class _Stored:
     """A pack has come to its end."""
 
     not_ok: int  # members with an outcome other than ok
+    rows: Sequence[Mapping[str, Any]] = ()  # of members that were trained to their end
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def run_pack(
     lacking = _lacking(pack.members, store)
     waiting = deque(packs_on(Pack(lacking), device) if lacking else ())
     done = len(pack.members) - len(lacking)
-    not_ok, share = 0, 0.0
+    not_ok, share, values = 0, 0.0, PackValues()
     while waiting:
         training = waiting.popleft()
         with closing(
@@ -131,12 +133,14 @@ def run_pack(
                 within = 0.0
                 if isinstance(event, Progress):
                     within = event.steps / event.total_steps * len(training.members)
+                    values.measured(training.members, event.latest)
                 elif isinstance(event, _Stored):
                     done, not_ok = done + len(training.members), not_ok + event.not_ok
+                    values.finished(event.rows)
                 else:
                     waiting.extendleft(reversed(training.halves()))
                 share = max(share, (done + within) / len(pack.members))  # what halves do again was counted before
-                yield PackProgress(done, not_ok, share)
+                yield PackProgress(done, not_ok, share, values.means())
         if waiting:
             _release(device)
 
@@ -163,7 +167,7 @@ def _measure_pack(
             if _is_storage(error):
                 raise
             if member.member_id not in tried:
-                raise PackError(member.member_id, one_line_with_type(error)) from error
+                raise PackError(member.member_id, one_line_with_type(error), traceback_text(error)) from error
             logger.exception("member %s could not be measured", member.member_id)
             not_ok += 1
         yield PackProgress(at + 1, not_ok, (at + 1) / len(pack.members))
@@ -231,7 +235,7 @@ def _attempt_pack(
         if is_out_of_memory(error) and can_grow:
             raise ShareTooSmallError(reason) from error
         if not is_out_of_memory(error) and pack.pack_id not in tried:
-            raise PackError(pack.pack_id, reason) from error
+            raise PackError(pack.pack_id, reason, traceback_text(error)) from error
         Checkpoints(store, pack.pack_id).clear()
         if is_out_of_memory(error) and len(pack.members) > 1:
             sizes = " and ".join(str(len(half.members)) for half in pack.halves())
@@ -239,7 +243,8 @@ def _attempt_pack(
             yield _TooLarge()
             return
         logger.exception("pack %s failed", pack.pack_id)
-        store_failed(store, pack, reason, device=device, peak_bytes=peak_memory_bytes(device))
+        where = traceback_text(error)
+        store_failed(store, pack, reason, traceback=where, device=device, peak_bytes=peak_memory_bytes(device))
         yield _Stored(len(pack.members))
 
 
@@ -279,7 +284,7 @@ def _train_pack(
     subsets = load_subsets(pack.members[0])
     measuring = _measuring(pack.members[0], store, subsets, measures, device=device, resources=resources)
     slot = _Guarded(store, pack.pack_id)
-    not_ok, progress = 0, Progress(0, 1)
+    not_ok, progress, rows = 0, Progress(0, 1), []
     with closing(train_pack(pack, subsets, device=device, checkpoint=slot, resources=resources)) as events:
         for event in events:
             if isinstance(event, Progress):
@@ -307,8 +312,9 @@ def _train_pack(
             weights = event.weights if resources.keep_weights else {}
             finished = Finished([row | peak for row in event.members], event.trajectories, weights)
             store_finished(store, pack, finished, device=device, measured=measured, image_shape=subsets.image_shape)
-            not_ok = len({row["member_id"] for row in event.members if row["outcome"] != "ok"})
-    yield _Stored(not_ok)
+            rows = event.members
+            not_ok = len({row["member_id"] for row in rows if row["outcome"] != "ok"})
+    yield _Stored(not_ok, rows)
 
 
 def _is_storage(error: Exception) -> bool:
@@ -368,9 +374,22 @@ def _measured_tables(
     return {name: [row | {"run_id": runs[row["member_id"]]} for row in rows] for name, rows in tables.items() if rows}
 
 
-def store_failed(store: Store, pack: Pack, reason: str, *, device: torch.device, peak_bytes: int | None = None) -> None:
+def store_failed(
+    store: Store,
+    pack: Pack,
+    reason: str,
+    *,
+    traceback: str = "",
+    device: torch.device,
+    peak_bytes: int | None = None,
+) -> None:
     """Store a row with the outcome `failed` for every member of a pack."""
-    outcome = {"outcome": "failed", "reason": " ".join(reason.split()), "peak_memory_bytes": peak_bytes}
+    outcome = {
+        "outcome": "failed",
+        "reason": " ".join(reason.split()),
+        "traceback": traceback or None,
+        "peak_memory_bytes": peak_bytes,
+    }
     rows = [
         settings_columns(member) | outcome | {"subset": name}
         for member in pack.members

@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,6 +51,7 @@ class Progress:
 
     steps: int  # training steps taken by the pack so far
     total_steps: int
+    latest: Mapping[str, Measured] = field(default_factory=dict)  # subset -> values at the last point of the trajectory
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def train_pack(
                 checkpoint.save(pack_state(trainer, state))
                 saved = time.monotonic()
                 cost = saved - started
-            yield Progress(state.step, recipe.steps)
+            yield Progress(state.step, recipe.steps, _latest(state, subsets))
         final = _measure_final(trainer, state, subsets)
         rows = member_rows(trainer, state, subsets, final, peak_memory_bytes=peak_memory_bytes(device))
         yield Finished(rows, trajectory_rows(trainer, state, subsets), _weights(trainer))
@@ -208,6 +209,11 @@ def _measure_trajectory(trainer: Trainer, state: TrainingState, subsets: Subsets
         stop_steps = state.stop_steps(_betas(trainer))
         if stop_steps is not None:
             trainer.keep([step == state.step for step in stop_steps])
+
+
+def _latest(state: TrainingState, subsets: Subsets) -> dict[str, Measured]:
+    """Per subset, what was measured last."""
+    return {subset: values for _, subset, values in state.trajectory[-len(subsets.trajectory) :]}
 
 
 def _measure_final(trainer: Trainer, state: TrainingState, subsets: Subsets) -> Final:

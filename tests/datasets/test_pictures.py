@@ -3,7 +3,9 @@
 import io
 import os
 import re
+import struct
 import sys
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rdstudy.datasets import dataset_info, images_from_folder
+from rdstudy.datasets import dataset_info, images_from_folder, own_dataset, pictures_from_folder
 from rdstudy.datasets.cache import FOLDER_VARIABLE
 from rdstudy.datasets.resize import mean_squares
 from rdstudy.run import load_study
@@ -280,6 +282,85 @@ def test_of_many_files_that_are_left_out_the_first_are_named_and_the_others_coun
     assert len(lines) == 11
     assert "'09.txt'" in lines[9]
     assert lines[10].endswith("left out are 27 more")
+
+
+def test_folders_in_the_folder_are_read_and_are_classes(folder, caplog):
+    for name, value in {"cats/b.png": 2, "cats/a.png": 1, "ants/old/9.png": 9, "Zebras/1.JPG": 5}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(value))
+    (folder / "cats" / "cut.png").write_bytes(png(1)[:20])
+    (folder / "dogs").mkdir()
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "a.png").write_bytes(png(99))
+    pictures = pictures_from_folder(folder, side=7)
+    assert pictures.paths == ("Zebras/1.JPG", "ants/old/9.png", "cats/a.png", "cats/b.png")
+    assert pictures.images[:, 0, 0, 0].tolist() == [5, 9, 1, 2]
+    assert pictures.class_names == ("Zebras", "ants", "cats")
+    assert pictures.classes.tolist() == [[1 / 6], [3 / 6], [5 / 6], [5 / 6]]
+    assert np.array_equal(images_from_folder(folder, side=7), pictures.images)
+    said = [record.getMessage().partition("left out is ")[2] for record in caplog.records[:2]]
+    assert [line.partition(":")[0] for line in said] == ["'cats/cut.png'", "'dogs'"]
+
+
+def test_classes_of_a_folder_are_factors_of_a_data_set(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
+    for value, name in enumerate(("cats/a.png", "dogs/b.png")):
+        (folder / name).parent.mkdir()
+        (folder / name).write_bytes(png(97 * value))
+    pictures = pictures_from_folder(folder, side=7)
+    name = own_dataset("pets", pictures.images, factors=pictures.classes, factor_names=["class"])
+    assert dataset_info(name).load().factors.tolist() == [[0.25], [0.75]]
+
+
+def test_pictures_beside_folders_of_classes_have_none(folder):
+    (folder / "cats").mkdir()
+    for name in ("cats/a.png", "stray.png"):
+        (folder / name).write_bytes(png(1))
+    assert len(images_from_folder(folder, side=7)) == 2
+    with pytest.raises(ValueError, match=r"^picture 'stray.png' lies in no folder of a class; allowed: "):
+        _ = pictures_from_folder(folder, side=7).classes
+
+
+def test_links_are_followed_and_one_that_leads_back_is_named(folder, tmp_path, caplog):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.png").write_bytes(png(7))
+    (folder / "cats").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(folder)
+    assert images_from_folder(folder, side=7)[:, 0, 0, 0].tolist() == [7]
+    assert "'cats/back'" in caplog.text
+
+
+def test_the_order_is_that_of_letters_however_a_file_system_writes_them(tmp_path):
+    orders = []
+    for number, accented in enumerate(("\u00e9", "e\u0301")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, value in ((f"{accented}.png", 3), ("f.png", 2), ("z.png", 1)):
+            (folder / name).write_bytes(png(value))
+        orders.append(images_from_folder(folder, side=7)[:, 0, 0, 0].tolist())
+    assert orders[0] == orders[1] == [2, 1, 3]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_sixteen_bits_of_colour_are_read_as_eight(folder, mode):
+    """Pillow reads no more of them: the first byte of each value."""
+    channels = len(mode)
+    deep_pixels = np.array([0x00FF, 0x8001, 0xFFFF, 0xFFFF], ">u2")[[*range(channels - 1), 3]]
+    (folder / "a.png").write_bytes(deep_png(deep_pixels, {"RGB": 2, "LA": 4, "RGBA": 6}[mode]))
+    image = images_from_folder(folder, side=2, channels=3)[0]
+    expected = [0, 0, 0] if mode == "LA" else [0, 0x80, 0xFF]
+    assert image[:, 0, 0].tolist() == expected
+
+
+def deep_png(pixel: np.ndarray, kind: int) -> bytes:
+    """A PNG of 2 x 2 equal pixels of 16 bits, written as its standard says: Pillow writes none."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    row = b"\0" + pixel.tobytes() * 2
+    header = struct.pack(">IIBBBBB", 2, 2, 16, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * 2)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("value", [-1, 70_000, np.nan, np.inf])

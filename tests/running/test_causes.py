@@ -64,6 +64,9 @@ def test_an_exception_is_tried_twice_each_time_in_a_new_process_and_then_a_row()
     assert {row["beta"] for row in failed} == {1.0}
     assert len({row["member_id"] for row in failed}) == 4
     assert all(row["reason"].startswith("RuntimeError: a bug in ") for row in failed)
+    assert all(", in broken\n" in row["traceback"] for row in failed)
+    assert done.stderr.count(", in broken\n") == 4, "once for each reason"
+    assert done.stdout.count("sitecustomize.py:") == 4, "the place of each cause"
     counts = [processes for processes in tries().values() if len(processes) > 1]
     assert len(counts) == 4
     assert all(len(processes) == len(set(processes)) == 2 for processes in counts)

@@ -127,5 +127,5 @@ def test_training_that_goes_on_forgives_processes_that_died():
 
 
 def test_an_exception_of_a_pack_crosses_processes_whole():
-    error = pickle.loads(pickle.dumps(PackError("u", "ValueError: no")))
-    assert (error.pack_id, error.reason) == ("u", "ValueError: no")
+    error = pickle.loads(pickle.dumps(PackError("u", "ValueError: no", "Traceback: here")))
+    assert (error.pack_id, error.reason, error.traceback) == ("u", "ValueError: no", "Traceback: here")

@@ -7,6 +7,7 @@
     trial.py       a pack as a trial
     queue.py       which pack is started next, and again
     listener.py    what trials do, and why they fail
+    tracking.py    what experiment trackers write is kept
     executor.py    the run of all packs
 
 Ray reads its environment when it is imported, which is why that is set first.

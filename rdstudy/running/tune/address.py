@@ -2,20 +2,16 @@
 
 import logging
 import os
-import re
 import socket
 from pathlib import Path
 
 from ray._private import services
 from ray._private.utils import get_ray_address_file
 
-from rdstudy.study.checks import fail
+from rdstudy.running.ray_address import named_address, parse
 
 logger = logging.getLogger(__name__)
 
-_VARIABLE = "RAY_ADDRESS"
-_ALLOWED = "HOST:PORT of a Ray head, such as 192.168.1.10:6379 or [fd00::1]:6379; auto; local"
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/\s]+):(?P<port>\d{1,5})")
 _ANSWER_SECONDS = 5.0
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # of a gRPC client, with no settings
 _SETTINGS_FRAME = b"\x04"  # the fourth byte of the first answer of any gRPC server
@@ -30,32 +26,20 @@ def find_head(address: str | None) -> str | None:
     Raises:
         ValueError: it is no address, or no Ray head listens there.
     """
-    where, value = ("--address", address) if address is not None else (_VARIABLE, os.environ.get(_VARIABLE) or None)
+    where, value = named_address(address)
     if value is None:
         return _started_here()
     if value == "local":
         return None
-    if value == "auto":
-        head = _started_here()
-        if head is None:
-            raise ValueError(
-                f"{where} is 'auto', and no Ray that could be joined was started here; allowed: {_ALLOWED}"
-            )
-        return head
-    if "://" in value:
+    if value != "auto":
+        return _check_head(value)
+    head = _started_here()
+    if head is None:
         raise ValueError(
-            f"{where} is {value!r}; a study joins the head itself, through neither Ray Client (ray://) nor the jobs "
-            f"API (http://): run it on a machine of the cluster; allowed: {_ALLOWED}"
+            f"{where} is 'auto', and no Ray that could be joined was started here; allowed: HOST:PORT of a Ray head; "
+            "local, for a private one"
         )
-    _parse(where, value)
-    return _check_head(value)
-
-
-def _parse(where: str, value: str) -> tuple[str, int]:
-    match = _ADDRESS.fullmatch(value)
-    if match is None or not 0 < int(match["port"]) < 2**16:
-        raise fail(where, value, _ALLOWED)
-    return match["host"].strip("[]"), int(match["port"])
+    return head
 
 
 def _check_head(value: str) -> str:
@@ -68,7 +52,7 @@ def _check_head(value: str) -> str:
     """
     try:
         head = str(services.canonicalize_bootstrap_address(value))
-        connection = socket.create_connection(_parse("the head", head), timeout=_ANSWER_SECONDS)
+        connection = socket.create_connection(parse("the head", head), timeout=_ANSWER_SECONDS)
     except (OSError, UnicodeError) as error:  # a name can be one that no name may be
         raise ValueError(f"no Ray head listens at {value!r}: {error}") from None
     with connection:
@@ -104,7 +88,7 @@ def _started_here() -> str | None:
         logger.warning("the Ray at %s was started by another user, and is not joined unless --address names it", value)
         return None
     try:
-        _parse(str(path), value)
+        parse(str(path), value)
         return _check_head(value)
     except ValueError as error:
         logger.warning("%s; it was started here once, and is not joined", error)

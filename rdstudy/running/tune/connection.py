@@ -36,11 +36,13 @@ class Connection:
         joined: whether it was there before, and outlives this run.
         devices: GPUs that are up, or CPU cores where no GPU is asked for; None where no trial could run on them yet.
         in_process: whether this process had joined it before, as a notebook does: whoever did that shuts it down.
+        which: says which Ray it is, and what it has.
     """
 
     joined: bool
     devices: float | None
     in_process: bool = False
+    which: str = "Ray"
 
 
 @contextlib.contextmanager
@@ -56,11 +58,26 @@ def connected(address: str | None, resources: Resources) -> Iterator[Connection]
     if ray.is_initialized():
         _check_in_process(address)
         logger.warning("this process is connected to Ray already: that Ray is used, and left as it is")
-        yield Connection(joined=True, devices=_devices(resources, joined=True), in_process=True)
+        yield Connection(
+            joined=True, devices=_devices(resources, joined=True), in_process=True, which=_which(joined=True)
+        )
         return
     head = find_head(address)
     with _own_ray() if head is None else _joined(head):
-        yield Connection(head is not None, _devices(resources, joined=head is not None))
+        joined = head is not None
+        private = "; --address local starts a private one" if joined and address is None else ""
+        yield Connection(joined, _devices(resources, joined=joined), which=_which(joined=joined) + private)
+
+
+def _which(*, joined: bool) -> str:
+    """Which Ray this process is connected to, and what of it is up."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+    up = f"{cpus:g} CPU cores" + (f", {gpus:g} GPUs" if gpus else "")
+    if not joined:
+        return f"Ray: a private one for this run, {up}"
+    address = ray.get_runtime_context().gcs_address
+    return f"Ray: joined the one at {address}, {len(nodes)} node{'s' * (len(nodes) != 1)} with {up} up"
 
 
 def _check_in_process(address: str | None) -> None:

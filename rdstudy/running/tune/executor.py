@@ -18,6 +18,7 @@ from rdstudy.running.tune.folders import own_folder
 from rdstudy.running.tune.listener import Listener
 from rdstudy.running.tune.nodes import check_nodes, on_node
 from rdstudy.running.tune.queue import PackQueue, request
+from rdstudy.running.tune.tracking import TrackerFiles
 from rdstudy.running.tune.trial import PackTrial, StopSignal, TrialSettings
 
 _ROUNDS = 3  # of trials, before members without a row are reported as such
@@ -41,6 +42,7 @@ class TuneExecutor:
         """
         with connected(self._address, work.resources) as connection:
             observer.begins()  # Ray ends the process at SIGTERM
+            observer.say(connection.which)
             if connection.joined:
                 check_nodes(work.store, gpus=bool(work.resources.gpus))
             if connection.devices is None:
@@ -78,6 +80,7 @@ def run_round(packs: Sequence[TrialPack], work: Work, observer: Observer) -> dic
         resources=work.resources,
         measures=work.measures,
         versions=versions(),
+        tracked=bool(work.callbacks),
         sources=work.sources,
         stop=stop,
     )
@@ -89,6 +92,7 @@ def run_round(packs: Sequence[TrialPack], work: Work, observer: Observer) -> dic
         failures=work.failures,
     )
     listener = Listener(queue, observer, device="GPU" if work.resources.gpus else "CPU")
+    kept = [TrackerFiles(work.store, work.study)] if work.callbacks else []
     with own_folder() as folder:  # Tune's own records: nothing is read from them
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(PackTrial, settings=settings), request),
@@ -105,7 +109,7 @@ def run_round(packs: Sequence[TrialPack], work: Work, observer: Observer) -> dic
                 stop=_Stop(queue, listener, stop, observer),
                 failure_config=tune.FailureConfig(max_failures=0),  # the queue decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[listener, *work.callbacks],
+                callbacks=[listener, *work.callbacks, *kept],
                 verbose=0,
             ),
         )

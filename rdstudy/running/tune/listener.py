@@ -1,6 +1,5 @@
 """What Tune tells of its trials, handed on: progress, causes of failures, and how much of the cluster is at work."""
 
-import dataclasses
 import re
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from rdstudy.running.failures import (
     PackError,
     ShareTooSmallError,
     VersionsError,
+    shortened,
 )
 from rdstudy.running.progress import PackProgress
 from rdstudy.running.tune.queue import PackQueue
@@ -26,6 +26,7 @@ from rdstudy.study.words import one_line, one_line_with_type
 
 _LOOK_SECONDS = 2.0  # between two looks at the cluster
 _LONGEST_REASON = 300
+_COLOUR = re.compile(r"\x1b\[\d*m")  # in which Ray writes tracebacks
 _NODE_GONE = re.compile(
     r"node (has died|is dead|was (terminated|drained))|node .*doesn't exist any more|unregistered|preempt",
     re.IGNORECASE,
@@ -64,7 +65,7 @@ class Listener(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial reported."""
-        progress = PackProgress(*(result[field.name] for field in dataclasses.fields(PackProgress)))
+        progress = PackProgress(result["members_done"], result["members_not_ok"], result["share"])
         self._observer.progressed(trial.config["pack"], str(result.get("hostname")), progress)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -108,13 +109,10 @@ def describe_failure(error: BaseException | None, *, pack_id: str, host: str) ->
     """Why a trial failed, from what Ray says."""
     raised = getattr(error, "cause", None) or error
     if isinstance(raised, PackError):
-        return Failure(pack_id, Cause.RAISED, raised.reason, host, raised.pack_id, _traceback(error))
-    return Failure(pack_id, _cause(error, raised), _reason(raised), host, traceback=_traceback(error))
-
-
-def _traceback(error: BaseException | None) -> str:
-    """Of what a trial raised, as it was there; empty where its process just ended."""
-    return str(getattr(error, "traceback_str", ""))
+        return Failure(pack_id, Cause.RAISED, raised.reason, host, raised.pack_id, raised.traceback)
+    cause = _cause(error, raised)
+    where = shortened(_COLOUR.sub("", str(error))) if cause is Cause.RAISED else ""
+    return Failure(pack_id, cause, _reason(raised), host, traceback=where)
 
 
 def _cause(error: BaseException | None, raised: BaseException | None) -> Cause:

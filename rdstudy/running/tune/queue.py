@@ -108,12 +108,16 @@ def _configuration(pack: TrialPack, *, placements: Mapping[str, Placement], reso
     """What `PackTrial` is told, and what an experiment tracker shows of it."""
     placement = placements.get(pack.pack_id)
     betas = [member.beta for member in pack.members]
+    ids = ", ".join(member.member_id for member in pack.members)
     return {
         "pack": pack.pack_id,
         "cpus": resources.cpus,
         "gpus": placement.share if placement else 0.0,
         "tried": [],
         "members": len(pack.members),
+        "member_ids": ids,
+        "beta": _level(pack, "beta"),
+        "seed": _level(pack, "seed"),
         "beta_min": min(betas),
         "beta_max": max(betas),
         **{name: _level(pack, name) for name in CELL_FACTORS},

@@ -1,11 +1,10 @@
-"""A pack as a Ray Tune trial: trains it through `rdstudy.running.worker` and reports four scalars.
+"""A pack as a Ray Tune trial: trains it through `rdstudy.running.worker` and reports a few scalars.
 
 Rows and checkpoints go to the store, not through Ray: a trial that is started again, by this run or by the same command
 tomorrow, goes on from there.
 """
 
 import contextlib
-import dataclasses
 import platform
 import time
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.result import TIMESTEPS_TOTAL
 
 from rdstudy.planning.packs import trial_pack
 from rdstudy.results.store import Store
@@ -54,6 +54,7 @@ class TrialSettings:
         resources: of the study.
         measures: what is measured after training; None for nothing.
         versions: of the driver, which every trial must have too.
+        tracked: whether anybody wants D, R and ELBO: Tune keeps what is reported, and of many trials that is much.
         sources: files of the user's own parts, by digest: they come through Ray, never out of the store.
         stop: a handle of `StopSignal`.
     """
@@ -64,6 +65,7 @@ class TrialSettings:
     resources: Resources
     measures: Measures | None
     versions: Mapping[str, str]
+    tracked: bool
     sources: Mapping[str, Source]
     stop: Any
 
@@ -145,7 +147,12 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
 
     def _report(self, *, done: bool) -> dict[str, Any]:
         nothing_left = PackProgress(len(self._pack.members), 0, 1.0)
-        return {**dataclasses.asdict(self._last or nothing_left), "done": done}
+        progress = self._last or nothing_left
+        report = {name: getattr(progress, name) for name in ("members_done", "members_not_ok", "share")}
+        if self._settings.tracked:
+            steps = round(progress.share * self._pack.members[0].recipe.steps)
+            report |= {**progress.values, TIMESTEPS_TOTAL: steps}
+        return {**report, "done": done}
 
 
 def check_versions(expected: Mapping[str, str]) -> None:

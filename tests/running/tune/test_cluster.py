@@ -27,6 +27,7 @@ def test_through_ray_and_in_this_process_the_tables_are_equal():
     through_ray = run("--out", "ray", "--set", "resources.pack_size=2")
     assert through_ray.returncode == 0, through_ray.stderr
     assert "8/8 models" in through_ray.stderr
+    assert "Ray: a private one for this run, 2 CPU cores\n" in through_ray.stderr
     assert run("--out", "local", "--local").returncode == 0
     for name in ("members", "trajectories"):
         assert table(name, "ray") == table(name, "local")

@@ -1,5 +1,6 @@
 """Where Ray is joined or started: addresses, folders that a kill leaves, and Ray in places where it fails."""
 
+import contextlib
 import fcntl
 import os
 import platform
@@ -20,6 +21,7 @@ from ray._private import ray_constants, services
 from ray._private.utils import get_ray_address_file, validate_socket_filepath
 from ray.tune.experiment import Trial
 
+from rdstudy.run import main
 from rdstudy.running.tune import address, connection, folders
 from rdstudy.running.tune import listener as listener_module
 from rdstudy.running.tune.address import find_head
@@ -99,10 +101,54 @@ def test_what_is_no_address_is_one_line_with_those_that_are_allowed(value, monke
             find_head(None)
 
 
-@pytest.mark.parametrize("value", ["ray://127.0.0.1:10001", "http://127.0.0.1:8265", "https://host:8265"])
-def test_ray_client_and_the_jobs_api_run_no_study(value):
-    with pytest.raises(ValueError, match=r"through neither Ray Client \(ray://\) nor the jobs API"):
+@pytest.mark.parametrize(
+    ("value", "what", "server"),
+    [
+        ("ray://127.0.0.1:10001", "Ray Client", "http://HEAD:8265"),
+        ("RAY://h:1", "Ray Client", "http://HEAD:8265"),
+        ("http://127.0.0.1:8265", "Ray's job server", "http://127.0.0.1:8265"),
+        ("https://host:8265", "Ray's job server", "https://host:8265"),
+    ],
+)
+def test_ray_client_and_the_job_server_run_no_study_and_the_line_says_what_does(value, what, server):
+    works = rf"allowed: --address HEAD:6379 on a machine of the cluster, .* ray job submit --address {server} -- python"
+    with pytest.raises(ValueError, match=rf"^--address is '{value}', and no study runs through {what}; {works}"):
         find_head(value)
+
+
+@pytest.mark.parametrize("value", ["ray://127.0.0.1:10001", "nonsense"])
+@pytest.mark.parametrize("option", [["--plan"], []])
+def test_such_an_address_is_refused_before_anything_is_made(value, option, study, capsys, monkeypatch):  # noqa: ARG001
+    assert main(["tiny.py", "--out", "out", "--address", value, *option]) == 2
+    assert capsys.readouterr().err.count("error: --address is ") == 1
+    monkeypatch.setenv("RAY_ADDRESS", value)
+    assert main(["tiny.py", "--out", "out", *option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: RAY_ADDRESS is ")
+    assert not Path("out").exists()
+    assert main(["tiny.py", "--plan", "--local"]) == 0, "which uses no Ray"
+
+
+def test_a_run_says_which_ray_it_has(monkeypatch):
+    head, worker = {"CPU": 0.0}, {"CPU": 8.0, "GPU": 2.0}
+    nodes = [(head, True), (worker, True), (worker, False)]
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Resources": node, "Alive": alive} for node, alive in nodes])
+    context = SimpleNamespace(gcs_address="10.0.0.1:6379")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(connection, "_joined", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(connection, "_own_ray", contextlib.nullcontext)
+    monkeypatch.setattr(connection, "find_head", lambda address: None if address == "local" else "10.0.0.1:6379")
+
+    def which(address: str | None) -> str:
+        with connected(address, Resources()) as connection:
+            return connection.which
+
+    here = "Ray: joined the one at 10.0.0.1:6379, 2 nodes with 8 CPU cores, 2 GPUs up"
+    assert which(None) == f"{here}; --address local starts a private one"
+    assert which("10.0.0.1:6379") == here
+    del nodes[0]
+    assert which("auto") == here.replace("2 nodes", "1 node")
+    assert which("local") == "Ray: a private one for this run, 8 CPU cores, 2 GPUs"
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1:1", "localhost:1", "[::1]:1", "no.such.host.invalid:6379", "a..b:6379"])

@@ -72,6 +72,7 @@ def test_the_code_of_the_run_reaches_the_nodes_and_trackers_see_packs(address, o
     assert done.returncode == 0, done.stdout + done.stderr
     assert {row["code_version"] for row in Store.open("out").snapshot().table("members").to_pylist()} == {"97.5"}
     assert "`ray down` with its file takes it down" in done.stdout
+    assert f"Ray: joined the one at {address}, 3 nodes with " in done.stderr
     assert sorted(Path("notes").read_text().splitlines()) == ["tetrominoes 1 1"] * 2 + ["tetrominoes 2 1"] * 2
     assert run("--out", "local", "--local").returncode == 0
     without = [{key: row[key] for key in row if key != "code_version"} for row in table("members", "out")]
