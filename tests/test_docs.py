@@ -232,3 +232,18 @@ def test_errors_that_are_not_provoked_are_quoted_word_for_word():
     for line in quoted:
         assert len(line) > 20
         assert any(line in template for template in known), line
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_in_a_kernel_and_shows_charts(tmp_path, monkeypatch):
+    import nbclient  # late: what else is tested here needs no kernel
+    import nbformat
+
+    notebook = nbformat.read(DOCS / "notebook.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs for cell in code), "what is stored grows old: clear it"
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    nbclient.NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [set(output.get("data", {})) for cell in code for output in cell.outputs]
+    assert sum("text/html" in kinds for kinds in shown) >= 3
+    assert sum(any("vegalite" in kind for kind in kinds) for kinds in shown) == 2
