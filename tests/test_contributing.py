@@ -78,14 +78,14 @@ STUDY = """
 from rdstudy import Evaluation, Experiment, Measures, Recipe, Study
 from rdstudy.study.claims import Claim, above
 
-GRID = {"dataset": ["plain"], "split": ["cv(101)"], "width": [7], "prior": ["shifted(by=0.5)"], "beta": [1], "seed": [0, 1]}
+GRID = {"dataset": ["plain"], "split": ["cv(101)"], "prior": ["shifted(by=0.5)"], "beta": [1], "seed": [0, 1]}
 STUDY = Study(
     "recipes",
     [Experiment("all", GRID)],
     recipe=Recipe(steps=5, batch_size=11),
     evaluation=Evaluation(trajectory_points=2, trajectory_images=31),
     measures=Measures(names=["brightness"], neighbour_images=13),
-    claims=[Claim("rate", "There is a rate.", "", [above({"width": 7}, value="rate", subset="test", least=0)])],
+    claims=[Claim("rate", "There is a rate.", "", [above({"dataset": "plain"}, value="rate", subset="test", least=0)])],
 )
 """
 FOLLOWED = """
@@ -97,7 +97,8 @@ assert rdstudy.__file__.startswith({folder!r})
 assert main(["study.py", "--local"]) == 0
 assert rdstudy.load("results").measures["brightness"].between(0, 1).all()
 assert len(rdstudy.figure_table("results", "brightness")) == 2
-print("There is a rate." in open("reports/recipes.html").read(), "Of seven reconstructions." in open("reports/recipes.html").read())
+page = open("reports/recipes.html", encoding="utf-8").read()
+print("There is a rate." in page, "Of seven reconstructions." in page)
 """
 
 
