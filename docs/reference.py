@@ -10,7 +10,6 @@ import itertools
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
@@ -21,13 +20,12 @@ from rdstudy.report.methods import methods_of
 from rdstudy.report.read import StudyTables
 from rdstudy.results import schema
 from rdstudy.results.declaration import History
-from rdstudy.study import Evaluation, Experiment, Measures, Member, Recipe, Resources, Study, claims
+from rdstudy.study import Evaluation, Experiment, Measures, Member, Study, claims
 from rdstudy.study.claims import contrasts
 from rdstudy.study.settings import MEANINGS
+from rdstudy.study.study import SETTABLE
 
 FOLDER = Path(__file__).parent
-_SETTINGS = {"recipe": Recipe, "evaluation": Evaluation, "measures": Measures, "resources": Resources}
-_ATTRIBUTE = re.compile(r"^    (\w+): ((?:.|\n {8})*)", re.MULTILINE)
 
 
 def tables_part() -> str:
@@ -167,22 +165,16 @@ def _neighbours(asked: Measures) -> pd.DataFrame:
 
 def settings_part() -> str:
     """What `--set` takes."""
-    parts = []
-    for part, kind in _SETTINGS.items():
-        said = {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall(inspect.getdoc(kind) or "")}
-        rows = [
-            (f"`{part}.{field.name}`", _default(f"{part}.{field.name}", field.default), said[field.name])
-            for field in fields(kind)
-        ]
-        parts += [f"## {part.capitalize()}", _table(("setting", "default", "meaning"), rows)]
-    return "\n\n".join(parts)
+    rows = [(f"`{name}`", _default(name, each.default), each.meaning) for name, each in SETTABLE.items()]
+    return _table(("setting", "default", "meaning"), rows)
 
 
 def _default(name: str, value: object) -> str:
-    words = MEANINGS.get((name, value)) if value is None or isinstance(value, str | int | float) else None
+    """A default, and what it means where it does not say so itself."""
     if isinstance(value, tuple):
         return ", ".join(value)
-    return words if words and words.startswith(str(value)) else f"{value}: {words}" if words else f"{value}"
+    words = MEANINGS.get((name, value), "")
+    return words if words.startswith(f"{value}") else ": ".join(filter(None, [f"{value}", words]))
 
 
 def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:

@@ -1,4 +1,7 @@
-"""The recipes of CONTRIBUTING, followed word for word in a copy of the package: what they name is enough."""
+"""The recipes of CONTRIBUTING, followed word for word in a copy of the package: what they name is enough.
+
+A fault is what `tests/chaos` is made of, a page what `tests/test_docs.py` reads.
+"""
 
 import hashlib
 import os
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPES = ("a data set", "a measure", "a figure", "a part", "a claim", "a fault")
+RECIPES = ("a data set", "a measure", "a figure", "a part", "a claim", "a fault", "a page")
 
 READER = """
 import numpy as np

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rdstudy.__main__ import _COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -33,15 +34,12 @@ SLOW = {"figures.md", "network.md"}
 """Pages whose commands take more than a few seconds."""
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-MODULES = {
-    "rdstudy.run": "rdstudy.run",
-    "rdstudy.report": "rdstudy.report.__main__",
-    "rdstudy.retrain": "rdstudy.retrain",
-}
-"""What follows `python -m` -> the module whose `main` it is."""
+MODULES = {name: module for name, (module, _) in _COMMANDS.items()}
+"""A command, as in `python -m rdstudy.run` and `rdstudy run` -> the module whose `main` it is."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GOES_ON = re.compile(r"^Goes on where \[.*?\]\((.*?)\) ends", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^|[ /])(?:python -m rdstudy\.|rdstudy )([a-z]+)(?: (.*))?$")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FILE = re.compile(r"(?<![\w/.-])(?:rdstudy|studies|tests|docs|benchmarks|clusters)/[\w/.-]*\w|\bcluster[\w.]*\.yaml")
 
@@ -127,11 +125,17 @@ def run_line(line: str) -> tuple[int, str]:
     with pytest.MonkeyPatch.context() as patch:
         while re.match(r"[A-Z_]+=", words[0]):
             patch.setenv(*words.pop(0).split("=", 1))
-        assert words[:2] == ["python", "-m"], f"no command of this package: {line}"
-        name, options = words[2], words[3:]
-        if name == "rdstudy.run" and not {"--plan", "--local", "--follow"} & set(options):
+        name, options = command_in(shlex.join(words))
+        if name == "run" and not {"--plan", "--local", "--address"} & set(options):
             options = [*options, "--local"]
         return call(importlib.import_module(MODULES[name]).main, options)
+
+
+def command_in(line: str) -> tuple[str, list[str]]:
+    """The command of this package that a line ends with, and its options."""
+    command = _COMMAND.search(line)
+    assert command, f"no command of this package: {line}"
+    return command[1], shlex.split(command[2] or "", comments=True)
 
 
 def call(main: Callable[[list[str]], int], options: list[str]) -> tuple[int, str]:
@@ -171,8 +175,9 @@ def test_commands_that_are_not_run_are_such_that_can_be(page, monkeypatch):
     for module in map(importlib.import_module, MODULES.values()):
         monkeypatch.setattr(module, "answer", lambda *_, **__: 0)  # parsed, and not run
     for line in (line for language, content in blocks(page) if language == "text" for line in lines_of(content)):
-        for name, options in re.findall(r"python -m (rdstudy\.\w+) ?(.*)", line):
-            status, printed = call(importlib.import_module(MODULES[name]).main, shlex.split(options, comments=True))
+        if re.search(rf"\brdstudy[. ](?:{'|'.join(MODULES)})\b", line):
+            name, options = command_in(line)
+            status, printed = call(importlib.import_module(MODULES[name]).main, options)
             assert status == 0, f"{line}\n{printed}"
         for targets in re.findall(r"(?:^|\s)make ((?:[a-z-]+ ?)+)", line):
             assert all(f"\n{target}:" in MAKEFILE for target in targets.split()), line
