@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 
@@ -90,7 +91,7 @@ def measures_part() -> str:
 
 def _study() -> StudyTables:
     """The tables of a study that measures all there is, with the default settings: of values, only counts matter."""
-    grid = {
+    grid: dict[str, Any] = {
         "dataset": ["tetrominoes"],
         "split": ["cv(8192)", "cv(16384)"],
         "prior": ["normal", "flow(layers=4)"],
@@ -136,7 +137,7 @@ def _planned(members: Iterable[Member]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["member_id", *names])
 
 
-def _subsets(study: Study, **values: object) -> pd.DataFrame:
+def _subsets(study: Study, **values: Any) -> pd.DataFrame:
     """A row of the training and one of the test images of `cv(16384)`."""
     train, test = 16_384, 163_840 - 16_384 - study.evaluation.validation_images
     return pd.DataFrame({"subset": ["train", "test"], "images": [train, test]}).assign(**values)
@@ -159,7 +160,7 @@ def _measured(study: Study) -> pd.DataFrame:
 
 
 def _neighbours(asked: Measures) -> pd.DataFrame:
-    key = {"dataset": "tetrominoes", "split": "cv(16384)", "study_seed": 0}
+    key: dict[str, Any] = {"dataset": "tetrominoes", "split": "cv(16384)", "study_seed": 0}
     return pd.DataFrame({"image": range(asked.neighbour_images), "distance": 1.0}).assign(**key)
 
 

@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rdstudy.__main__ import _COMMANDS
+
+from rdstudy import __main__ as command
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -34,7 +35,7 @@ SLOW = {"figures.md", "network.md"}
 """Pages whose commands take more than a few seconds."""
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-MODULES = {name: module for name, (module, _) in _COMMANDS.items()}
+MODULES = {name: module for name, (module, _) in command._COMMANDS.items()}
 """A command, as in `python -m rdstudy.run` and `rdstudy run` -> the module whose `main` it is."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -133,9 +134,9 @@ def run_line(line: str) -> tuple[int, str]:
 
 def command_in(line: str) -> tuple[str, list[str]]:
     """The command of this package that a line ends with, and its options."""
-    command = _COMMAND.search(line)
-    assert command, f"no command of this package: {line}"
-    return command[1], shlex.split(command[2] or "", comments=True)
+    typed = _COMMAND.search(line)
+    assert typed, f"no command of this package: {line}"
+    return typed[1], shlex.split(typed[2] or "", comments=True)
 
 
 def call(main: Callable[[list[str]], int], options: list[str]) -> tuple[int, str]:
@@ -225,7 +226,7 @@ def templates() -> Iterator[str]:
     for path in (ROOT / "rdstudy").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
-                yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
 
