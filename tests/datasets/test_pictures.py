@@ -25,7 +25,7 @@ COLOUR = RNG.integers(0, 256, (7, 7, 3), np.uint8)
 GREY = RNG.integers(0, 256, (7, 7), np.uint8)
 WIDE = RNG.integers(0, 65_536, (7, 7)).astype(np.uint16)
 ORIENTATION = 0x0112
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
 
 @pytest.fixture
@@ -418,9 +418,9 @@ def test_the_package_is_imported_without_pillow(run_python):
     assert run_python("import sys, rdstudy.datasets; print('PIL' in sys.modules)") == "False"
 
 
-def test_the_readme_reads_a_folder_of_pictures_as_it_stands(tmp_path, folder, monkeypatch):
+def test_the_page_on_data_reads_a_folder_of_pictures_as_it_stands(tmp_path, folder, monkeypatch):
     """Pictures of any shape and mode, in the order of their names."""
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (code,) = [block for block in blocks if "images_from_folder" in block]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))

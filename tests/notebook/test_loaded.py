@@ -329,9 +329,8 @@ def test_tables_need_no_torch(results, run_python):
     assert len(results.members)
 
 
-def test_the_example_of_the_readme_runs(results):
-    readme = (ROOT / "README.md").read_text()
-    (example,) = re.findall(r"### Use what was trained\n\n```python\n(.*?)```", readme, re.DOTALL)
+def test_the_example_of_the_page_on_tables_runs(results):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tables.md").read_text(), re.DOTALL)
     names: dict[str, object] = {}
     exec(example, names)
     assert names["moved"].shape == (1, 3, 3, 32, 32)  # type: ignore[attr-defined]
