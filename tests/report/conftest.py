@@ -6,18 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from rdstudy.report.contents import page_of
 from rdstudy.report.experiment import ExperimentTables
+from rdstudy.report.page import Figure, Page, render
 from rdstudy.report.read import StudyTables, read_study
 from rdstudy.results.declaration import Declaration, DeclaredExperiment
 from rdstudy.results.rows import new_run_id
 from rdstudy.results.store import Store
 from rdstudy.study import Evaluation, Experiment, Member, Recipe, Study
 from rdstudy.study.factors import FACTORS
+
+Made = TypeVar("Made")
 
 FLOOR = 180.0
 DENSITY_FLOOR = -4_711.0
@@ -107,6 +112,15 @@ class Simulation:
                 tables["measures"].append(measures_row(row, self.study().measures.measures_id))
             tables["members"].append(row)
             tables["trajectories"] += curve(row, self.points)
+
+
+HOSTILE = "</script><b>&\"'{{ 7*7 }}"
+WHOLE, MEASURED, NOTHING = Simulation(), Simulation(measured=True), Simulation(outcomes=[None] * 30)
+HALF = Simulation(outcomes=["ok"] * 11 + ["failed", "nonfinite"] + [None] * 17, damaged=True, versions=["a", "b"])
+HOSTILE_TEXTS = Simulation(hostile=HOSTILE, outcomes=["failed"])
+THREE_SIZES = Simulation(measured=True, depths=[1], betas=[0.1, 1.0], splits=("cv(8192)", "cv(16384)", "cv(32768)"))
+"""Studies of which many tests look at one page: all is trained, measured too, nothing is, a half, names are code, and
+splits of three sizes."""
 
 
 def declaration(study: Study) -> Declaration:
@@ -230,16 +244,56 @@ def examples(dataset: str, images: int = 11) -> list[dict[str, Any]]:
     return rows
 
 
+def with_figures(study: StudyTables, *names: str) -> StudyTables:
+    """The study whose experiments ask for these figures alone: its page is made sooner."""
+    experiments = tuple(dataclasses.replace(each, figures=names) for each in study.experiments)
+    return dataclasses.replace(study, experiments=experiments)
+
+
 def tables_of(study: StudyTables, **changes: Any) -> ExperimentTables:
     """The tables of the one experiment of a simulated study, with some of the study's tables replaced."""
     return ExperimentTables.of(dataclasses.replace(study, **changes), study.experiments[0])
 
 
-@pytest.fixture
-def simulate(tmp_path: Path) -> Callable[[Simulation], StudyTables]:
-    """Write a simulated store and read its study back."""
+class Simulated:
+    """Simulated studies, their pages and the HTML of these, each made once in a process: tests ask for the same ones.
 
-    def make(simulation: Simulation) -> StudyTables:
-        return read_study(simulation.write(tmp_path / "results"), simulation.name)
+    The stores are only read; a test that damages or extends one writes its own, by `Simulation.write`. Tables are
+    copies, which a test may change.
+    """
 
-    return make
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def store(self, simulation: Simulation) -> Store:
+        stores = self._folder.iterdir
+        return self._once("store", simulation, lambda: simulation.write(self._folder / f"{len(list(stores()))}"))
+
+    def __call__(self, simulation: Simulation) -> StudyTables:
+        study = self._once("study", simulation, lambda: read_study(self.store(simulation), simulation.name))
+        fields = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
+        tables = {name: table.copy() for name, table in fields.items() if isinstance(table, pd.DataFrame)}
+        return dataclasses.replace(study, **tables)
+
+    def page(self, simulation: Simulation) -> Page:
+        return self._once("page", simulation, lambda: page_of(self(simulation)))
+
+    def html(self, simulation: Simulation) -> str:
+        return self._once("html", simulation, lambda: render(self.page(simulation)))
+
+    def figures(self, simulation: Simulation) -> dict[str, Figure]:
+        """The charts of the page by their keys."""
+        return {figure.key: figure for figure in self.page(simulation).figures}
+
+    def _once(self, kind: str, simulation: Simulation, make: Callable[[], Made]) -> Made:
+        key = (kind, repr(simulation))
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(Made, self._made[key])
+
+
+@pytest.fixture(scope="session")
+def simulate(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    """`simulate(simulation)` is the study that it reads back."""
+    return Simulated(tmp_path_factory.mktemp("simulated"))

@@ -10,14 +10,14 @@ from rdstudy.report import measures
 from rdstudy.report.contents import page_of
 from rdstudy.report.page import render
 from rdstudy.report.read import read_study
-from tests.report.conftest import BETAS, Simulation, tables_of
+from tests.report.conftest import BETAS, MEASURED, Simulation, tables_of, with_figures
 
 PARTS = {"mutual information I": "mutual_information", "marginal KL": "marginal_kl"}
 
 
 @pytest.fixture
 def study(simulate):
-    return simulate(Simulation(measured=True))
+    return simulate(MEASURED)
 
 
 @pytest.fixture
@@ -59,15 +59,15 @@ def test_reasons_are_counted_by_model():
     ]
 
 
-def test_certificates_are_a_table_of_the_page(study):
-    assert not page_of(study).certificates.rows
+def test_certificates_are_a_table_of_the_page(simulate, study):
+    assert not simulate.page(MEASURED).certificates.rows
     annealed = study.measures.copy()
     is_first = annealed["subset"].eq("test") & annealed["member_id"].eq(annealed["member_id"].iloc[0])
     for name, value in (("lower", -300.0), ("importance", -299.0), ("upper", -298.5)):
         annealed.loc[is_first, f"annealed_{name}"] = value
         annealed.loc[is_first, f"annealed_{name}_se"] = 0.5
     annealed.loc[is_first, "annealing_images"] = 16
-    page = page_of(dataclasses.replace(study, measures=annealed))
+    page = page_of(with_figures(dataclasses.replace(study, measures=annealed), "active-units"))
     assert len(page.certificates.rows) == 1
     assert "Log p(x), certified" in render(page)
 

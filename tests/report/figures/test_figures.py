@@ -12,26 +12,30 @@ import rdstudy.study
 from rdstudy.report import theme
 from rdstudy.report.contents import page_of
 from rdstudy.report.figures import FIGURES
-from tests.report.conftest import Simulation
+from tests.report.conftest import HALF, HOSTILE_TEXTS, MEASURED, WHOLE, Simulation
 
 CASES = {
-    "whole": Simulation(),
+    "whole": WHOLE,
     "one seed": Simulation(seeds=1),
-    "measured": Simulation(measured=True),
+    "measured": MEASURED,
     "measured, one seed, one β": Simulation(measured=True, seeds=1, betas=[0.1]),
     "one cell, one β": Simulation(depths=[1], betas=[1.0], seeds=2),
     "β of 0": Simulation(betas=[0.0, 0.01, 1.0]),
-    "half done": Simulation(outcomes=["ok"] * 14 + [None] * 16),
+    "half done": HALF,
     "many cells": Simulation(
-        splits=["cv(8192)", "checkerboard", "cd(8192)"], datasets=["tetrominoes", "mnist"], seeds=2
+        splits=["cv(8192)", "checkerboard", "cd(8192)"],
+        datasets=["tetrominoes", "mnist"],
+        depths=[1],
+        betas=[0.1, 1.0],
+        seeds=2,
     ),
-    "hostile": Simulation(hostile="</script><b>\"'{{ 7*7 }}&"),
+    "hostile": HOSTILE_TEXTS,
 }
 
 
 @pytest.fixture(params=list(CASES.values()), ids=list(CASES))
 def page(request, simulate):
-    return page_of(simulate(request.param))
+    return simulate.page(request.param)
 
 
 def marks(spec):
@@ -60,12 +64,12 @@ def test_every_chart_compiles_with_clipped_marks_and_plain_numbers(page):
 
 
 def test_every_chart_passes_the_schema(simulate):
-    for figure in page_of(simulate(Simulation())).figures:
+    for figure in simulate.page(WHOLE).figures:
         alt.Chart.from_dict(figure.spec.vega_lite, validate=True)
 
 
 def test_a_page_has_the_figures_that_have_values_and_no_others(simulate):
-    keys = {figure.key for figure in page_of(simulate(Simulation(measured=True))).figures}
+    keys = simulate.figures(MEASURED).keys()
     expected = {
         "rate-parts",
         "finer-parts",
@@ -82,7 +86,7 @@ def test_a_page_has_the_figures_that_have_values_and_no_others(simulate):
 
 
 def test_a_study_that_measured_nothing_has_no_figure_of_measures(simulate):
-    page = page_of(simulate(Simulation()))
+    page = simulate.page(WHOLE)
     keys = {figure.key.removeprefix("depth-") for figure in page.figures}
     assert keys == {"distortion", "rate-distortion", "learning", "splits"}
     assert not page.coverage.unmeasured.rows
@@ -90,7 +94,7 @@ def test_a_study_that_measured_nothing_has_no_figure_of_measures(simulate):
 
 def test_a_page_of_very_many_cells_shows_the_main_figures_and_says_so(simulate, monkeypatch):
     monkeypatch.setattr(rdstudy.report.figure, "_MANY_CELLS", 1)
-    page = page_of(simulate(Simulation(measured=True)))
+    page = page_of(simulate(Simulation(measured=True, betas=[0.1, 1.0], seeds=1)))
     shown = {figure.key.removeprefix("depth-"): figure.note for figure in page.figures}
     assert {kind.name for kind in FIGURES if kind.rank == "main"} <= set(shown)
     assert "finer-parts" not in shown
@@ -158,7 +162,7 @@ def test_a_plot_has_one_layer_of_points_at_most_and_its_rows_have_their_beta(pag
 
 def test_panels_of_one_figure_share_their_vertical_axes(simulate):
     """Here all cells have one data set and one likelihood; each measure against exact has an axis of its own."""
-    for figure in page_of(simulate(CASES["measured"])).figures:
+    for figure in simulate.page(MEASURED).figures:
         domains: dict[str, set[tuple[float, ...]]] = {}
         for plot in plots(figure.spec.vega_lite):
             for layer in plot["layer"]:

@@ -15,7 +15,7 @@ from rdstudy.report.page import render
 from rdstudy.report.pictures import Album
 from rdstudy.report.strips import sample_sheets
 from rdstudy.results import schema
-from tests.report.conftest import Simulation, tables_of
+from tests.report.conftest import WHOLE, Simulation, tables_of, with_figures
 
 SHAPE = {"channels": 3, "height": 5, "width": 7}
 VALUES = (-1.5, 0.0, 1.5)
@@ -85,7 +85,7 @@ def test_sheets_have_every_picture_in_order_with_words_for_each(sampled):
 
 
 def test_the_page_shows_them_and_the_chart_compiles(sampled):
-    page = page_of(sampled)
+    page = page_of(with_figures(sampled, "samples"))
     text = render(page)
     assert 'id="figure-depth-samples"' in text
     assert text.count("from the prior, β = 0.7") == 2 * 2 * samples.PRIOR_PICTURES  # alt and title
@@ -103,6 +103,5 @@ def test_a_page_has_room_for_so_many_and_says_what_it_leaves_out(sampled, monkey
 
 
 def test_without_pictures_there_is_no_such_figure(simulate):
-    study = simulate(Simulation())
-    assert samples.table(tables_of(study)).empty
-    assert page_of(study).experiments[0].sheets is None
+    assert samples.table(tables_of(simulate(WHOLE))).empty
+    assert simulate.page(WHOLE).experiments[0].sheets is None
