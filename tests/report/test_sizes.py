@@ -66,7 +66,7 @@ def test_otherwise_there_is_no_such_figure(simulate, simulation):
 
 @pytest.mark.parametrize("betas", [[0.0, 0.1, 1.0], [0.1, 3.0]], ids=["with a star", "without"])
 def test_the_charts_compile_clipped_with_one_line_per_size(simulate, betas):
-    study = simulate(Simulation(splits=BOTH, betas=betas, seeds=2, points=2))
+    study = simulate(Simulation(splits=BOTH, betas=betas, seeds=2))
     study = with_figures(study, "sizes-rate-distortion", "sizes-distortion")
     figures = {figure.key: figure for figure in page_of(study).figures if "sizes" in figure.key}
     assert list(figures) == ["depth-sizes-rate-distortion", "depth-sizes-distortion"]
