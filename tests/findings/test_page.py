@@ -15,10 +15,9 @@ from rdstudy.report.read import read_study
 from rdstudy.report.verdicts import _behind, _numbers
 from rdstudy.study import FIGURES, Experiment
 from rdstudy.study.claims import Claim, best_near, exceeds, interior_minimum, monotone
-from tests.report.conftest import DECLARED, Simulation, declaration
+from tests.report.conftest import DECLARED, HOSTILE, Simulation, declaration
 
 SHALLOW, DEEP = {"split": "cv(16384)", "depth": 1}, {"split": "cv(16384)", "depth": 3}
-HOSTILE = "</script><b>&\"'{{ 7*7 }}"
 CLAIMS = (
     Claim("minimum", "A minimum inside.", "Paper, 4.4", [interior_minimum(SHALLOW)], "depth-distortion"),
     Claim("falls", "It only falls.", "", [monotone(SHALLOW)], "depth-nothing-of-this-name"),

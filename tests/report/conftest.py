@@ -267,8 +267,7 @@ class Simulated:
         self._made: dict[tuple[str, str], Any] = {}
 
     def store(self, simulation: Simulation) -> Store:
-        stores = self._folder.iterdir
-        return self._once("store", simulation, lambda: simulation.write(self._folder / f"{len(list(stores()))}"))
+        return self._once("store", simulation, lambda: simulation.write(self._folder / f"{len(self._made)}"))
 
     def __call__(self, simulation: Simulation) -> StudyTables:
         study = self._once("study", simulation, lambda: read_study(self.store(simulation), simulation.name))
