@@ -33,13 +33,10 @@ def study(tmp_path_factory):
     """A simulated study that claims these things and shows these figures."""
 
     def make(claims, figures=("distortion",), **settings):
-        simulation = Simulation(**{"measured": True, "seeds": 5, **settings})
+        simulation = Simulation(**{"measured": True, "seeds": 5, "figures": figures, **settings})
         store = simulation.write(tmp_path_factory.mktemp("study"))
-        declared = declaration(simulation.study())
-        experiments = tuple(dataclasses.replace(each, figures=tuple(figures)) for each in declared.experiments)
-        store.declarations.declare(
-            dataclasses.replace(declared, experiments=experiments, claims=tuple(claims)), at=DECLARED
-        )
+        declared = dataclasses.replace(declaration(simulation.study()), claims=tuple(claims))
+        store.declarations.declare(declared, at=DECLARED)
         return read_study(store, simulation.name)
 
     return make

@@ -47,6 +47,7 @@ class Simulation:
         versions: code version of member number i, cycled.
         hostile: a text put into every field that a user writes.
         levels: of further factors.
+        figures: that the page shows, all by default; a page of few is sooner made.
     """
 
     depths: Sequence[int] = (1, 3)
@@ -63,6 +64,7 @@ class Simulation:
     measured: bool = False
     levels: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     name: str = "simulated"
+    figures: Sequence[str] = ()
 
     def study(self) -> Study:
         grid = {
@@ -75,7 +77,8 @@ class Simulation:
             **self.levels,
         }
         text = self.hostile or "Does the generalization gap have a minimum in β?"
-        experiment = Experiment("depth", grid, title=self.hostile or "Depth", description=text)
+        title = self.hostile or "Depth"
+        experiment = Experiment("depth", grid, title=title, description=text, figures=self.figures)
         recipe, evaluation = Recipe(steps=9_973), Evaluation(trajectory_points=self.points)
         title = self.hostile or "A quick look at rate and distortion"
         return Study(self.name, [experiment], title=title, description=text, recipe=recipe, evaluation=evaluation)
@@ -129,7 +132,8 @@ def declaration(study: Study) -> Declaration:
     for experiment in study.experiments:
         own = {member.member_id: member.to_dict() for member in experiment.members(study)}
         members.update(own)
-        experiments.append(DeclaredExperiment(experiment.name, experiment.title, experiment.description, tuple(own)))
+        words = (experiment.name, experiment.title, experiment.description)
+        experiments.append(DeclaredExperiment(*words, tuple(own), tuple(experiment.figures)))
     identity = {"names": list(study.measures.names), "measures_id": study.measures.measures_id}
     return Declaration(
         name=study.name,
@@ -242,12 +246,6 @@ def examples(dataset: str, images: int = 11) -> list[dict[str, Any]]:
         factors = {"factor_names": ["rotation", "hue"], "factors": [0.25, float(rng.random())]}
         rows.append({"dataset": dataset, "image": image, "pixels": pixels.tobytes(), **shape, **factors})
     return rows
-
-
-def with_figures(study: StudyTables, *names: str) -> StudyTables:
-    """The study whose experiments ask for these figures alone: its page is made sooner."""
-    experiments = tuple(dataclasses.replace(each, figures=names) for each in study.experiments)
-    return dataclasses.replace(study, experiments=experiments)
 
 
 def tables_of(study: StudyTables, **changes: Any) -> ExperimentTables:

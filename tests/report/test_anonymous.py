@@ -20,6 +20,8 @@ from tests.report.conftest import COMMAND, Simulation, declaration
 HOST, USER, COMMIT, PLACE = "gpu-node-17", "jdoe42", "deadbee1", "/home/jdoe42/vae/secret-project"
 SECRETS = (HOST, USER, COMMIT, PLACE, "secret-project", "conflicted", COMMAND, "studies/simulated.py")
 PLANTED = f"on {HOST} by {USER} in {PLACE}/run.py and file://{PLACE} at {COMMIT}, 0.1.0+{COMMIT}+"
+SMALL = Simulation(depths=[1], betas=[0.1, 1.0], seeds=2, figures=["distortion", "learning", "log-marginal"])
+"""Its figures are those of three kinds of rows."""
 SETTINGS = {*schema.SETTINGS, "member_id", "run_id", "subset", "outcome", "measures_id"}
 
 
@@ -37,7 +39,7 @@ def store(tmp_path_factory):
     """A store whose rows, file names and declaration hold secrets wherever they may."""
     folder = tmp_path_factory.mktemp("store") / "home" / USER / "secret-project"
     outcomes = ["failed", "ok", "nonfinite", None]
-    simulation = Simulation(measured=True, depths=[1], betas=[0.1, 1.0], seeds=3, outcomes=outcomes)
+    simulation = dataclasses.replace(SMALL, measured=True, seeds=3, outcomes=outcomes)
     store = simulation.write(folder)
     rows = {}
     for name in ("members", "measures", "trajectories"):
@@ -107,7 +109,7 @@ def test_what_the_author_wrote_and_all_numbers_stay(store, anonymous):
 
 
 def test_two_studies_are_compared_in_the_dark(store, tmp_path):
-    Simulation(name="other", depths=[1], betas=[0.1], seeds=2).write(tmp_path / "results")
+    dataclasses.replace(SMALL, name="other").write(tmp_path / "results")
     command = [store, str(tmp_path / "results"), "--out", str(tmp_path / "out" / "page.html"), "--anonymous"]
     assert main([*command, "--tables", str(tmp_path / "out")]) == 0
     assert not secrets_in(tmp_path / "out")
@@ -150,7 +152,7 @@ def test_of_a_reason_only_what_the_program_says_is_kept(reason, left):
 
 
 def test_the_folder_is_not_named_by_an_anonymous_page(tmp_path):
-    Simulation(depths=[1], betas=[0.1], seeds=1, damaged=True).write(tmp_path / "results")
+    dataclasses.replace(SMALL, damaged=True).write(tmp_path / "results")
     out = tmp_path / "page.html"
     assert main([str(tmp_path / "results"), "--out", str(out), "--anonymous"]) == 0
     assert not re.search(re.escape(str(tmp_path)), out.read_text())

@@ -1,5 +1,6 @@
 """The page and the command: what they write and what they refuse."""
 
+import dataclasses
 import html
 import html.parser
 import json
@@ -28,7 +29,6 @@ from tests.report.conftest import (
     THREE_SIZES,
     WHOLE,
     Simulation,
-    with_figures,
 )
 
 SMALL = Simulation(depths=[1], betas=[0.1, 1.0], seeds=1)
@@ -149,7 +149,7 @@ def test_the_figures_that_are_written_are_those_of_the_page(simulate):
 
 
 def test_a_figure_that_the_page_leaves_out_can_be_had_by_name(simulate):
-    alone = with_figures(simulate(SMALL), "learning")
+    alone = simulate(dataclasses.replace(SMALL, figures=("learning",)))
     assert [each.figure.key for each in figures_of(alone)] == ["depth-learning", "splits"]
     assert [each.figure.key for each in figures_of(alone, ["depth-distortion"])] == ["depth-distortion"]
 

@@ -16,7 +16,7 @@ from rdstudy.report.differences import MEASURES, Match, apart, comparison_of, di
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.page import render
 from rdstudy.study.claims import Claim, interior_minimum
-from tests.report.conftest import Simulation, with_figures
+from tests.report.conftest import Simulation
 
 
 @pytest.fixture
@@ -160,16 +160,17 @@ def test_a_cell_that_is_all_there_is_has_a_name(studies):
 
 
 def test_sizes_of_splits_are_grouped_study_by_study(studies):
-    simulation = Simulation(seeds=1, depths=(1,), splits=("cv(8192)", "cv(16384)", "cv(32768)"))
-    a, b = (with_figures(study, "sizes-distortion") for study in studies(simulation, simulation))
+    sizes = ("cv(8192)", "cv(16384)", "cv(32768)")
+    simulation = Simulation(seeds=1, depths=(1,), splits=sizes, figures=["sizes-distortion"])
+    a, b = studies(simulation, simulation)
     text = render(page_of_pair(Pair(a, b)))
     assert '"constant volume, A"' in text
     assert "depth-sizes-distortion" in text
 
 
 def test_the_page_says_what_differs_and_keeps_the_claims_of_each(studies):
-    made = studies(Simulation(seeds=3), Simulation(seeds=3, outcomes=[None]))
-    a, b = (with_figures(study, "distortion") for study in made)
+    simulation = Simulation(seeds=3, figures=["distortion"])
+    a, b = studies(simulation, dataclasses.replace(simulation, outcomes=[None]))
     claim = Claim("minimum", "A minimum exists.", "", [interior_minimum({"depth": 1})], "depth-distortion")
     pair = Pair(dataclasses.replace(a, claims=(claim,)), moved(b, [1.0, 2.0, 4.0]), ("last month", "today"))
     pair = dataclasses.replace(pair, b=dataclasses.replace(pair.b, claims=(claim,)))

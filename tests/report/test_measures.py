@@ -10,14 +10,14 @@ from rdstudy.report import measures
 from rdstudy.report.contents import page_of
 from rdstudy.report.page import render
 from rdstudy.report.read import read_study
-from tests.report.conftest import BETAS, MEASURED, Simulation, tables_of, with_figures
+from tests.report.conftest import BETAS, MEASURED, Simulation, tables_of
 
 PARTS = {"mutual information I": "mutual_information", "marginal KL": "marginal_kl"}
 
 
 @pytest.fixture
 def study(simulate):
-    return simulate(MEASURED)
+    return simulate(Simulation(measured=True, figures=("active-units",)))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_certificates_are_a_table_of_the_page(simulate, study):
         annealed.loc[is_first, f"annealed_{name}"] = value
         annealed.loc[is_first, f"annealed_{name}_se"] = 0.5
     annealed.loc[is_first, "annealing_images"] = 16
-    page = page_of(with_figures(dataclasses.replace(study, measures=annealed), "active-units"))
+    page = page_of(dataclasses.replace(study, measures=annealed))
     assert len(page.certificates.rows) == 1
     assert "Log p(x), certified" in render(page)
 

@@ -15,7 +15,7 @@ from rdstudy.report.figures import distortion, learning, rate_distortion
 from rdstudy.report.notices import notices_of
 from rdstudy.report.page import render
 from rdstudy.report.read import read_study
-from tests.report.conftest import COMMAND, MEASURED, NOTHING, Simulation, tables_of, with_figures
+from tests.report.conftest import COMMAND, MEASURED, NOTHING, Simulation, tables_of
 from tests.report.test_statistics import rows_of
 
 
@@ -144,13 +144,14 @@ def test_many_cells_and_betas_are_summed_up(simulate):
 
 
 def test_the_page_says_how_models_were_trained(simulate):
-    study = simulate(Simulation(levels={"schedule": ["cosine(warmup=500)"], "initialization": ["he"]}))
+    levels = {"schedule": ["cosine(warmup=500)"], "initialization": ["he"]}
+    study = simulate(Simulation(levels=levels, figures=["learning"]))
     line = sentences.recipe_line(study.planned)
     assert line.startswith(
         "Trained with: adam optimizer, learning rate 0.001, batches of 128, 9,973 steps, cosine(warmup=500) schedule, "
         "he initialization. What is said"
     )
-    text = render(page_of(with_figures(study, "learning")))
+    text = render(page_of(study))
     assert text.index("30 of 30 models trained") < text.index(line) < text.index('id="data"')
     for name in ("schedule", "initialization"):
         assert f"<dt>{name}</dt>" in text

@@ -1,14 +1,17 @@
 """Split sizes in one panel: which cells are overlaid, and where nothing is."""
 
+import dataclasses
+
 import pytest
 import vl_convert
 
 from rdstudy.report import sizes, statistics
 from rdstudy.report.cells import with_cells
 from rdstudy.report.contents import page_of
-from tests.report.conftest import Simulation, tables_of, with_figures
+from tests.report.conftest import Simulation, tables_of
 
 SIZES = (8192, 16384, 32768, 57344)
+FIGURES = ("sizes-rate-distortion", "sizes-distortion")
 BOTH = [f"{kind}({size})" for kind in ("cv", "cd") for size in SIZES]
 
 
@@ -59,15 +62,14 @@ def test_groups_are_named_by_whatever_else_tells_cells_apart(simulate):
     ids=["two sizes", "two of each kind", "another data set", "another likelihood", "nothing done"],
 )
 def test_otherwise_there_is_no_such_figure(simulate, simulation):
-    study = with_figures(simulate(simulation), "sizes-rate-distortion", "sizes-distortion")
+    study = simulate(dataclasses.replace(simulation, figures=FIGURES))
     assert table_of(study).empty
     assert [figure.key for figure in page_of(study).figures] == ["splits"]
 
 
 @pytest.mark.parametrize("betas", [[0.0, 0.1, 1.0], [0.1, 3.0]], ids=["with a star", "without"])
 def test_the_charts_compile_clipped_with_one_line_per_size(simulate, betas):
-    study = simulate(Simulation(splits=BOTH, betas=betas, seeds=2))
-    study = with_figures(study, "sizes-rate-distortion", "sizes-distortion")
+    study = simulate(Simulation(splits=BOTH, betas=betas, seeds=2, figures=FIGURES))
     figures = {figure.key: figure for figure in page_of(study).figures if "sizes" in figure.key}
     assert list(figures) == ["depth-sizes-rate-distortion", "depth-sizes-distortion"]
     for figure in figures.values():

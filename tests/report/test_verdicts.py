@@ -12,7 +12,7 @@ from rdstudy.report.page import _web, render
 from rdstudy.report.read import StudyTables
 from rdstudy.report.verdicts import _counts, _repeated, findings_of, links_of, with_verdicts
 from rdstudy.study.claims import Claim, at_least, exceeds, interior_minimum, lower_everywhere, mean_above, monotone
-from tests.report.conftest import Simulation, with_figures
+from tests.report.conftest import Simulation
 
 SHALLOW, DEEP = {"depth": 1}, {"depth": 3}
 MINIMUM = interior_minimum(SHALLOW)
@@ -39,8 +39,8 @@ CLAIMS = (
 @pytest.fixture(scope="module")
 def study(simulate):
     """A simulated study with these claims, and the figures that draw them."""
-    whole = dataclasses.replace(simulate(Simulation(measured=True, seeds=5)), claims=CLAIMS)
-    return with_figures(whole, "distortion", "rate-distortion", "gap-parts", "copied")
+    figures = ("distortion", "rate-distortion", "gap-parts", "copied")
+    return dataclasses.replace(simulate(Simulation(measured=True, seeds=5, figures=figures)), claims=CLAIMS)
 
 
 @pytest.fixture(scope="module")

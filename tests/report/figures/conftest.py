@@ -20,7 +20,7 @@ def pixels(value: int) -> bytes:
 
 @pytest.fixture(scope="session")
 def pictured(tmp_path_factory) -> StudyTables:
-    simulation = Simulation(measured=True, seeds=2)
+    simulation = Simulation(measured=True, seeds=2, figures=("reconstructions",))
     store = simulation.write(tmp_path_factory.mktemp("pictured"))
     members = {row["member_id"]: row for row in store.snapshot().table("members").to_pylist()}
     rows: list[dict[str, Any]] = []

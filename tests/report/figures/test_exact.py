@@ -6,12 +6,12 @@ import pytest
 from rdstudy.report.contents import page_of
 from rdstudy.report.figures import exact, optimum
 from rdstudy.results.schema import EXACT
-from tests.report.conftest import Simulation, tables_of, with_figures
+from tests.report.conftest import Simulation, tables_of
 
 
 @pytest.fixture
 def study(simulate):
-    return simulate(Simulation(measured=True))
+    return simulate(Simulation(measured=True, figures=("optimum", "exact")))
 
 
 def test_measured_minus_exact_is_drawn_where_there_are_closed_forms(study):
@@ -30,7 +30,7 @@ def test_measured_minus_exact_is_drawn_where_there_are_closed_forms(study):
     of_log_p = table["measure"] == "log_marginal"
     assert (table.loc[of_log_p, "believed"] == (table.loc[of_log_p, "beta"] >= 0.05)).all()
     assert table.loc[~of_log_p, "believed"].all()
-    keys = [figure.key for figure in page_of(with_figures(tables.study, "optimum", "exact")).figures]
+    keys = [figure.key for figure in page_of(tables.study).figures]
     assert keys.index("depth-exact") + 1 == keys.index("depth-optimum")
 
 

@@ -17,7 +17,7 @@ from rdstudy.report.figures import leave_one_out
 from rdstudy.report.read import read_study
 from rdstudy.study import Member
 from rdstudy.study.factors import FACTORS
-from tests.report.conftest import BETAS, Simulation, with_figures
+from tests.report.conftest import BETAS, Simulation
 
 SIZES = (1_009, 4_099, 16_411)
 SPLITS = tuple(f"cv({size})" for size in SIZES)
@@ -63,7 +63,7 @@ def planned_of(splits: tuple[str, ...] = SPLITS) -> pd.DataFrame:
     return with_cells(pd.DataFrame(rows))
 
 
-SIMULATION = Simulation(splits=SPLITS, measured=True)
+SIMULATION = Simulation(splits=SPLITS, measured=True, figures=("copied", "leave-one-out"))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def study(tmp_path):
     runs = {row["member_id"]: row["run_id"] for row in store.snapshot().table("members").to_pylist()}
     rows = probe_rows().assign(run_id=lambda table: table["member_id"].map(runs))
     store.rows.write_measured({"probes": rows.to_dict("records")})
-    return with_figures(read_study(store, SIMULATION.name), "copied", "leave-one-out")
+    return read_study(store, SIMULATION.name)
 
 
 def test_the_page_draws_both_figures_and_says_what_chance_is(study):

@@ -11,7 +11,7 @@ from rdstudy.report.figures import reconstructions
 from rdstudy.report.page import render
 from rdstudy.report.pictures import Album
 from rdstudy.report.strips import strip_table
-from tests.report.conftest import BETAS, tables_of, with_figures
+from tests.report.conftest import BETAS, tables_of
 from tests.report.figures.conftest import OTHER
 
 MARKS = {0.001: "", 0.01: "", 0.1: "blurred", 1.0: "blurred", 3.0: "copied"}
@@ -76,14 +76,13 @@ def test_a_page_has_room_for_so_many_strips_and_says_what_it_leaves_out(pictured
 
 
 def test_the_page_holds_the_strips_and_a_page_without_them_is_whole(pictured):
-    study = with_figures(pictured, "reconstructions")
-    page = page_of(study)
+    page = page_of(pictured)
     assert page.experiments[0].strips is not None
     html = render(page)
     assert html.count('class="copied"') == 4
     assert html.count('class="blurred"') == 8
     assert all(f'"{key}":"data:image/png' in html for key in page.pictures)
-    bare = page_of(dataclasses.replace(study, reconstructions=study.reconstructions.iloc[:0]))
+    bare = page_of(dataclasses.replace(pictured, reconstructions=pictured.reconstructions.iloc[:0]))
     assert bare.experiments[0].strips is None
     assert "Reconstructions of the hard example" not in render(bare)
 

@@ -15,7 +15,7 @@ from rdstudy.report.page import render
 from rdstudy.report.pictures import Album
 from rdstudy.report.strips import sample_sheets
 from rdstudy.results import schema
-from tests.report.conftest import WHOLE, Simulation, tables_of, with_figures
+from tests.report.conftest import WHOLE, Simulation, tables_of
 
 SHAPE = {"channels": 3, "height": 5, "width": 7}
 VALUES = (-1.5, 0.0, 1.5)
@@ -38,7 +38,7 @@ def stored(planned) -> pa.Table:
 
 @pytest.fixture
 def sampled(simulate):
-    study = simulate(Simulation(betas=[0.1, 0.7, 3.0]))
+    study = simulate(Simulation(betas=[0.1, 0.7, 3.0], figures=("samples",)))
     return dataclasses.replace(study, samples=stored(study.planned))
 
 
@@ -85,7 +85,7 @@ def test_sheets_have_every_picture_in_order_with_words_for_each(sampled):
 
 
 def test_the_page_shows_them_and_the_chart_compiles(sampled):
-    page = page_of(with_figures(sampled, "samples"))
+    page = page_of(sampled)
     text = render(page)
     assert 'id="figure-depth-samples"' in text
     assert text.count("from the prior, β = 0.7") == 2 * 2 * samples.PRIOR_PICTURES  # alt and title
