@@ -194,7 +194,7 @@ def test_the_page_says_what_differs_and_keeps_the_claims_of_each(studies):
 
 def test_the_command_compares_two_folders_or_two_studies_of_one(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = Simulation(depths=[1], betas=[0.1, 1.0, 3.0], seeds=1)
+    small = Simulation(depths=[1], betas=[0.1, 1.0, 3.0], seeds=1, figures=["distortion"])
     for folder, name in (("a", "simulated"), ("b", "simulated"), ("a", "other")):
         dataclasses.replace(small, name=name).write(tmp_path / folder)
     assert main(["a", "b", "--study", "simulated", "--tables", "t"]) == 0

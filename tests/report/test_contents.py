@@ -11,7 +11,17 @@ from rdstudy.report import alt_text, citation, coverage, data_words, tables
 from rdstudy.report.contents import page_of
 from rdstudy.report.figures import distortion
 from rdstudy.report.page import render
-from tests.report.conftest import COMMAND, HALF, HOSTILE_TEXTS, MEASURED, NOTHING, WHOLE, Simulation, tables_of
+from tests.report.conftest import (
+    COMMAND,
+    HALF,
+    HOSTILE_TEXTS,
+    MEASURED,
+    NOTHING,
+    THREE_SIZES,
+    WHOLE,
+    Simulation,
+    tables_of,
+)
 
 VOID = {"meta", "img", "br", "input", "link", "hr"}
 
@@ -66,7 +76,7 @@ def outline(text):
 
 SIMULATIONS = [
     WHOLE,
-    Simulation(measured=True, splits=["cv(16384)", "checkerboard"], depths=[1], betas=[0.1, 1.0], seeds=2),
+    THREE_SIZES,
     NOTHING,
     HALF,
     HOSTILE_TEXTS,
