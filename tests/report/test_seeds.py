@@ -7,7 +7,7 @@ import pytest
 import rdstudy.report.figure
 from rdstudy.report import seeds
 from rdstudy.report.contents import page_of
-from tests.report.conftest import THREE_SIZES, Simulation
+from tests.report.conftest import ONE_MODEL, THREE_SIZES, Simulation
 
 NONE = {"learning", "splits"}  # figures of other things than means over seeds at a β
 
@@ -63,8 +63,9 @@ def test_a_mean_is_that_of_its_seeds(simulate):
 def test_where_a_point_is_a_model_or_panels_are_many_none_is_drawn(simulate, monkeypatch, reason):
     if reason == "many panels":
         monkeypatch.setattr(rdstudy.report.figure, "_MANY_CELLS", 1)
-    study = simulate(Simulation(measured=True, betas=[0.1, 1.0], seeds=1 if reason == "one seed" else 3))
-    drawn = figures(page_of(study))
+        drawn = figures(page_of(simulate(Simulation(measured=True, betas=[0.1, 1.0], seeds=3))))
+    else:
+        drawn = figures(simulate.page(ONE_MODEL))
     for name, figure in drawn.items():
         assert not list(rows_of_seeds(figure)), name
         assert ("Single seeds are not drawn." in figure.note) == (reason == "many panels" and name not in NONE), name

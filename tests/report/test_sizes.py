@@ -1,17 +1,15 @@
 """Split sizes in one panel: which cells are overlaid, and where nothing is."""
 
-import dataclasses
-
 import pytest
 import vl_convert
 
 from rdstudy.report import sizes, statistics
 from rdstudy.report.cells import with_cells
 from rdstudy.report.contents import page_of
+from rdstudy.report.figures import sizes_distortion, sizes_rate_distortion
 from tests.report.conftest import Simulation, tables_of
 
 SIZES = (8192, 16384, 32768, 57344)
-FIGURES = ("sizes-rate-distortion", "sizes-distortion")
 BOTH = [f"{kind}({size})" for kind in ("cv", "cd") for size in SIZES]
 
 
@@ -62,14 +60,16 @@ def test_groups_are_named_by_whatever_else_tells_cells_apart(simulate):
     ids=["two sizes", "two of each kind", "another data set", "another likelihood", "nothing done"],
 )
 def test_otherwise_there_is_no_such_figure(simulate, simulation):
-    study = simulate(dataclasses.replace(simulation, figures=FIGURES))
+    study = simulate(simulation)
     assert table_of(study).empty
-    assert [figure.key for figure in page_of(study).figures] == ["splits"]
+    assert all(figure.FIGURE.table(tables_of(study)).empty for figure in (sizes_distortion, sizes_rate_distortion))
 
 
 @pytest.mark.parametrize("betas", [[0.0, 0.1, 1.0], [0.1, 3.0]], ids=["with a star", "without"])
 def test_the_charts_compile_clipped_with_one_line_per_size(simulate, betas):
-    study = simulate(Simulation(splits=BOTH, betas=betas, seeds=2, figures=FIGURES))
+    study = simulate(
+        Simulation(splits=BOTH, betas=betas, seeds=2, figures=("sizes-rate-distortion", "sizes-distortion"))
+    )
     figures = {figure.key: figure for figure in page_of(study).figures if "sizes" in figure.key}
     assert list(figures) == ["depth-sizes-rate-distortion", "depth-sizes-distortion"]
     for figure in figures.values():

@@ -12,13 +12,13 @@ import rdstudy.study
 from rdstudy.report import theme
 from rdstudy.report.contents import page_of
 from rdstudy.report.figures import FIGURES
-from tests.report.conftest import HALF, HOSTILE_TEXTS, MEASURED, WHOLE, Simulation
+from tests.report.conftest import HALF, HOSTILE_TEXTS, MEASURED, ONE_MODEL, WHOLE, Simulation
 
 CASES = {
     "whole": WHOLE,
     "one seed": Simulation(seeds=1),
     "measured": MEASURED,
-    "measured, one seed, one β": Simulation(measured=True, seeds=1, betas=[0.1]),
+    "measured, one seed, one β": ONE_MODEL,
     "one cell, one β": Simulation(depths=[1], betas=[1.0], seeds=2),
     "β of 0": Simulation(betas=[0.0, 0.01, 1.0]),
     "half done": HALF,
