@@ -41,8 +41,6 @@ def telling_factors(planned: pd.DataFrame) -> tuple[str, ...]:
     """
     kept: list[str] = []
     for factor in (*cell_factors(planned)[len(CELL_FACTORS) :], *CELL_FACTORS):
-        if planned[factor].nunique(dropna=False) < 2:  # most of them: the quick answer
-            continue
         groups = len(planned[kept].drop_duplicates()) if kept else min(1, len(planned))
         if len(planned[[*kept, factor]].drop_duplicates()) > groups:
             kept.append(factor)

@@ -120,11 +120,10 @@ class Simulation:
 HOSTILE = "</script><b>&\"'{{ 7*7 }}"
 WHOLE, MEASURED, NOTHING = Simulation(), Simulation(measured=True), Simulation(outcomes=[None] * 30)
 HALF = Simulation(outcomes=["ok"] * 11 + ["failed", "nonfinite"] + [None] * 17, damaged=True, versions=["a", "b"])
-ONE_MODEL = Simulation(measured=True, seeds=1, betas=[0.1])
 HOSTILE_TEXTS = Simulation(hostile=HOSTILE, outcomes=["failed"])
 THREE_SIZES = Simulation(measured=True, depths=[1], betas=[0.1, 1.0], splits=("cv(8192)", "cv(16384)", "cv(32768)"))
-"""Studies of which many tests look at one page: all is trained, measured too, nothing is, a half, one model is a point,
-names are code, and splits of three sizes."""
+"""Studies of which many tests look at one page: all is trained, measured too, nothing is, a half, names are code, and
+splits of three sizes."""
 
 
 def declaration(study: Study) -> Declaration:
@@ -271,7 +270,9 @@ class Simulated:
     def __call__(self, simulation: Simulation) -> StudyTables:
         study = self._once("study", simulation, lambda: read_study(self.store(simulation), simulation.name))
         fields = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
-        tables = {name: table.copy() for name, table in fields.items() if isinstance(table, pd.DataFrame)}
+        tables: dict[str, Any] = {
+            name: table.copy() for name, table in fields.items() if isinstance(table, pd.DataFrame)
+        }
         return dataclasses.replace(study, **tables)
 
     def page(self, simulation: Simulation) -> Page:

@@ -18,7 +18,7 @@ def results(simulate):
     return Path(simulate.store(MEASURED).uri)
 
 
-@pytest.mark.parametrize("names", [("rate-distortion", "learning"), ()], ids=["as Altair has it", "of every figure"])
+@pytest.mark.parametrize("names", [("active-units", "learning"), ()], ids=["as Altair has it", "of every figure"])
 def test_a_chart_is_that_of_the_page_with_its_title_and_note(simulate, results, monkeypatch, names):
     (section,) = simulate.page(MEASURED).experiments
     assert len(section.figures) > 11

@@ -134,7 +134,9 @@ def test_a_section_without_verdicts_has_no_list(study, page, text):
 
 def test_models_whose_end_of_training_was_not_followed_are_said_to_be(study, page):
     lost = dataclasses.replace(study, trajectories=study.trajectories.iloc[:0])
-    text = render(page_of(lost))
+    findings = findings_of(lost, page.experiments)
+    sections = with_verdicts(page.experiments, findings)
+    text = render(dataclasses.replace(page, findings=findings, experiments=sections))
     counts = re.findall(r'<p class="counts">(.*?)</p>', text)[0]
     assert "all on networks of which it is not known whether they were still learning" in counts
     assert "networks that were still learning" not in counts

@@ -11,14 +11,15 @@ import rdstudy.report.figure
 import rdstudy.study
 from rdstudy.report import theme
 from rdstudy.report.contents import page_of
+from rdstudy.report.figure_files import figures_of
 from rdstudy.report.figures import FIGURES
-from tests.report.conftest import HALF, HOSTILE_TEXTS, MEASURED, ONE_MODEL, WHOLE, Simulation
+from tests.report.conftest import HALF, HOSTILE_TEXTS, MEASURED, WHOLE, Simulation
 
 CASES = {
     "whole": WHOLE,
     "one seed": Simulation(seeds=1),
     "measured": MEASURED,
-    "measured, one seed, one β": ONE_MODEL,
+    "measured, one seed, one β": Simulation(measured=True, seeds=1, betas=[0.1]),
     "one cell, one β": Simulation(depths=[1], betas=[1.0], seeds=2),
     "β of 0": Simulation(betas=[0.0, 0.01, 1.0]),
     "half done": HALF,
@@ -33,9 +34,12 @@ CASES = {
 }
 
 
-@pytest.fixture(params=list(CASES.values()), ids=list(CASES))
-def page(request, simulate):
-    return simulate.page(request.param)
+@pytest.fixture(scope="module", params=list(CASES.values()), ids=list(CASES))
+def figures(request, simulate):
+    """As the page has them, and where no other test looks at this page, as files have them: they are the same."""
+    if request.param in (WHOLE, MEASURED, HALF, HOSTILE_TEXTS):
+        return simulate.page(request.param).figures
+    return [drawn.figure for drawn in figures_of(simulate(request.param))]
 
 
 def marks(spec):
@@ -54,8 +58,8 @@ def test_a_study_can_ask_for_each_figure_in_the_order_of_the_page():
     assert tuple(kind.name for kind in FIGURES) == rdstudy.study.FIGURES
 
 
-def test_every_chart_compiles_with_clipped_marks_and_plain_numbers(page):
-    for figure in page.figures:
+def test_every_chart_compiles_with_clipped_marks_and_plain_numbers(figures):
+    for figure in figures:
         json.dumps(figure.spec.vega_lite, allow_nan=False)
         assert "<svg" in vl_convert.vegalite_to_svg(figure.spec.vega_lite)
         drawn = list(marks(figure.spec.vega_lite))
@@ -123,10 +127,10 @@ def colour_scales(spec):
             yield from colour_scales(value)
 
 
-def test_a_colour_has_one_meaning_on_the_whole_page(page):
+def test_a_colour_has_one_meaning_on_the_whole_page(figures):
     """A subset or series is drawn in one colour wherever it is, and no two things of a figure share one."""
     colours: dict[str, str] = {"test": theme.TEST, "train": theme.TRAIN}
-    for figure in page.figures:
+    for figure in figures:
         for domain, shades in colour_scales(figure.spec.vega_lite):
             assert len(domain) == len(shades) == len(set(shades))
             assert all(re.fullmatch("#[0-9A-F]{6}", shade) for shade in shades)
@@ -136,8 +140,8 @@ def test_a_colour_has_one_meaning_on_the_whole_page(page):
                     assert colours.setdefault(name, shade) == shade
 
 
-def test_test_and_train_have_marks_of_their_own_wherever_dots_are_in_their_colours(page):
-    for figure in page.figures:
+def test_test_and_train_have_marks_of_their_own_wherever_dots_are_in_their_colours(figures):
+    for figure in figures:
         for plot in plots(figure.spec.vega_lite):
             for layer in plot["layer"]:
                 coloured = {layer["encoding"].get(channel, {}).get("field") for channel in ("color", "stroke")}
@@ -145,8 +149,8 @@ def test_test_and_train_have_marks_of_their_own_wherever_dots_are_in_their_colou
                     assert layer["encoding"]["shape"]["field"] == "subset"
 
 
-def test_a_plot_has_one_layer_of_points_at_most_and_its_rows_have_their_beta(page):
-    for figure in page.figures:
+def test_a_plot_has_one_layer_of_points_at_most_and_its_rows_have_their_beta(figures):
+    for figure in figures:
         spec, names = figure.spec.vega_lite, []
         for plot in plots(spec):
             own = [layer for layer in plot["layer"] if layer.get("name", "").startswith(theme.DOTS)]

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,13 +35,12 @@ def members_of(splits: tuple[str, ...]) -> tuple[Member, ...]:
 def probe_rows(*, gain: float = GAIN, noise: float = 0.4, of_models: float = 0.0, study: int = 5) -> pd.DataFrame:
     """log p(x) of probes at `RANKS`: better with more images, by image and seed, and by `gain` where trained on."""
     rng, images, members = np.random.default_rng(study), len(RANKS), members_of(SPLITS)
-    of_image, cells = rng.normal(0, 30, images), {(member.cell, member.beta) for member in members}
-    of_cells = {cell: rng.normal(0, of_models, images) for cell in sorted(cells, key=repr)}
-    """What all models of a cell and β make of an image."""
+    of_image, cells = rng.normal(0, 30, images), [(member.cell, member.beta) for member in members]
+    of_cells = {cell: rng.normal(0, of_models, images) for cell in dict.fromkeys(cells)}  # shared by its models at a β
     sizes = np.array([int(member.split.split("(")[1][:-1]) for member in members])[:, None]
     in_train = sizes > RANKS  # model, image
     log_marginal = -300 + of_image + rng.normal(0, of_models, (len(members), 1)) + 9.0 * np.log(sizes) + gain * in_train
-    log_marginal += np.stack([of_cells[member.cell, member.beta] for member in members])
+    log_marginal += np.stack([of_cells[cell] for cell in cells])
     log_marginal += rng.normal(0, noise, in_train.shape)
     return pd.DataFrame(
         {
@@ -158,7 +158,8 @@ def study(tmp_path):
     store = SIMULATION.write(tmp_path / "results")
     runs = {row["member_id"]: row["run_id"] for row in store.snapshot().table("members").to_pylist()}
     rows = probe_rows().assign(run_id=lambda table: table["member_id"].map(runs))
-    store.rows.write_measured({"probes": rows.to_dict("records")})
+    probes: list[Any] = rows.to_dict("records")
+    store.rows.write_measured({"probes": probes})
     return read_study(store, SIMULATION.name)
 
 
