@@ -295,8 +295,9 @@ class Page:
         return tuple(figure for group in self.figure_groups for figure in group)
 
 
-def render(page: Page) -> str:
-    """The page as one self-contained HTML file."""
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """The templates, which a process compiles once."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rdstudy.report", "web"),
         autoescape=True,
@@ -307,11 +308,16 @@ def render(page: Page) -> str:
     environment.filters |= {"spec_json": _spec_json, "rows_json": _rows_json, "pictures_json": _script_json}
     environment.filters["json_text"] = _in_script
     environment.globals["rows_in_html"] = ROWS_IN_HTML
+    return environment
+
+
+def render(page: Page) -> str:
+    """The page as one self-contained HTML file."""
     ours = {"javascript": _javascript(), "css": _web("page.css") + _web("findings.css"), "js": _web("page.js")}
     own = {name: Markup(text) for name, text in ours.items()}  # noqa: S704  it is ours, not a user's
     charts = [[(figure.key, figure.spec) for figure in group] for group in page.figure_groups]
     paper = {"paper": PAPER, "short_paper": SHORT_PAPER}
-    return environment.get_template("page.html").render(page=page, drawings=drawings(charts), **paper, **own)
+    return _environment().get_template("page.html").render(page=page, drawings=drawings(charts), **paper, **own)
 
 
 def _web(name: str) -> str:

@@ -9,14 +9,15 @@ import pytest
 
 from rdstudy.findings.evidence import Effect
 from rdstudy.findings.judge import Behind, Finding
-from rdstudy.report.build import build_report
+from rdstudy.report.contents import page_of
+from rdstudy.report.page import render
+from rdstudy.report.read import read_study
 from rdstudy.report.verdicts import _behind, _numbers
 from rdstudy.study import FIGURES, Experiment
 from rdstudy.study.claims import Claim, best_near, exceeds, interior_minimum, monotone
-from tests.report.conftest import DECLARED, Simulation, declaration
+from tests.report.conftest import DECLARED, HOSTILE, Simulation, declaration
 
 SHALLOW, DEEP = {"split": "cv(16384)", "depth": 1}, {"split": "cv(16384)", "depth": 3}
-HOSTILE = "</script><b>&\"'{{ 7*7 }}"
 CLAIMS = (
     Claim("minimum", "A minimum inside.", "Paper, 4.4", [interior_minimum(SHALLOW)], "depth-distortion"),
     Claim("falls", "It only falls.", "", [monotone(SHALLOW)], "depth-nothing-of-this-name"),
@@ -27,21 +28,24 @@ CLAIMS = (
 )
 
 
-@pytest.fixture
-def page(tmp_path):
-    """The page of a simulated study that claims these things."""
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A simulated study that claims these things and shows these figures."""
 
-    def make(claims, figures=(), **settings):
-        simulation = Simulation(measured=True, seeds=5, **settings)
-        store = simulation.write(tmp_path / "results")
-        declared = declaration(simulation.study())
-        experiments = tuple(dataclasses.replace(each, figures=tuple(figures)) for each in declared.experiments)
-        store.declarations.declare(
-            dataclasses.replace(declared, experiments=experiments, claims=tuple(claims)), at=DECLARED
-        )
-        return build_report(str(tmp_path / "results"), out=str(tmp_path / "page.html")).read_text("utf-8")
+    def make(claims, figures=("distortion",), **settings):
+        simulation = Simulation(**{"measured": True, "seeds": 5, "figures": figures, **settings})
+        store = simulation.write(tmp_path_factory.mktemp("study"))
+        declared = dataclasses.replace(declaration(simulation.study()), claims=tuple(claims))
+        store.declarations.declare(declared, at=DECLARED)
+        return read_study(store, simulation.name)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def text(study):
+    """The page of `CLAIMS`."""
+    return render(page_of(study(CLAIMS)))
 
 
 def entry(text, name):
@@ -53,8 +57,7 @@ def claims_of(text):
     return text[text.index('<section id="findings">') :].partition("</section>")[0]
 
 
-def test_findings_open_the_page_and_say_all_there_is(page):
-    text = page(CLAIMS)
+def test_findings_open_the_page_and_say_all_there_is(text):
     assert 0 < text.index('<section id="findings">') < text.index('<section id="experiment-depth"')
     verdicts = re.findall(r'<b class="verdict ([a-z-]+)[^"]*">', claims_of(text))
     expected = ["supported", "contradicted", "not-enough-models", "not-enough-models", "undecided", "undecided"]
@@ -83,35 +86,33 @@ def test_findings_open_the_page_and_say_all_there_is(page):
     assert "the choice of images too" in summary
 
 
-def test_a_verdict_on_networks_that_still_learn_says_so(page):
-    text = page(CLAIMS)  # train D of the simulated curves falls to the end
+def test_a_verdict_on_networks_that_still_learn_says_so(text):  # train D of the simulated curves falls to the end
     both = entry(text, "open")
     assert re.search(r'<b class="verdict undecided limited">undecided · networks still learning</b> Twice', both)
     assert re.search(r"On networks still learning: 3 layers, train D fell by \d+\.\d ± [\d.]+ nats", both)
     assert "networks still learning" not in entry(text, "far-off")
 
 
-def test_every_link_of_the_page_leads_somewhere(page):
-    text = page(CLAIMS)
+def test_every_link_of_the_page_leads_somewhere(text):
     anchors, ids = set(re.findall(r'href="#([^"]+)"', text)), set(re.findall(r'\bid="([^"]+)"', text))
     assert {"findings", "figure-depth-distortion", "experiment-depth"} <= anchors <= ids
     assert "href" not in entry(text, "far-off")
 
 
-def test_a_study_without_claims_has_no_findings(page):
-    text = page(())
+def test_a_study_without_claims_has_no_findings(study):
+    text = render(page_of(study((), seeds=1)))
     assert 'id="findings"' not in text
     assert 'href="#findings"' not in text
 
 
-def test_a_study_with_nothing_done_has_findings_without_verdicts(page):
-    text = page(CLAIMS, outcomes=[None] * 60)
+def test_a_study_with_nothing_done_has_findings_without_verdicts(study):
+    text = render(page_of(study(CLAIMS, outcomes=[None] * 60)))
     assert set(re.findall(r'<b class="verdict ([a-z-]+)[^"]*">', text)) == {"not-enough-models"}
 
 
-def test_hostile_text_stays_text(page):
+def test_hostile_text_stays_text(study):
     claim = Claim("minimum", HOSTILE, HOSTILE, [interior_minimum({"split": HOSTILE})], "depth-distortion")
-    text = page([claim])
+    text = render(page_of(study([claim], seeds=1)))
     assert "<b>" not in text
     assert "{{ 7*7 }}" in text
 
@@ -155,22 +156,22 @@ def test_what_stands_behind_a_finding_is_said(behind, shown):
     assert _behind(Finding(CLAIMS[0], "supported", (), behind, "3 layers")) == f"{shown} (3 layers)"
 
 
-def shown(page, figures):
-    """Keys of the figures of a page whose experiment asks for these, and whether it has reconstructions."""
-    text = page((), splits=SPLITS, depths=[1], betas=[0.1, 1.0], figures=figures)
-    keys = re.findall(r'<figure class="[a-z]+" id="figure-([^"]+)">', text)
+def shown(study, figures):
+    """Keys of the figures of a page whose experiment asks for these."""
+    page = page_of(study((), splits=SPLITS, depths=[1], betas=[0.1, 1.0], seeds=2, figures=figures))
+    keys = re.findall(r'<figure class="[a-z]+" id="figure-([^"]+)">', render(page))
     return [key.removeprefix("depth-") for key in keys if key != "splits"]
 
 
 SPLITS = ("cv(8192)", "cv(16384)", "cv(32768)")
 
 
-def test_an_experiment_shows_the_figures_that_it_asks_for(page):
-    everything = shown(page, ())
+def test_an_experiment_shows_the_figures_that_it_asks_for(study):
+    everything = shown(study, ())
     assert {"sizes-distortion", "distortion", "learning", "rate-parts", "early-stopping", "copied"} <= set(everything)
     assert set(everything) <= set(FIGURES)
-    assert shown(page, ("distortion", "early-stopping")) == ["distortion", "early-stopping"]
-    assert shown(page, ("sizes-distortion", "reconstructions")) == ["sizes-distortion"]
+    assert shown(study, ("distortion", "early-stopping")) == ["distortion", "early-stopping"]
+    assert shown(study, ("sizes-distortion", "reconstructions")) == ["sizes-distortion"]
 
 
 @pytest.mark.parametrize("figures", [("distortions",), "distortion", (5,), 5])
@@ -180,13 +181,14 @@ def test_a_figure_that_there_is_not_is_refused(figures):
         Experiment("e", grid, figures=figures)
 
 
-def test_logs_of_two_likelihoods_are_judged_as_not_comparable(page):
+def test_logs_of_two_likelihoods_are_judged_as_not_comparable(study):
     arms = [{"likelihood": name, "depth": 1} for name in ("bernoulli", "gaussian(sigma=optimal)")]
     claims = [
         Claim(value.replace("_", "-"), "One exceeds the other.", "", [exceeds(arms[0], over=arms[1], value=value)])
         for value in ("negative_elbo", "elbo_gap", "rate")
     ]
-    text = page(claims, levels={"likelihood": [arm["likelihood"] for arm in arms]})
+    levels = {"likelihood": [arm["likelihood"] for arm in arms]}
+    text = render(page_of(study(claims, depths=[1], betas=[0.1, 1.0], levels=levels)))
     for name in ("negative-elbo", "elbo-gap"):
         assert "undecided" in entry(text, name)
         assert "Not comparable: " in entry(text, name)

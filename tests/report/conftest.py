@@ -6,18 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from rdstudy.report.contents import page_of
 from rdstudy.report.experiment import ExperimentTables
+from rdstudy.report.page import Figure, Page, render
 from rdstudy.report.read import StudyTables, read_study
 from rdstudy.results.declaration import Declaration, DeclaredExperiment
 from rdstudy.results.rows import new_run_id
 from rdstudy.results.store import Store
 from rdstudy.study import Evaluation, Experiment, Member, Recipe, Study
 from rdstudy.study.factors import FACTORS
+
+Made = TypeVar("Made")
 
 FLOOR = 180.0
 DENSITY_FLOOR = -4_711.0
@@ -42,6 +47,7 @@ class Simulation:
         versions: code version of member number i, cycled.
         hostile: a text put into every field that a user writes.
         levels: of further factors.
+        figures: that the page shows, all by default; a page of few is sooner made.
     """
 
     depths: Sequence[int] = (1, 3)
@@ -58,6 +64,7 @@ class Simulation:
     measured: bool = False
     levels: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     name: str = "simulated"
+    figures: Sequence[str] = ()
 
     def study(self) -> Study:
         grid = {
@@ -70,7 +77,8 @@ class Simulation:
             **self.levels,
         }
         text = self.hostile or "Does the generalization gap have a minimum in β?"
-        experiment = Experiment("depth", grid, title=self.hostile or "Depth", description=text)
+        title = self.hostile or "Depth"
+        experiment = Experiment("depth", grid, title=title, description=text, figures=self.figures)
         recipe, evaluation = Recipe(steps=9_973), Evaluation(trajectory_points=self.points)
         title = self.hostile or "A quick look at rate and distortion"
         return Study(self.name, [experiment], title=title, description=text, recipe=recipe, evaluation=evaluation)
@@ -109,13 +117,23 @@ class Simulation:
             tables["trajectories"] += curve(row, self.points)
 
 
+HOSTILE = "</script><b>&\"'{{ 7*7 }}"
+WHOLE, MEASURED, NOTHING = Simulation(), Simulation(measured=True), Simulation(outcomes=[None] * 30)
+HALF = Simulation(outcomes=["ok"] * 11 + ["failed", "nonfinite"] + [None] * 17, damaged=True, versions=["a", "b"])
+HOSTILE_TEXTS = Simulation(hostile=HOSTILE, outcomes=["failed"])
+THREE_SIZES = Simulation(measured=True, depths=[1], betas=[0.1, 1.0], splits=("cv(8192)", "cv(16384)", "cv(32768)"))
+"""Studies of which many tests look at one page: all is trained, measured too, nothing is, a half, names are code, and
+splits of three sizes."""
+
+
 def declaration(study: Study) -> Declaration:
     """What `rdstudy.run` keeps of a study; `default` splits are resolved there, and are not used here."""
     experiments, members = [], {}
     for experiment in study.experiments:
         own = {member.member_id: member.to_dict() for member in experiment.members(study)}
         members.update(own)
-        experiments.append(DeclaredExperiment(experiment.name, experiment.title, experiment.description, tuple(own)))
+        words = (experiment.name, experiment.title, experiment.description)
+        experiments.append(DeclaredExperiment(*words, tuple(own), tuple(experiment.figures)))
     identity = {"names": list(study.measures.names), "measures_id": study.measures.measures_id}
     return Declaration(
         name=study.name,
@@ -235,11 +253,46 @@ def tables_of(study: StudyTables, **changes: Any) -> ExperimentTables:
     return ExperimentTables.of(dataclasses.replace(study, **changes), study.experiments[0])
 
 
-@pytest.fixture
-def simulate(tmp_path: Path) -> Callable[[Simulation], StudyTables]:
-    """Write a simulated store and read its study back."""
+class Simulated:
+    """Simulated studies, their pages and the HTML of these, each made once in a process: tests ask for the same ones.
 
-    def make(simulation: Simulation) -> StudyTables:
-        return read_study(simulation.write(tmp_path / "results"), simulation.name)
+    The stores are only read; a test that damages or extends one writes its own, by `Simulation.write`. Tables are
+    copies, which a test may change.
+    """
 
-    return make
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def store(self, simulation: Simulation) -> Store:
+        return self._once("store", simulation, lambda: simulation.write(self._folder / f"{len(self._made)}"))
+
+    def __call__(self, simulation: Simulation) -> StudyTables:
+        study = self._once("study", simulation, lambda: read_study(self.store(simulation), simulation.name))
+        fields = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
+        tables: dict[str, Any] = {
+            name: table.copy() for name, table in fields.items() if isinstance(table, pd.DataFrame)
+        }
+        return dataclasses.replace(study, **tables)
+
+    def page(self, simulation: Simulation) -> Page:
+        return self._once("page", simulation, lambda: page_of(self(simulation)))
+
+    def html(self, simulation: Simulation) -> str:
+        return self._once("html", simulation, lambda: render(self.page(simulation)))
+
+    def figures(self, simulation: Simulation) -> dict[str, Figure]:
+        """The charts of the page by their keys."""
+        return {figure.key: figure for figure in self.page(simulation).figures}
+
+    def _once(self, kind: str, simulation: Simulation, make: Callable[[], Made]) -> Made:
+        key = (kind, repr(simulation))
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(Made, self._made[key])
+
+
+@pytest.fixture(scope="session")
+def simulate(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    """`simulate(simulation)` is the study that it reads back."""
+    return Simulated(tmp_path_factory.mktemp("simulated"))

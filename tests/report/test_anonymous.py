@@ -1,6 +1,8 @@
 """No host, user, path, commit or command is in what is made for review, wherever the rows had it."""
 
+import contextlib
 import dataclasses
+import io
 import re
 
 import pandas as pd
@@ -18,6 +20,8 @@ from tests.report.conftest import COMMAND, Simulation, declaration
 HOST, USER, COMMIT, PLACE = "gpu-node-17", "jdoe42", "deadbee1", "/home/jdoe42/vae/secret-project"
 SECRETS = (HOST, USER, COMMIT, PLACE, "secret-project", "conflicted", COMMAND, "studies/simulated.py")
 PLANTED = f"on {HOST} by {USER} in {PLACE}/run.py and file://{PLACE} at {COMMIT}, 0.1.0+{COMMIT}+"
+SMALL = Simulation(depths=[1], betas=[0.1, 1.0], seeds=2, figures=["distortion", "learning", "log-marginal"])
+"""Its figures are those of three kinds of rows."""
 SETTINGS = {*schema.SETTINGS, "member_id", "run_id", "subset", "outcome", "measures_id"}
 
 
@@ -30,11 +34,12 @@ def plant(row):
     return {**row, **{name: text for name, text in texts.items() if name in table.names}}
 
 
-@pytest.fixture
-def store(tmp_path):
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
     """A store whose rows, file names and declaration hold secrets wherever they may."""
-    folder = tmp_path / "home" / USER / "secret-project"
-    simulation = Simulation(measured=True, seeds=2, outcomes=["failed", "ok", "nonfinite", None])
+    folder = tmp_path_factory.mktemp("store") / "home" / USER / "secret-project"
+    outcomes = ["failed", "ok", "nonfinite", None]
+    simulation = dataclasses.replace(SMALL, measured=True, seeds=3, outcomes=outcomes)
     store = simulation.write(folder)
     rows = {}
     for name in ("members", "measures", "trajectories"):
@@ -72,23 +77,30 @@ def written(store, folder, *options):
     return folder
 
 
-def test_secrets_are_in_what_is_made_and_not_in_what_is_made_for_review(store, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def anonymous(store, tmp_path_factory):
+    """The folder of what is made for review, and what the command said."""
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        return written(store, tmp_path_factory.mktemp("anonymous"), "--anonymous"), said.getvalue()
+
+
+def test_secrets_are_in_what_is_made_and_not_in_what_is_made_for_review(store, anonymous, tmp_path):
     seen = {secret for _, secret in secrets_in(written(store, tmp_path / "open"))}
     assert seen == set(SECRETS)
-    capsys.readouterr()
-    assert not secrets_in(written(store, tmp_path / "anonymous", "--anonymous"))
-    said = capsys.readouterr().err
+    folder, said = anonymous
+    assert not secrets_in(folder)
     assert said.startswith("anonymous: kept as the author wrote them, and to be looked at: ")
     assert said.count("\n") == 1
 
 
-def test_what_the_author_wrote_and_all_numbers_stay(store, tmp_path):
-    page = (written(store, tmp_path, "--anonymous") / "page.html").read_text()
+def test_what_the_author_wrote_and_all_numbers_stay(store, anonymous):
+    folder, _ = anonymous
+    page = (folder / "page.html").read_text()
     for phrase in ("A quick look at rate and distortion", "Does the generalization gap have a minimum", "code 1"):
         assert phrase in page
     assert "1 model failed" in page
     assert "OSError" in page
-    rows = pd.read_csv(tmp_path / "t" / "simulated-members.csv")
+    rows = pd.read_csv(folder / "t" / "simulated-members.csv")
     stored = read_study(Store.open(store), "simulated").members
     pd.testing.assert_series_equal(rows["distortion"], stored["distortion"], check_exact=True)
     assert set(rows["host"]) == {"machine 1"}
@@ -97,7 +109,7 @@ def test_what_the_author_wrote_and_all_numbers_stay(store, tmp_path):
 
 
 def test_two_studies_are_compared_in_the_dark(store, tmp_path):
-    Simulation(name="other", seeds=2).write(tmp_path / "results")
+    dataclasses.replace(SMALL, name="other").write(tmp_path / "results")
     command = [store, str(tmp_path / "results"), "--out", str(tmp_path / "out" / "page.html"), "--anonymous"]
     assert main([*command, "--tables", str(tmp_path / "out")]) == 0
     assert not secrets_in(tmp_path / "out")
@@ -140,7 +152,7 @@ def test_of_a_reason_only_what_the_program_says_is_kept(reason, left):
 
 
 def test_the_folder_is_not_named_by_an_anonymous_page(tmp_path):
-    Simulation(seeds=1, damaged=True).write(tmp_path / "results")
+    dataclasses.replace(SMALL, damaged=True).write(tmp_path / "results")
     out = tmp_path / "page.html"
     assert main([str(tmp_path / "results"), "--out", str(out), "--anonymous"]) == 0
     assert not re.search(re.escape(str(tmp_path)), out.read_text())

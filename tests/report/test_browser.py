@@ -13,16 +13,15 @@ from playwright.sync_api import sync_playwright
 
 from rdstudy.report.__main__ import main
 from rdstudy.report.build import build_report
-from tests.report.conftest import Simulation
+from tests.report.conftest import HOSTILE_TEXTS, MEASURED, NOTHING, Simulation
 
 CHROMIUM = shutil.which("chromium")
-HOSTILE = "</script><b>&\"'{{ 7*7 }}"
 PAGES = {
-    "whole": Simulation(measured=True),
-    "nothing done": Simulation(outcomes=[None] * 30),
+    "whole": MEASURED,
+    "nothing done": NOTHING,
     "everything failed": Simulation(outcomes=["failed"] * 30),
     "some failed": Simulation(outcomes=["ok"] * 11 + ["failed"] * 5, betas=[0.0, 0.1, 1.0]),
-    "hostile names": Simulation(hostile=HOSTILE, outcomes=["failed"]),
+    "hostile names": HOSTILE_TEXTS,
     "one seed": Simulation(seeds=1),
     "one β": Simulation(betas=[0.1]),
     "mixed versions": Simulation(versions=["a", "b"]),

@@ -17,19 +17,29 @@ from rdstudy.report.__main__ import main
 from rdstudy.report.build import FigureFiles, Source, build_report, read_report, write_figures
 from rdstudy.report.contents import page_of
 from rdstudy.report.figure_files import figures_of
-from tests.report.conftest import COMMAND, Simulation
+from rdstudy.report.page import render
+from rdstudy.report.read import read_study
+from rdstudy.results.store import Store
+from tests.report.conftest import (
+    COMMAND,
+    HALF,
+    HOSTILE,
+    HOSTILE_TEXTS,
+    NOTHING,
+    THREE_SIZES,
+    WHOLE,
+    Simulation,
+)
 
-HOSTILE = "</script><b>&\"'{{ 7*7 }}"
-WHOLE = Simulation()
+SMALL = Simulation(depths=[1], betas=[0.1, 1.0], seeds=1)
 
 
 @pytest.fixture
-def results(tmp_path):
-    """Write a simulated store; returns its path."""
+def results(simulate):
+    """The path of a simulated store, which is not written to."""
 
-    def make(simulation=WHOLE):
-        simulation.write(tmp_path / "results")
-        return str(tmp_path / "results")
+    def make(simulation):
+        return simulate.store(simulation).uri
 
     return make
 
@@ -47,17 +57,20 @@ class Sources(html.parser.HTMLParser):
         self.found += [value for value in loaded if tag != "a" or value.startswith("#")]  # a link loads nothing
 
 
-def test_the_page_is_where_it_was_asked_for_and_its_default(results, tmp_path, monkeypatch):
+def test_the_page_is_where_it_was_asked_for_and_its_default(simulate, results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    store = results()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    store = results(NOTHING)
     path = build_report(store, out=str(tmp_path / "new folder" / "page.html"))
-    assert path.read_text("utf-8").startswith("<!doctype html>")
+    text = path.read_text("utf-8")
+    assert text.startswith("<!doctype html>")
+    assert text == render(page_of(simulate(NOTHING)))
     assert build_report(store).as_posix() == "reports/simulated.html"
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]  # no temporary file stays
 
 
-def test_a_page_is_small_and_loads_nothing(results, tmp_path):
-    text = build_report(results(), out=str(tmp_path / "page.html")).read_text("utf-8")
+def test_a_page_is_small_and_loads_nothing(simulate):
+    text = simulate.html(WHOLE)
     assert len(text) < 2_000_000
     assert text.count("Object.assign(window,{vega:") == 1
     sources = Sources()
@@ -69,10 +82,8 @@ def test_a_page_is_small_and_loads_nothing(results, tmp_path):
     assert "default-src 'none'" in text
 
 
-def test_a_half_done_study_says_what_is_missing_and_how_to_complete_it(results, tmp_path):
-    outcomes = ["ok"] * 11 + ["failed", "nonfinite"] + [None] * 17
-    store = results(Simulation(outcomes=outcomes, damaged=True, versions=["a", "b"]))
-    text = html.unescape(build_report(store, out=str(tmp_path / "page.html")).read_text("utf-8"))
+def test_a_half_done_study_says_what_is_missing_and_how_to_complete_it(simulate):
+    text = html.unescape(simulate.html(HALF))
     for phrase in (
         "11 of 30 models trained: 2 depths × 5 β × 3 seeds",
         "17 models of 30 not trained yet. To train them:",
@@ -85,29 +96,31 @@ def test_a_half_done_study_says_what_is_missing_and_how_to_complete_it(results, 
         assert phrase in text
 
 
-def test_a_complete_study_has_no_warnings(results, tmp_path):
-    text = build_report(results(), out=str(tmp_path / "page.html")).read_text("utf-8")
+def test_a_complete_study_has_no_warnings(simulate):
+    text = simulate.html(WHOLE)
     assert "Read this first" not in text
     assert "30 of 30 models trained" in text
 
 
-def test_members_of_other_studies_are_left_out(results, tmp_path):
-    results(Simulation(name="other", depths=[5], seeds=7))
-    store = results()
-    text = build_report(store, study="simulated", out=str(tmp_path / "page.html")).read_text("utf-8")
-    assert "5 layers" not in text
+def test_members_of_other_studies_are_left_out(tmp_path):
+    small = Simulation(seeds=1, measured=True, figures=["distortion"])
+    for simulation in (small, dataclasses.replace(small, name="other", depths=[5])):
+        simulation.write(tmp_path / "results")
+    study = read_study(Store.open(str(tmp_path / "results")), "simulated")
+    assert set(study.planned["depth"]) == {1, 3}
+    for table in (study.members, study.measures, study.trajectories):
+        assert set(table["member_id"]) == set(study.planned["member_id"])
+    assert "5 layers" not in render(page_of(study))
 
 
-def test_a_study_with_nothing_done_has_a_page(results, tmp_path):
-    store = results(Simulation(outcomes=[None] * 30))
-    text = build_report(store, out=str(tmp_path / "page.html")).read_text("utf-8")
+def test_a_study_with_nothing_done_has_a_page(simulate):
+    text = simulate.html(NOTHING)
     assert "0 of 30 models trained" in text
     assert "No model of this experiment has been trained yet" in text
 
 
-def test_hostile_text_stays_text(results, tmp_path):
-    store = results(Simulation(hostile=HOSTILE, outcomes=["failed"]))
-    text = build_report(store, out=str(tmp_path / "page.html")).read_text("utf-8")
+def test_hostile_text_stays_text(simulate):
+    text = simulate.html(HOSTILE_TEXTS)
     assert "<b>" not in text
     assert html.escape(HOSTILE, quote=False)[:10] in text
     assert "{{ 7*7 }}" in text
@@ -115,7 +128,7 @@ def test_hostile_text_stays_text(results, tmp_path):
 
 @pytest.mark.parametrize(("format", "start"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("json", b"{")])
 def test_figures_are_files_of_their_own(results, tmp_path, format, start):
-    store = results(Simulation(seeds=1, betas=[0.1, 1.0]))
+    store = results(SMALL)
     paths = list(write_figures(read_report(Source(store)), FigureFiles(str(tmp_path / "f"), format)))
     names = {
         f"simulated-depth-distortion.{format}",
@@ -128,9 +141,8 @@ def test_figures_are_files_of_their_own(results, tmp_path, format, start):
 
 
 def test_the_figures_that_are_written_are_those_of_the_page(simulate):
-    study = simulate(Simulation(measured=True, splits=["cv(8192)", "cv(16384)", "cv(32768)"]))
-    drawn = {each.figure.key: each for each in figures_of(study)}
-    page = {figure.key: figure for figure in page_of(study).figures}
+    drawn = {each.figure.key: each for each in figures_of(simulate(THREE_SIZES))}
+    page = simulate.figures(THREE_SIZES)
     assert drawn.keys() == page.keys()
     for key, each in drawn.items():
         assert (each.figure.note, each.figure.spec.vega_lite) == (page[key].note, page[key].spec.vega_lite)
@@ -138,9 +150,7 @@ def test_the_figures_that_are_written_are_those_of_the_page(simulate):
 
 
 def test_a_figure_that_the_page_leaves_out_can_be_had_by_name(simulate):
-    study = simulate(Simulation(seeds=1))
-    experiment = dataclasses.replace(study.experiments[0], figures=("learning",))
-    alone = dataclasses.replace(study, experiments=(experiment,))
+    alone = simulate(dataclasses.replace(SMALL, figures=("learning",)))
     assert [each.figure.key for each in figures_of(alone)] == ["depth-learning", "splits"]
     assert [each.figure.key for each in figures_of(alone, ["depth-distortion"])] == ["depth-distortion"]
 
@@ -166,22 +176,27 @@ def test_tables_are_those_of_load(results, tmp_path, capsys):
     assert "1000.0" not in paths[1].read_text()  # whole numbers stay whole
 
 
-def test_the_same_tables_make_the_same_bytes(results, tmp_path):
-    store, made = results(Simulation(measured=True, seeds=2, outcomes=["failed"])), []
-    for number in (1, 2):
-        out = [str(tmp_path / f"{number}" / name) for name in ("page.html", "figures", "tables")]
-        command = [sys.executable, "-m", "rdstudy.report", store, "--figures", out[1], "--tables", out[2]]
-        command += ["--out", out[0], "--figure", "depth-distortion", "--figure", "splits", "--style", "ieee"]
-        environment = {**os.environ, "PYTHONHASHSEED": str(number), "SOURCE_DATE_EPOCH": "86400"}
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-        folder = tmp_path / f"{number}"
+def test_the_same_tables_make_the_same_bytes_in_another_process(results, tmp_path, monkeypatch):
+    store = results(Simulation(measured=True, depths=[1], betas=[0.1, 1.0], seeds=2, outcomes=["failed"]))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    made = []
+    for place in ("here", "there"):
+        folder = tmp_path / place
+        command = [store, "--out", f"{folder}/page.html", "--figures", f"{folder}/f", "--tables", f"{folder}/t"]
+        command += ["--figure", "depth-distortion", "--figure", "splits", "--style", "ieee"]
+        if place == "here":  # after whatever else was drawn, and with hashes of texts as they happen to be
+            assert main(command) == 0
+        else:
+            environment = {**os.environ, "PYTHONHASHSEED": "7"}
+            alone = [sys.executable, "-m", "rdstudy.report", *command]
+            subprocess.run(alone, check=True, env=environment, stdout=subprocess.DEVNULL)
         made.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert len(made[0]) == 1 + 2 * 3 + 4
     assert made[0] == made[1]
 
 
 def test_the_time_of_making_stands_once_on_a_page(results, tmp_path, monkeypatch):
-    store, texts = results(), []
+    store, texts = results(NOTHING), []
     for epoch in ("86400", "172800"):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
         texts.append(build_report(store, out=str(tmp_path / "page.html")).read_text())
@@ -193,13 +208,14 @@ def test_the_time_of_making_stands_once_on_a_page(results, tmp_path, monkeypatch
 def test_a_time_that_is_none_is_refused(results, monkeypatch, epoch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
     with pytest.raises(ValueError, match="allowed: seconds since 1970"):
-        build_report(results())
+        build_report(results(NOTHING))
 
 
-def test_several_studies_need_a_choice(results, tmp_path):
-    results(Simulation(name="other"))
+def test_several_studies_need_a_choice(tmp_path):
+    for name in ("other", "simulated"):
+        Simulation(name=name, outcomes=[None] * 30).write(tmp_path / "results")
     with pytest.raises(ValueError, match="allowed: other, simulated"):
-        build_report(results(), out=str(tmp_path / "page.html"))
+        build_report(str(tmp_path / "results"), out=str(tmp_path / "page.html"))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +243,7 @@ def test_several_studies_need_a_choice(results, tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_status_2(results, capsys, arguments, message):
-    store = results()
+    store = results(dataclasses.replace(SMALL, figures=["distortion"]))
     status: object
     try:
         status = main([argument.format(store=store) for argument in arguments])
@@ -242,7 +258,7 @@ def test_bad_input_is_one_line_and_status_2(results, capsys, arguments, message)
 
 def test_the_command_prints_the_path_of_the_page(results, tmp_path, capsys):
     out = str(tmp_path / "page.html")
-    assert main([results(), "--out", out]) == 0
+    assert main([results(NOTHING), "--out", out]) == 0
     assert capsys.readouterr().out == f"{out}\n"
 
 

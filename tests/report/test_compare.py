@@ -15,20 +15,16 @@ from rdstudy.report.compare import Pair, page_of_pair, side_by_side
 from rdstudy.report.differences import MEASURES, Match, apart, comparison_of, differences, unequal_numbers
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.page import render
-from rdstudy.report.read import read_study
 from rdstudy.study.claims import Claim, interior_minimum
 from tests.report.conftest import Simulation
 
 
 @pytest.fixture
-def studies(tmp_path):
-    """Write simulated stores, each in a folder of its own; returns their tables."""
+def studies(simulate):
+    """The tables of simulated studies."""
 
     def make(*simulations):
-        return [
-            read_study(simulation.write(tmp_path / f"{number}"), simulation.name)
-            for number, simulation in enumerate(simulations)
-        ]
+        return [simulate(simulation) for simulation in simulations]
 
     return make
 
@@ -164,7 +160,8 @@ def test_a_cell_that_is_all_there_is_has_a_name(studies):
 
 
 def test_sizes_of_splits_are_grouped_study_by_study(studies):
-    simulation = Simulation(seeds=1, depths=(1,), splits=("cv(8192)", "cv(16384)", "cv(32768)"))
+    sizes = ("cv(8192)", "cv(16384)", "cv(32768)")
+    simulation = Simulation(seeds=1, depths=(1,), splits=sizes, figures=["sizes-distortion"])
     a, b = studies(simulation, simulation)
     text = render(page_of_pair(Pair(a, b)))
     assert '"constant volume, A"' in text
@@ -172,7 +169,8 @@ def test_sizes_of_splits_are_grouped_study_by_study(studies):
 
 
 def test_the_page_says_what_differs_and_keeps_the_claims_of_each(studies):
-    a, b = studies(Simulation(seeds=3), Simulation(seeds=3, outcomes=[None]))
+    simulation = Simulation(seeds=3, figures=["distortion"])
+    a, b = studies(simulation, dataclasses.replace(simulation, outcomes=[None]))
     claim = Claim("minimum", "A minimum exists.", "", [interior_minimum({"depth": 1})], "depth-distortion")
     pair = Pair(dataclasses.replace(a, claims=(claim,)), moved(b, [1.0, 2.0, 4.0]), ("last month", "today"))
     pair = dataclasses.replace(pair, b=dataclasses.replace(pair.b, claims=(claim,)))
@@ -196,15 +194,15 @@ def test_the_page_says_what_differs_and_keeps_the_claims_of_each(studies):
 
 def test_the_command_compares_two_folders_or_two_studies_of_one(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Simulation(seeds=1).write(tmp_path / "a")
-    Simulation(seeds=1).write(tmp_path / "b")
-    Simulation(seeds=1, name="other").write(tmp_path / "a")
+    small = Simulation(depths=[1], betas=[0.1, 1.0, 3.0], seeds=1, figures=["distortion"])
+    for folder, name in (("a", "simulated"), ("b", "simulated"), ("a", "other")):
+        dataclasses.replace(small, name=name).write(tmp_path / folder)
     assert main(["a", "b", "--study", "simulated", "--tables", "t"]) == 0
     names = capsys.readouterr().out.split()
     assert "t/A-simulated-members.csv" in names
     assert "t/B-simulated-declaration.json" in names
     table = pd.read_csv("t/simulated-and-simulated-differences.csv")
-    assert len(table) == 10
+    assert len(table) == 3
     assert (table[list(MEASURES)] == 0).all(axis=None)
     assert main(["a", "a", "--study", "simulated", "--study", "other"]) == 0
     assert capsys.readouterr().out == "reports/simulated-and-other.html\n"

@@ -7,12 +7,22 @@ import re
 
 import pytest
 
-from rdstudy.report import alt_text, citation, data_words
+from rdstudy.report import alt_text, citation, coverage, data_words, tables
 from rdstudy.report.contents import page_of
+from rdstudy.report.figures import distortion
 from rdstudy.report.page import render
-from tests.report.conftest import COMMAND, Simulation
+from tests.report.conftest import (
+    COMMAND,
+    HALF,
+    HOSTILE_TEXTS,
+    MEASURED,
+    NOTHING,
+    THREE_SIZES,
+    WHOLE,
+    Simulation,
+    tables_of,
+)
 
-HOSTILE = "</script><b>&\"'{{ 7*7 }}"
 VOID = {"meta", "img", "br", "input", "link", "hr"}
 
 
@@ -58,28 +68,27 @@ class Outline(html.parser.HTMLParser):
             self.heading[1] += data
 
 
-def outline(page):
+def outline(text):
     seen = Outline()
-    seen.feed(render(page))
+    seen.feed(text)
     return seen
 
 
 SIMULATIONS = [
-    Simulation(),
-    Simulation(measured=True, splits=["cv(16384)", "checkerboard"]),
-    Simulation(outcomes=[None] * 30),
-    Simulation(outcomes=["ok"] * 11 + ["failed"] * 5),
-    Simulation(hostile=HOSTILE, outcomes=["failed"]),
+    WHOLE,
+    THREE_SIZES,
+    NOTHING,
+    HALF,
+    HOSTILE_TEXTS,
 ]
 
 
-@pytest.fixture(params=SIMULATIONS, ids=["whole", "measured", "nothing", "failed", "hostile"])
-def page(request, simulate):
-    return page_of(simulate(request.param))
+@pytest.fixture(scope="module", params=SIMULATIONS, ids=["whole", "measured", "nothing", "half done", "hostile"])
+def seen(request, simulate):
+    return outline(simulate.html(request.param))
 
 
-def test_headings_descend_without_a_jump_and_ids_are_unique(page):
-    seen = outline(page)
+def test_headings_descend_without_a_jump_and_ids_are_unique(seen):
     levels = [level for level, _, _ in seen.headings]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -87,16 +96,14 @@ def test_headings_descend_without_a_jump_and_ids_are_unique(page):
     assert len(seen.ids) == len(set(seen.ids))
 
 
-def test_every_link_leads_somewhere_and_headings_have_one(page):
-    seen = outline(page)
+def test_every_link_leads_somewhere_and_headings_have_one(seen):
     inside = [link.removeprefix("#") for link in seen.links if link.startswith("#")]
     assert set(inside) <= set(seen.ids)
     assert all(link.startswith(("#", "https://")) for link in seen.links)
     assert all(anchor for level, _, anchor in seen.headings if level == 2)
 
 
-def test_tables_have_captions_charts_have_words_and_a_reader_can_skip(page):
-    seen = outline(page)
+def test_tables_have_captions_charts_have_words_and_a_reader_can_skip(seen):
     assert all(seen.tables)
     assert all(len(label) > 40 for label in seen.labels)
     assert seen.landmarks.count("main") == 1
@@ -106,18 +113,17 @@ def test_tables_have_captions_charts_have_words_and_a_reader_can_skip(page):
 
 
 def test_the_page_has_the_order_of_an_argument(simulate):
-    page = page_of(simulate(Simulation(measured=True)))
-    heads = [text.rstrip("#") for level, text, _ in outline(page).headings if level == 2]
+    headings = outline(simulate.html(MEASURED)).headings
+    heads = [text.rstrip("#") for level, text, _ in headings if level == 2]
     expected = ["Data and splits", "Depth", "Methods", "Cost by experiment", "What is complete and what is not"]
     assert heads == [*expected, "Results", "Provenance"]
-    below = [text.rstrip("#") for level, text, _ in outline(page).headings if level == 3]
+    below = [text.rstrip("#") for level, text, _ in headings if level == 3]
     assert below.index("The curves") < below.index("What lies behind the curves") < below.index("Distortion D")
 
 
 def test_figures_are_numbered_in_the_order_in_which_they_are_read(simulate):
-    page = page_of(simulate(Simulation(measured=True)))
+    page, text = simulate.page(MEASURED), simulate.html(MEASURED)
     assert [figure.number for figure in page.figures] == list(range(1, len(page.figures) + 1))
-    text = render(page)
     places = [text.index(f"Figure {number}.</span>") for number in range(1, len(page.figures) + 1)]
     assert places == sorted(places)
     keys = [figure.key.removeprefix("depth-") for figure in page.experiments[0].curves]
@@ -126,7 +132,7 @@ def test_figures_are_numbered_in_the_order_in_which_they_are_read(simulate):
 
 
 def test_who_made_it_is_seen_at_the_top_and_how_to_cite_it_at_the_end(simulate):
-    text = render(page_of(simulate(Simulation())))
+    text = simulate.html(WHOLE)
     top, end = text[: text.index("<main")], text[text.index('id="citation"') :]
     assert citation.ADDRESS in top
     assert "Rate-Regularization and Generalization in VAEs" in top
@@ -136,15 +142,14 @@ def test_who_made_it_is_seen_at_the_top_and_how_to_cite_it_at_the_end(simulate):
 
 
 def test_authors_are_named_where_the_study_names_them(simulate):
-    study = simulate(Simulation(outcomes=[None] * 30))
-    assert 'name="author"' not in render(page_of(study))
-    text = render(page_of(dataclasses.replace(study, authors="A. <b>Person</b>")))
+    assert 'name="author"' not in simulate.html(NOTHING)
+    text = render(page_of(dataclasses.replace(simulate(NOTHING), authors="A. <b>Person</b>")))
     assert '<p class="authors">A. &lt;b&gt;Person&lt;/b&gt;</p>' in text
     assert "author = {A. &lt;b&gt;Person&lt;/b&gt;}" in text
 
 
 def test_a_study_without_results_is_cited_without_year_and_version(simulate):
-    own = page_of(simulate(Simulation(outcomes=[None] * 30))).provenance.citations[0]
+    own = simulate.page(NOTHING).provenance.citations[0]
     assert "year" not in own.bibtex
     assert "code version" not in own.words
 
@@ -160,8 +165,9 @@ def test_bibtex_of_a_hostile_title_keeps_its_braces_balanced():
 
 
 def test_only_the_splits_of_the_study_are_explained(simulate):
-    assert [kind.form for kind in page_of(simulate(Simulation())).splits.kinds] == ["cv(N)"]
-    kinds = page_of(simulate(Simulation(splits=["checkerboard", "cd(1024)", "cv(81920)", "cv(512)"]))).splits.kinds
+    assert [kind.form for kind in simulate.page(WHOLE).splits.kinds] == ["cv(N)"]
+    planned = simulate(Simulation(splits=["checkerboard", "cd(1024)", "cv(81920)", "cv(512)"], seeds=1)).planned
+    kinds = data_words.split_words(planned)
     assert [kind.form for kind in kinds] == ["cv(N)", "cd(N)", "checkerboard"]
     assert "N is 512 and 81,920" in kinds[0].words
     assert "cv(81,920), a random half, is the split called default" in kinds[0].words
@@ -169,13 +175,13 @@ def test_only_the_splits_of_the_study_are_explained(simulate):
 
 
 def test_one_size_is_not_compared_with_smaller_ones(simulate):
-    (kind,) = page_of(simulate(Simulation())).splits.kinds
+    (kind,) = simulate.page(WHOLE).splits.kinds
     assert "every smaller one" not in kind.words
     assert "default" not in kind.words
 
 
 def test_a_data_set_of_ones_own_is_described_by_its_images(simulate):
-    study = simulate(Simulation())
+    study = simulate(WHOLE)
     words = data_words.dataset_words("own-thing-1234", study.examples)
     assert (
         words == "Colour images of 13×17 pixels, a data set of the study's own. Generative factors: rotation and hue."
@@ -185,8 +191,7 @@ def test_a_data_set_of_ones_own_is_described_by_its_images(simulate):
 
 
 def test_the_words_of_a_chart_say_axes_panels_ranges_and_where_d_is_lowest(simulate):
-    study = simulate(Simulation())
-    figures = {figure.key: figure for figure in page_of(study).figures}
+    figures = simulate.figures(WHOLE)
     words = figures["depth-distortion"].alt
     assert words.startswith("Distortion against β: distortion D, nats per image (vertical) against β (horizontal).")
     assert "2 panels: 1 layer; 3 layers." in words
@@ -198,35 +203,41 @@ def test_the_words_of_a_chart_say_axes_panels_ranges_and_where_d_is_lowest(simul
 
 
 def test_doubt_is_said_in_the_words_of_a_chart_too(simulate):
-    figures = {figure.key: figure for figure in page_of(simulate(Simulation(measured=True))).figures}
+    figures = simulate.figures(MEASURED)
     assert "8 of 20 points are hollow, as they are not to be believed." in figures["depth-log-marginal"].alt
 
 
+def words_of_distortion(study):
+    made = tables_of(study)
+    table = distortion.table(made)
+    return alt_text.alt_text(distortion.FIGURE, table, distortion.chart(made, table))
+
+
 def test_one_beta_is_lowest_nowhere(simulate):
-    figures = {figure.key: figure for figure in page_of(simulate(Simulation(betas=[0.1]))).figures}
-    assert "β is 0.1." in figures["depth-distortion"].alt
-    assert "lowest" not in figures["depth-distortion"].alt
+    words = words_of_distortion(simulate(Simulation(betas=[0.1])))
+    assert "β is 0.1." in words
+    assert "lowest" not in words
 
 
 def test_long_lists_of_panels_are_cut(simulate):
-    study = simulate(Simulation(depths=range(1, 9), seeds=1, betas=[0.1, 1.0]))
-    words = next(figure.alt for figure in page_of(study).figures if figure.key == "depth-distortion")
+    words = words_of_distortion(simulate(Simulation(depths=range(1, 9), seeds=1, betas=[0.1, 1.0])))
     assert "8 panels: 1 layer; 2 layers; 3 layers; 4 layers; 5 layers; 6 layers; and 2 more." in words
     assert "and 2 more curves." in words
 
 
 def test_titles_of_axes_are_those_of_the_first_panel_that_has_them(simulate):
-    spec = page_of(simulate(Simulation())).figures[0].spec
+    spec = simulate.page(WHOLE).figures[0].spec
     assert alt_text.axis_titles(spec) == {"x": "factor 1", "y": "factor 2"}
 
 
-def test_where_the_rows_lie_and_since_when_the_study_is_declared_are_said(simulate, tmp_path):
-    facts = dict(page_of(simulate(Simulation())).provenance.facts)
-    assert str(tmp_path / "results") in facts["Rows"]
+def test_where_the_rows_lie_and_since_when_the_study_is_declared_are_said(simulate):
+    facts = dict(simulate.page(WHOLE).provenance.facts)
+    assert simulate.store(WHOLE).uri in facts["Rows"]
     assert "declared first 2026-01-01" in facts["Study"]
 
 
 def test_long_tables_say_how_many_rows_they_have(simulate):
-    page = page_of(simulate(Simulation(depths=[1, 2, 3], seeds=1)))
-    assert page.results.caption.endswith(": 15 rows")
-    assert "rows" not in page.coverage.completeness.caption
+    study = simulate(Simulation(depths=[1, 2, 3], seeds=1))
+    assert tables.results_table(tables_of(study)).caption.endswith(": 15 rows")
+    completeness = coverage.completeness(study.experiments, study.members)
+    assert "rows" not in tables.completeness_table(completeness).caption

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from rdstudy.report import costs, tables
-from rdstudy.report.contents import page_of
 from tests.report.conftest import Simulation
 
 SECONDS = 61.0  # of each simulated model
@@ -80,6 +79,6 @@ def test_the_time_from_first_to_last_begins_when_the_first_model_did(simulate):
 
 
 def test_nothing_done_costs_nothing(simulate):
-    page = page_of(simulate(Simulation(outcomes=[None] * 30)))
+    page = simulate.page(Simulation(outcomes=[None] * 30))
     assert not page.costs.table.rows
     assert not page.methods

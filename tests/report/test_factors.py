@@ -11,9 +11,8 @@ import vl_convert
 
 from rdstudy.report import plane
 from rdstudy.report.cells import grid_phrase, with_cells
-from rdstudy.report.contents import page_of
 from rdstudy.report.figures import learning
-from tests.report.conftest import Simulation, tables_of
+from tests.report.conftest import MEASURED, Simulation, tables_of
 
 LEVELS: Mapping[str, tuple[list[Any], list[str]]] = {
     "learning_rate": ([0.001, 0.003], ["learning rate 0.001", "learning rate 0.003"]),
@@ -31,13 +30,20 @@ LEVELS: Mapping[str, tuple[list[Any], list[str]]] = {
     "latent_dim": ([2, 10], ["2 latent dimensions", "10 latent dimensions"]),
 }
 SMALL = Simulation(depths=[1], betas=[0.1, 1.0], seeds=2, measured=True)
-LIKELIHOODS = dataclasses.replace(SMALL, levels={"likelihood": LEVELS["likelihood"][0]})
+SIMULATIONS = {
+    factor: dataclasses.replace(SMALL, levels={factor: levels}, outcomes=["failed"])
+    for factor, (levels, _) in LEVELS.items()
+}
+FEW = ("learning", "active-units", "rate-parts", "finer-parts")
+"""Figures that stand for all: of two layouts, and those that look at a factor themselves. All look at likelihoods."""
 
 
 @pytest.mark.parametrize("factor", LEVELS)
 def test_the_factor_that_varies_names_the_panels_of_every_figure(simulate, factor):
     levels, names = LEVELS[factor]
-    page = page_of(simulate(dataclasses.replace(SMALL, levels={factor: levels}, outcomes=["failed"])))
+    figures = () if factor == "likelihood" else FEW
+    page = simulate.page(dataclasses.replace(SIMULATIONS[factor], figures=figures))
+    assert len(page.figures) > len(figures)
     for figure in page.figures[1:]:  # the first is of the splits
         spec = figure.spec.vega_lite
         panels = spec["concat"] if "concat" in spec else spec["vconcat"][0]["concat"]
@@ -66,11 +72,12 @@ def test_a_part_of_a_users_own_is_named_without_its_hash_unless_two_files_are_th
 
 
 def test_two_likelihoods_share_no_axis_of_distortions(simulate):
-    tables = tables_of(simulate(LIKELIHOODS))
+    simulation = SIMULATIONS["likelihood"]
+    tables = tables_of(simulate(simulation))
     domains = plane.domains(tables.points)
     (first, second) = (domains[cell] for cell in (0, 1))
     assert first.distortion_min > 0 > second.distortion_max
-    figures = {figure.key: figure for figure in page_of(tables.study).figures}
+    figures = simulate.figures(simulation)
     for key in ("distortion", "rate-distortion", "learning"):
         assert "distortions under two of them are not comparable" in figures[f"depth-{key}"].note
         assert "<svg" in vl_convert.vegalite_to_svg(figures[f"depth-{key}"].spec.vega_lite)
@@ -80,7 +87,7 @@ def test_two_likelihoods_share_no_axis_of_distortions(simulate):
 
 
 def test_learning_curves_of_two_likelihoods_have_axes_of_their_own(simulate):
-    tables = tables_of(simulate(LIKELIHOODS))
+    tables = tables_of(simulate(SIMULATIONS["likelihood"]))
     table = learning.table(tables)
     table.loc[table["likelihood"] != "bernoulli", "excess"] *= 1_000
     row, _ = learning.chart(tables, table).vega_lite["vconcat"]
@@ -89,6 +96,6 @@ def test_learning_curves_of_two_likelihoods_have_axes_of_their_own(simulate):
 
 
 def test_cells_of_one_likelihood_share_an_axis_and_nothing_is_said(simulate):
-    tables = tables_of(simulate(dataclasses.replace(SMALL, levels={"prior": LEVELS["prior"][0]})))
+    tables = tables_of(simulate(SIMULATIONS["prior"]))
     assert len(set(plane.domains(tables.points).values())) == 1
-    assert all("comparable" not in figure.note for figure in page_of(tables.study).figures)
+    assert all("comparable" not in figure.note for figure in simulate.page(MEASURED).figures)

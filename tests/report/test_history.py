@@ -95,7 +95,7 @@ def test_a_study_without_results_has_no_late_claim(simulate):
 
 
 def test_the_page_says_when_it_was_declared_and_beside_claims_which_are_late(tmp_path):
-    simulation = Simulation(measured=True, seeds=5)
+    simulation = Simulation(depths=[1], betas=[0.1, 1.0], seeds=1)
     store = simulation.write(tmp_path / "results")
     study = declaration(simulation.study())
     store.declarations.declare(dataclasses.replace(study, claims=CLAIMS[:1]), at=DECLARED.replace(hour=5))

@@ -10,14 +10,14 @@ from rdstudy.report import measures
 from rdstudy.report.contents import page_of
 from rdstudy.report.page import render
 from rdstudy.report.read import read_study
-from tests.report.conftest import BETAS, Simulation, tables_of
+from tests.report.conftest import BETAS, MEASURED, Simulation, tables_of
 
 PARTS = {"mutual information I": "mutual_information", "marginal KL": "marginal_kl"}
 
 
 @pytest.fixture
 def study(simulate):
-    return simulate(Simulation(measured=True))
+    return simulate(Simulation(measured=True, figures=("active-units",)))
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_reasons_are_counted_by_model():
     ]
 
 
-def test_certificates_are_a_table_of_the_page(study):
-    assert not page_of(study).certificates.rows
+def test_certificates_are_a_table_of_the_page(simulate, study):
+    assert not simulate.page(MEASURED).certificates.rows
     annealed = study.measures.copy()
     is_first = annealed["subset"].eq("test") & annealed["member_id"].eq(annealed["member_id"].iloc[0])
     for name, value in (("lower", -300.0), ("importance", -299.0), ("upper", -298.5)):

@@ -5,10 +5,8 @@ import re
 
 import pytest
 
-from rdstudy.report.contents import page_of
 from rdstudy.report.methods import methods_of
-from rdstudy.report.page import render
-from tests.report.conftest import Simulation
+from tests.report.conftest import MEASURED, Simulation
 
 ALWAYS = {"distortion", "rate", "elbo", "floor", "gap"}
 
@@ -73,8 +71,7 @@ class Balanced(html.parser.HTMLParser):
 
 
 def test_formulas_are_whole_html_and_stand_on_the_page_as_such(simulate):
-    page = page_of(simulate(Simulation(measured=True)))
-    text = render(page)
+    page, text = simulate.page(MEASURED), simulate.html(MEASURED)
     for method in page.methods:
         parser = Balanced()
         parser.feed(str(method.formula))

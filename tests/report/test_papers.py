@@ -1,5 +1,6 @@
 """Figures at the width of a column: their width, their letters, their panels, and the files beside them."""
 
+import dataclasses
 import json
 import re
 from xml.etree import ElementTree
@@ -53,20 +54,19 @@ def bounds_of(svg):
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory):
-    from rdstudy.report.read import read_study
-
-    return read_study(WIDE.write(tmp_path_factory.mktemp("wide") / "results"), WIDE.name)
+def wide(simulate):
+    return simulate(WIDE)
 
 
 @pytest.mark.parametrize(
     ("style", "columns", "inches"),
     [("icml", 1, 3.25), ("neurips", 1, 5.5), ("ieee", 2, 7.16), ("nature", 1, 89 / 25.4)],
 )
-def test_a_figure_is_as_wide_as_its_column_and_can_be_read(wide, style, columns, inches):
+def test_a_figure_is_as_wide_as_its_column_and_can_be_read(simulate, wide, style, columns, inches):
     # all figures at the narrowest width, and at the others those that are laid out in ways of their own
-    names = [] if style == "icml" else ["depth-rate-distortion", "depth-learning", "splits"]
-    for drawn in figures_of(wide, names):
+    three = simulate(dataclasses.replace(WIDE, depths=(1,)))  # panels, in two rows
+    names = ["depth-rate-distortion", "depth-learning", "splits"]
+    for drawn in figures_of(three) if style == "icml" else figures_of(wide, names):
         svg = fitted(drawn.figure.spec.vega_lite, width_of(style, columns)).svg
         width, point = head_of(svg)
         assert width == pytest.approx(72 * inches, abs=0.01), drawn.figure.key
@@ -153,10 +153,9 @@ def test_one_chart_alone_is_a_panel():
 
 
 @pytest.mark.parametrize(("format", "start"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("json", b"{")])
-def test_a_figure_of_a_paper_has_its_caption_and_its_table_beside_it(tmp_path, capsys, format, start):
-    Simulation(seeds=2).write(tmp_path / "results")
+def test_a_figure_of_a_paper_has_its_caption_and_its_table_beside_it(simulate, tmp_path, capsys, format, start):
     out = tmp_path / "f"
-    command = [str(tmp_path / "results"), "--figures", str(out), "--style", "icml", "--columns", "2"]
+    command = [simulate.store(Simulation(seeds=2)).uri, "--figures", str(out), "--style", "icml", "--columns", "2"]
     assert main([*command, "--figure", "depth-distortion", "--format", format]) == 0
     names = [f"simulated-depth-distortion.{ending}" for ending in (format, "txt", "csv")]
     assert capsys.readouterr().out.split() == [str(out / name) for name in names]
@@ -176,9 +175,9 @@ def test_a_figure_of_a_paper_has_its_caption_and_its_table_beside_it(tmp_path, c
     assert len(rows) == 2 * 5 * 2
 
 
-def test_a_caption_says_nothing_of_a_pointer(tmp_path):
-    Simulation(seeds=2, outcomes=["failed"]).write(tmp_path / "results")
-    command = [str(tmp_path / "results"), "--figures", str(tmp_path), "--style", "icml", "--figure", "depth-distortion"]
+def test_a_caption_says_nothing_of_a_pointer(simulate, tmp_path):
+    store = simulate.store(Simulation(seeds=2, outcomes=["failed"]))
+    command = [store.uri, "--figures", str(tmp_path), "--style", "icml", "--figure", "depth-distortion"]
     assert main(command) == 0
     caption = (tmp_path / "simulated-depth-distortion.txt").read_text()
     assert "over 1 to 2 models." in caption

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from rdstudy.report import pictures
-from rdstudy.report.contents import page_of
 from tests.report.conftest import Simulation
 
 
@@ -31,7 +30,7 @@ def test_a_png_of_two_channels_is_refused():
 
 
 def test_examples_say_which_image_they_are(simulate):
-    images = page_of(simulate(Simulation())).datasets[0].images
+    images = simulate.page(Simulation()).datasets[0].images
     assert len(images) == 11
     assert re.fullmatch(r"image 3: rotation 0\.25, hue [01]\.\d\d", images[3].text)
     assert base64.b64decode(images[3].source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")

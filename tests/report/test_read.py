@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from rdstudy.report.read import _said, read_study
+from rdstudy.report.read import _said
 from rdstudy.study import Evaluation, Measures, Recipe, Resources
 from rdstudy.study.settings import MEANINGS
 from tests.report.conftest import Simulation
@@ -49,8 +49,8 @@ def test_every_setting_that_may_be_none_says_what_that_means():
     assert {setting for setting, _ in MEANINGS} <= OF_NONE
 
 
-def test_no_setting_of_a_study_is_called_automatic_where_it_is_off(tmp_path):
-    study = read_study(Simulation().write(tmp_path / "results"), "simulated")
+def test_no_setting_of_a_study_is_called_automatic_where_it_is_off(simulate):
+    study = simulate(Simulation())
     shown = {(group.name, name): value for group in study.settings for name, value in group.values}
     assert shown["measures", "annealing"] == "off"
     assert shown["resources", "price"] == "none given"

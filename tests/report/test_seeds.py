@@ -6,16 +6,14 @@ import pytest
 
 import rdstudy.report.figure
 from rdstudy.report import seeds
-from rdstudy.report.contents import page_of
-from tests.report.conftest import Simulation
+from rdstudy.report.figure_files import figures_of
+from tests.report.conftest import THREE_SIZES, Simulation
 
-SIZES = ("cv(8192)", "cv(16384)", "cv(32768)")
-MEASURED = Simulation(measured=True, depths=[1], betas=[0.1, 1.0], splits=SIZES)
 NONE = {"learning", "splits"}  # figures of other things than means over seeds at a β
 
 
-def figures(study):
-    return {figure.key.removeprefix("depth-"): figure for figure in page_of(study).figures}
+def named(figures):
+    return {figure.key.removeprefix("depth-"): figure for figure in figures}
 
 
 def plots(spec):
@@ -36,7 +34,7 @@ def rows_of_seeds(figure):
 
 
 def test_every_figure_of_means_draws_each_seed(simulate):
-    for name, figure in figures(simulate(MEASURED)).items():
+    for name, figure in named(simulate.page(THREE_SIZES).figures).items():
         drawn = list(rows_of_seeds(figure))
         assert bool(drawn) == (name not in NONE), name
         for rows in drawn:
@@ -47,7 +45,7 @@ def test_every_figure_of_means_draws_each_seed(simulate):
 
 
 def test_a_mean_is_that_of_its_seeds(simulate):
-    spec = figures(simulate(MEASURED))["active-units"].spec.vega_lite
+    spec = named(simulate.page(THREE_SIZES).figures)["active-units"].spec.vega_lite
     for plot in plots(spec):
         points, single = (
             pd.DataFrame(spec["datasets"][layer["data"]["name"]])
@@ -65,7 +63,8 @@ def test_a_mean_is_that_of_its_seeds(simulate):
 def test_where_a_point_is_a_model_or_panels_are_many_none_is_drawn(simulate, monkeypatch, reason):
     if reason == "many panels":
         monkeypatch.setattr(rdstudy.report.figure, "_MANY_CELLS", 1)
-    drawn = figures(simulate(Simulation(measured=True, betas=[0.1, 1.0], seeds=1 if reason == "one seed" else 3)))
+    simulation = Simulation(measured=True, betas=[0.1, 1.0], seeds=1 if reason == "one seed" else 3)
+    drawn = named(each.figure for each in figures_of(simulate(simulation)))
     for name, figure in drawn.items():
         assert not list(rows_of_seeds(figure)), name
         assert ("Single seeds are not drawn." in figure.note) == (reason == "many panels" and name not in NONE), name

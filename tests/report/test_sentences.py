@@ -7,11 +7,15 @@ import pandas as pd
 import pytest
 
 from rdstudy.findings.learning import still_learning
-from rdstudy.report import sentences, statistics
+from rdstudy.report import coverage, sentences, statistics, tables
 from rdstudy.report.cells import with_cells
 from rdstudy.report.contents import page_of
+from rdstudy.report.experiment import ExperimentTables
+from rdstudy.report.figures import distortion, learning, rate_distortion
+from rdstudy.report.notices import notices_of
 from rdstudy.report.page import render
-from tests.report.conftest import COMMAND, Simulation
+from rdstudy.report.read import read_study
+from tests.report.conftest import COMMAND, MEASURED, NOTHING, Simulation, tables_of
 from tests.report.test_statistics import rows_of
 
 
@@ -81,7 +85,8 @@ def experiments(study, *figures):
 
 
 def lines(study):
-    return [bool(section.findings) for section in page_of(study).experiments]
+    """Whether something is said of the lowest β of each experiment."""
+    return [bool(sentences.lowest_lines(ExperimentTables.of(study, each), each)) for each in study.experiments]
 
 
 def test_the_lowest_is_said_once_and_only_where_distortions_are_shown(simulate):
@@ -119,14 +124,15 @@ def falls(study):
 
 def test_still_learning_is_said_where_d_is_drawn(simulate):
     study = simulate(Simulation(betas=[0.01, 1.0]))
-    page = page_of(study)
-    notes = {figure.key: figure.note for figure in page.figures}
-    for key in ("distortion", "rate-distortion", "learning"):
-        assert "Still learning when training ended" in notes[f"depth-{key}"]
-        assert "1 layer at β = 0.01 (by " in notes[f"depth-{key}"]
+    drawn = tables_of(study)
+    for figure in (distortion.FIGURE, rate_distortion.FIGURE, learning.FIGURE):
+        note = figure.words(drawn, figure.table(drawn))
+        assert "Still learning when training ended" in note
+        assert "1 layer at β = 0.01 (by " in note
     table = falls(study).set_index(["cell", "beta"])
-    column = page.results.heads.index("Fall of D train in the last quarter")
-    shown = [row[column].number for row in page.results.rows]
+    results = tables.results_table(drawn)
+    column = results.heads.index("Fall of D train in the last quarter")
+    shown = [row[column].number for row in results.rows]
     assert shown == pytest.approx(table.sort_index()["fall"].to_list())
 
 
@@ -138,7 +144,8 @@ def test_many_cells_and_betas_are_summed_up(simulate):
 
 
 def test_the_page_says_how_models_were_trained(simulate):
-    study = simulate(Simulation(levels={"schedule": ["cosine(warmup=500)"], "initialization": ["he"]}))
+    levels = {"schedule": ["cosine(warmup=500)"], "initialization": ["he"]}
+    study = simulate(Simulation(levels=levels, figures=["learning"]))
     line = sentences.recipe_line(study.planned)
     assert line.startswith(
         "Trained with: adam optimizer, learning rate 0.001, batches of 128, 9,973 steps, cosine(warmup=500) schedule, "
@@ -172,20 +179,21 @@ def test_two_files_of_one_part_are_told_apart_and_one_is_plain(simulate):
     assert f"schedule varied ({first}, {second})" in sentences.recipe_line(both)
 
 
-def test_measures_left_out_are_said_with_what_makes_them_anew(simulate, tmp_path):
-    whole = simulate(Simulation(measured=True))
-    assert whole.outdated == 0
-    assert "left out" not in " ".join(notice.text for notice in page_of(whole).warnings)
-    from rdstudy.report.read import read_study
-    from rdstudy.results.store import Store
+def notices(study):
+    return list(notices_of(study, coverage.provenance(study.members)))
 
-    store = Store.open(str(tmp_path / "results"))
+
+def test_measures_left_out_are_said_with_what_makes_them_anew(tmp_path):
+    store = MEASURED.write(tmp_path / "results")
+    whole = read_study(store, "simulated")
+    assert whole.outdated == 0
+    assert "left out" not in " ".join(notice.text for notice in notices(whole))
     declared = store.declarations.read("simulated")
     another = {**declared.measures, "measures_id": "another"}
     store.declarations.declare(dataclasses.replace(declared, measures=another))
     study = read_study(store, "simulated")
     assert (study.outdated, len(study.measures)) == (30, 0)
-    notice = page_of(study).warnings[-1]
+    notice = notices(study)[-1]
     assert notice.text.startswith("Measures of 30 models are of other settings or an older version, and left out.")
     assert notice.command == COMMAND
     store.declarations.declare(dataclasses.replace(declared, measures={**another, "names": []}))
@@ -193,8 +201,8 @@ def test_measures_left_out_are_said_with_what_makes_them_anew(simulate, tmp_path
 
 
 def test_shapes_that_leave_the_image_are_said_of_the_data_set_that_has_them(simulate):
-    assert "183 of the 163,840" in render(page_of(simulate(Simulation(datasets=["tetrominoes-fixed"]))))
+    assert "183 of the 163,840" in simulate.html(dataclasses.replace(NOTHING, datasets=["tetrominoes-fixed"]))
 
 
 def test_other_data_sets_have_no_such_note(simulate):
-    assert not any(data.note for data in page_of(simulate(Simulation())).datasets)
+    assert not any(data.note for data in simulate.page(Simulation()).datasets)

@@ -5,7 +5,8 @@ import vl_convert
 
 from rdstudy.report import sizes, statistics
 from rdstudy.report.cells import with_cells
-from rdstudy.report.contents import page_of
+from rdstudy.report.figure_files import figures_of
+from rdstudy.report.figures import sizes_distortion, sizes_rate_distortion
 from tests.report.conftest import Simulation, tables_of
 
 SIZES = (8192, 16384, 32768, 57344)
@@ -61,15 +62,17 @@ def test_groups_are_named_by_whatever_else_tells_cells_apart(simulate):
 def test_otherwise_there_is_no_such_figure(simulate, simulation):
     study = simulate(simulation)
     assert table_of(study).empty
-    assert not [figure for figure in page_of(study).figures if "sizes" in figure.key]
+    assert all(figure.FIGURE.table(tables_of(study)).empty for figure in (sizes_distortion, sizes_rate_distortion))
 
 
 @pytest.mark.parametrize("betas", [[0.0, 0.1, 1.0], [0.1, 3.0]], ids=["with a star", "without"])
 def test_the_charts_compile_clipped_with_one_line_per_size(simulate, betas):
-    study = simulate(Simulation(splits=BOTH, betas=betas, seeds=2))
-    figures = {figure.key: figure for figure in page_of(study).figures if "sizes" in figure.key}
-    assert list(figures) == ["depth-sizes-rate-distortion", "depth-sizes-distortion"]
-    for figure in figures.values():
+    study = simulate(
+        Simulation(splits=BOTH, betas=betas, seeds=2, figures=("sizes-rate-distortion", "sizes-distortion"))
+    )
+    figures = [drawn.figure for drawn in figures_of(study)]
+    assert [figure.key for figure in figures] == ["depth-sizes-rate-distortion", "depth-sizes-distortion", "splits"]
+    for figure in figures[:2]:
         spec = figure.spec.vega_lite
         assert len(spec["concat"]) == 4
         panels = [part for panel in spec["concat"] for part in panel.get("vconcat", [panel])]

@@ -10,7 +10,7 @@ from rdstudy.report.contents import page_of
 from rdstudy.report.drawn import Charts
 from rdstudy.report.page import _web, render
 from rdstudy.report.read import StudyTables
-from rdstudy.report.verdicts import _counts, _repeated, findings_of, links_of
+from rdstudy.report.verdicts import _counts, _repeated, findings_of, links_of, with_verdicts
 from rdstudy.study.claims import Claim, at_least, exceeds, interior_minimum, lower_everywhere, mean_above, monotone
 from tests.report.conftest import Simulation
 
@@ -36,19 +36,24 @@ CLAIMS = (
 )
 
 
-@pytest.fixture
-def claimed(simulate):
-    """A simulated study with these claims, and what its page shows."""
-
-    def make(claims=CLAIMS, **changes):
-        study = dataclasses.replace(simulate(Simulation(measured=True, seeds=5)), claims=tuple(claims), **changes)
-        return study, page_of(study)
-
-    return make
+@pytest.fixture(scope="module")
+def study(simulate):
+    """A simulated study with these claims, and the figures that draw them."""
+    figures = ("distortion", "rate-distortion", "gap-parts", "copied")
+    return dataclasses.replace(simulate(Simulation(measured=True, seeds=5, figures=figures)), claims=CLAIMS)
 
 
-def test_every_contrast_is_shown_with_its_number_and_one_is_marked(claimed):
-    _, page = claimed()
+@pytest.fixture(scope="module")
+def page(study):
+    return page_of(study)
+
+
+@pytest.fixture(scope="module")
+def text(page):
+    return render(page)
+
+
+def test_every_contrast_is_shown_with_its_number_and_one_is_marked(page):
     entries = {entry.name: entry for entry in page.findings.entries}
     assert [len(entries[claim.name].contrasts) for claim in CLAIMS] == [len(claim.contrasts) for claim in CLAIMS]
     assert all(len(entry.deciding) == 1 for entry in entries.values())
@@ -64,9 +69,7 @@ def test_every_contrast_is_shown_with_its_number_and_one_is_marked(claimed):
     assert [part.decides for part in whole.parts] == [True, False]
 
 
-def test_few_contrasts_are_open_and_many_folded_but_for_the_one_that_decides(claimed):
-    study, page = claimed()
-    text = render(page)
+def test_few_contrasts_are_open_and_many_folded_but_for_the_one_that_decides(study, text):
     items = dict(re.findall(r'<li id="finding-([a-z]+)".*?>(.*?)(?=<li id="finding-|</section>)', text, re.DOTALL))
     assert "<details open><summary>2 contrasts: " in items["minimum"]
     assert "<details><summary>All 5 contrasts: " in items["many"]
@@ -78,8 +81,7 @@ def test_few_contrasts_are_open_and_many_folded_but_for_the_one_that_decides(cla
     assert len(study.claims) == len(items)
 
 
-def test_a_contrast_links_to_the_chart_that_draws_its_value(claimed):
-    _, page = claimed()
+def test_a_contrast_links_to_the_chart_that_draws_its_value(page):
     links = {entry.name: [contrast.anchor for contrast in entry.contrasts] for entry in page.findings.entries}
     assert links["minimum"] == ["figure-depth-distortion"] * 2
     assert links["rate"] == ["figure-depth-rate-distortion"]
@@ -93,8 +95,7 @@ def test_a_contrast_links_to_the_chart_that_draws_its_value(claimed):
     assert links["elsewhere"] == [""]
 
 
-def test_a_chart_must_show_the_models(claimed):
-    study, page = claimed()
+def test_a_chart_must_show_the_models(study, page):
     (only,) = study.experiments
     shallow = tuple(study.planned.loc[study.planned["depth"] == 1, "member_id"])
     first = dataclasses.replace(page.experiments[0], name="a", figures=())
@@ -109,12 +110,10 @@ def test_a_chart_must_show_the_models(claimed):
     assert charts.of_contrast(interior_minimum(DEEP), "").anchor == "figure-depth-distortion"
 
 
-def test_a_section_links_back_to_the_verdicts_that_rest_on_it(claimed):
-    study, page = claimed()
+def test_a_section_links_back_to_the_verdicts_that_rest_on_it(study, page, text):
     (section,) = page.experiments
     assert [link.name for link in section.verdicts] == ["minimum", "rate", "some", "many"]
     assert all(link.state == "networks still learning" for link in section.verdicts)
-    text = render(page)
     shown = text[text.index('<section id="experiment-depth"') :].partition("The curves")[0]
     assert '<a href="#finding-minimum">minimum</a>: A minimum.' in shown
     assert shown.count("· networks still learning</b>") == 4
@@ -124,16 +123,20 @@ def test_a_section_links_back_to_the_verdicts_that_rest_on_it(claimed):
     assert links_of(section, None) == ()
 
 
-def test_a_section_without_verdicts_has_no_list(claimed):
-    _, page = claimed(claims=())
-    assert page.experiments[0].verdicts == ()
-    assert "verdict-links" not in render(page).partition("</style>")[2]
+def test_a_section_without_verdicts_has_no_list(study, page, text):
+    assert "verdict-links" in text.partition("</style>")[2]
+    assert findings_of(dataclasses.replace(study, claims=()), page.experiments) is None
+    sections = with_verdicts(page.experiments, None)
+    assert sections[0].verdicts == ()
+    bare = dataclasses.replace(page, findings=None, experiments=sections)
+    assert "verdict-links" not in render(bare).partition("</style>")[2]
 
 
-def test_models_whose_end_of_training_was_not_followed_are_said_to_be(claimed):
-    study, page = claimed()
+def test_models_whose_end_of_training_was_not_followed_are_said_to_be(study, page):
     lost = dataclasses.replace(study, trajectories=study.trajectories.iloc[:0])
-    text = render(page_of(lost))
+    findings = findings_of(lost, page.experiments)
+    sections = with_verdicts(page.experiments, findings)
+    text = render(dataclasses.replace(page, findings=findings, experiments=sections))
     counts = re.findall(r'<p class="counts">(.*?)</p>', text)[0]
     assert "all on networks of which it is not known whether they were still learning" in counts
     assert "networks that were still learning" not in counts

@@ -3,10 +3,9 @@
 import pandas as pd
 import pytest
 
-from rdstudy.report.contents import page_of
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.views import FIRST, OTHERS, View, viewed
-from tests.report.conftest import Simulation
+from tests.report.conftest import WHOLE
 
 ROW = {"distortion": 100.0, "rate": 20.0, "elbo": -120.0, "distortion_floor": 80.0}
 MEMBERS = pd.DataFrame(
@@ -29,15 +28,14 @@ def test_a_view_shows_its_numbers_and_leaves_out_models_without_them(view, expec
 
 
 def test_gaps_are_the_same_above_the_floor(simulate):
-    study = simulate(Simulation())
+    study = simulate(WHOLE)
     tables = ExperimentTables.of(study, study.experiments[0])
     above = ExperimentTables(study, tables.name, tables.planned, View(above_floor=True))
     pd.testing.assert_frame_equal(tables.gaps, above.gaps)
 
 
 def test_a_study_without_early_stopping_has_no_view_of_it(simulate):
-    page = page_of(simulate(Simulation()))
-    by_key = {figure.key: figure for figure in page.figures}
+    page, by_key = simulate.page(WHOLE), simulate.figures(WHOLE)
     assert set(by_key["depth-distortion"].views) == {view.key for view in OTHERS if not view.stopped}
     assert by_key["depth-learning"].views == {}
     assert page.switches == (False, True)

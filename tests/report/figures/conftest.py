@@ -18,10 +18,10 @@ def pixels(value: int) -> bytes:
     return np.full((3, 5, 7), value, np.uint8).tobytes()
 
 
-@pytest.fixture
-def pictured(tmp_path) -> StudyTables:
-    simulation = Simulation(measured=True)
-    store = simulation.write(tmp_path / "results")
+@pytest.fixture(scope="session")
+def pictured(tmp_path_factory) -> StudyTables:
+    simulation = Simulation(measured=True, seeds=2, figures=("reconstructions",))
+    store = simulation.write(tmp_path_factory.mktemp("pictured"))
     members = {row["member_id"]: row for row in store.snapshot().table("members").to_pylist()}
     rows: list[dict[str, Any]] = []
     for number, (member_id, row) in enumerate(members.items()):

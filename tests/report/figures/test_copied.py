@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from rdstudy.report import measures
-from rdstudy.report.contents import page_of
 from rdstudy.report.figures import copied
 from tests.report.conftest import Simulation, tables_of
 
@@ -22,7 +21,7 @@ def test_bars_hold_the_runs_and_the_answers(simulate):
 
 
 def test_with_one_split_the_page_says_that_nothing_is_left_out(simulate):
-    figures = {figure.key: figure for figure in page_of(simulate(Simulation(measured=True))).figures}
+    figures = simulate.figures(Simulation(measured=True))
     assert "no image is left out" in figures["depth-copied"].note
     assert "Chance" not in figures["depth-copied"].note  # older rows: only the share that blur raises too
     assert "depth-leave-one-out" not in figures

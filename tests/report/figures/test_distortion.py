@@ -5,8 +5,7 @@ import json
 import pytest
 
 from rdstudy.report import labels
-from rdstudy.report.contents import page_of
-from rdstudy.report.figures import distortion
+from rdstudy.report.figures import FIGURES, distortion
 from tests.report.conftest import Simulation, tables_of
 
 
@@ -31,8 +30,8 @@ def domain(panel, field):
     ids=["whole", "one point", "sizes"],
 )
 def test_the_gap_is_drawn_below_distortion_with_as_many_nats_to_a_pixel(simulate, key, simulation):
-    study = simulate(simulation)
-    spec = next(figure for figure in page_of(study).figures if figure.key == f"depth-{key}").spec.vega_lite
+    tables, (figure,) = tables_of(simulate(simulation)), (each for each in FIGURES if each.name == key)
+    spec = figure.chart(tables, figure.table(tables)).vega_lite
     for panel in spec["concat"]:
         above, below = panel["vconcat"]
         (low, high), (least, most) = domain(above, "distortion"), domain(below, "gap")

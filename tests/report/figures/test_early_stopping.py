@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 
 from rdstudy.report import measures
-from rdstudy.report.contents import page_of
 from rdstudy.report.figures import early_stopping, early_stopping_distortion
 from tests.report.conftest import Simulation, tables_of
 
 
 def test_a_series_has_one_colour_in_both_figures_of_early_stopping(simulate):
-    figures = {figure.key: figure for figure in page_of(simulate(Simulation(measured=True))).figures}
+    figures = simulate.figures(Simulation(measured=True))
     scales = []
     for key in ("depth-early-stopping", "depth-early-stopping-distortion"):
         text = json.dumps(figures[key].spec.vega_lite)
@@ -47,8 +46,7 @@ def test_without_a_validation_subset_there_is_nothing_to_show(simulate):
 
 
 def test_early_stopping_says_at_how_many_steps_it_looks(simulate):
-    study = simulate(Simulation(measured=True, points=7))
-    note = next(figure.note for figure in page_of(study).figures if figure.key == "depth-early-stopping")
+    note = simulate.figures(Simulation(measured=True, points=7))["depth-early-stopping"].note
     assert "It looks at 7 steps; over the last quarter each is at most 4.64 × the one before." in note
 
 

@@ -11,7 +11,7 @@ from tests.report.conftest import Simulation, tables_of
 
 @pytest.fixture
 def study(simulate):
-    return simulate(Simulation(measured=True))
+    return simulate(Simulation(measured=True, figures=("optimum", "exact")))
 
 
 def test_measured_minus_exact_is_drawn_where_there_are_closed_forms(study):

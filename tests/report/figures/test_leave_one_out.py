@@ -1,7 +1,9 @@
 """Leave-one-out scores against `rdstudy.measures.memorization.leave_one_out`, and their intervals."""
 
 import dataclasses
+import functools
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,70 +16,59 @@ from rdstudy.report.cells import with_cells
 from rdstudy.report.contents import page_of
 from rdstudy.report.figures import leave_one_out
 from rdstudy.report.read import read_study
+from rdstudy.study import Member
 from rdstudy.study.factors import FACTORS
 from tests.report.conftest import BETAS, Simulation
 
 SIZES = (1_009, 4_099, 16_411)
 SPLITS = tuple(f"cv({size})" for size in SIZES)
-IMAGES, TOTAL = 29, 100_003
 RANKS = np.array([10, 50, 100, *range(1_500, 4_000, 300), *range(5_000, 16_000, 1_500), *range(90_000, 90_009)])
 GAIN = 7.0
 
 
-def probe_rows(
-    simulation: Simulation, *, gain: float = GAIN, noise: float = 0.4, of_models: float = 0.0, study: int = 5
-) -> pd.DataFrame:
+@functools.cache
+def members_of(splits: tuple[str, ...]) -> tuple[Member, ...]:
+    study = Simulation(splits=splits).study()
+    return tuple(study.experiments[0].members(study))
+
+
+def probe_rows(*, gain: float = GAIN, noise: float = 0.4, of_models: float = 0.0, study: int = 5) -> pd.DataFrame:
     """log p(x) of probes at `RANKS`: better with more images, by image and seed, and by `gain` where trained on."""
-    rng, measures_id = np.random.default_rng(study), simulation.study().measures.measures_id
-    of_image, rows = rng.normal(0, 30, TOTAL), []
-    of_cells: dict[object, np.ndarray] = {}  # what all models of a cell and β make of an image
-    for member in simulation.study().experiments[0].members(simulation.study()):
-        of_model, cell = rng.normal(0, of_models), (member.cell, member.beta)
-        of_split = of_cells.setdefault(cell, rng.normal(0, of_models, TOTAL))
-        size = int(member.split.split("(")[1][:-1])
-        for rank in RANKS:
-            value = (
-                -300
-                + of_image[rank]
-                + of_model
-                + of_split[rank]
-                + 9.0 * np.log(size)
-                + gain * (rank < size)
-                + rng.normal(0, noise)
-            )
-            rows.append(
-                {
-                    "member_id": member.member_id,
-                    "run_id": "0",
-                    "measures_id": measures_id,
-                    "dataset": member.dataset,
-                    "image": int(rank),
-                    "in_train": bool(rank < size),
-                    "log_marginal": value,
-                    "log_marginal_ess": 300.0,
-                    "log_marginal_passed": True,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def planned_of(simulation: Simulation) -> pd.DataFrame:
-    study = simulation.study()
-    members = study.experiments[0].members(study)
-    names = [*FACTORS, "study_seed"]
-    return with_cells(
-        pd.DataFrame(
-            [{"member_id": member.member_id, **{name: member.level(name) for name in names}} for member in members]
-        )
+    rng, images, members = np.random.default_rng(study), len(RANKS), members_of(SPLITS)
+    of_image, cells = rng.normal(0, 30, images), [(member.cell, member.beta) for member in members]
+    of_cells = {cell: rng.normal(0, of_models, images) for cell in dict.fromkeys(cells)}  # shared by its models at a β
+    sizes = np.array([int(member.split.split("(")[1][:-1]) for member in members])[:, None]
+    in_train = sizes > RANKS  # model, image
+    log_marginal = -300 + of_image + rng.normal(0, of_models, (len(members), 1)) + 9.0 * np.log(sizes) + gain * in_train
+    log_marginal += np.stack([of_cells[cell] for cell in cells])
+    log_marginal += rng.normal(0, noise, in_train.shape)
+    return pd.DataFrame(
+        {
+            "member_id": np.repeat([member.member_id for member in members], images),
+            "run_id": "0",
+            "measures_id": SIMULATION.study().measures.measures_id,
+            "dataset": members[0].dataset,
+            "image": np.tile(RANKS, len(members)),
+            "in_train": in_train.ravel(),
+            "log_marginal": log_marginal.ravel(),
+            "log_marginal_ess": 300.0,
+            "log_marginal_passed": True,
+        }
     )
 
 
-SIMULATION = Simulation(splits=SPLITS)
+def planned_of(splits: tuple[str, ...] = SPLITS) -> pd.DataFrame:
+    names = [*FACTORS, "study_seed"]
+    rows = [{"member_id": each.member_id, **{name: each.level(name) for name in names}} for each in members_of(splits)]
+    return with_cells(pd.DataFrame(rows))
+
+
+SIMULATION = Simulation(splits=SPLITS, measured=True, figures=("copied", "leave-one-out"))
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return leave_one_out.leave_one_out(planned_of(SIMULATION), probe_rows(SIMULATION))
+    return leave_one_out.leave_one_out(planned_of(), probe_rows())
 
 
 def test_scores_are_those_of_consecutive_sizes(table):
@@ -96,7 +87,7 @@ def test_scores_are_those_of_consecutive_sizes(table):
 
 
 def test_a_score_is_the_plain_score_less_that_of_the_controls(table):
-    planned, probes = planned_of(SIMULATION), probe_rows(SIMULATION)
+    planned, probes = planned_of(), probe_rows()
     for row in table.to_dict("records")[::7]:
         alike = planned[(planned["panel"].str.endswith(row["panel"])) & (planned["beta"] == row["beta"])]
         pair = alike[alike["split"].isin([f"cv({row['smaller']})", f"cv({row['larger']})"])]
@@ -115,13 +106,13 @@ def test_a_score_is_the_plain_score_less_that_of_the_controls(table):
 
 
 def test_what_two_models_differ_by_anyway_is_no_memorization():
-    rows = probe_rows(SIMULATION, gain=0.0)
-    table = leave_one_out.leave_one_out(planned_of(SIMULATION), rows)
+    rows = probe_rows(gain=0.0)
+    table = leave_one_out.leave_one_out(planned_of(), rows)
     assert ((table["low"] <= 0) & (table["high"] >= 0)).mean() > 0.8
 
 
 def test_what_cannot_be_believed_is_told():
-    planned, probes = planned_of(SIMULATION), probe_rows(SIMULATION)
+    planned, probes = planned_of(), probe_rows()
     first = probes["in_train"]
     for rows in (
         probes.assign(log_marginal_passed=~first),
@@ -137,8 +128,8 @@ def test_what_cannot_be_believed_is_told():
 
 
 def test_one_image_has_no_interval():
-    probes = probe_rows(SIMULATION)
-    few = leave_one_out.leave_one_out(planned_of(SIMULATION), probes[~probes["image"].between(1_600, 16_000)])
+    probes = probe_rows()
+    few = leave_one_out.leave_one_out(planned_of(), probes[~probes["image"].between(1_600, 16_000)])
     assert set(few["smaller"]) == {SIZES[0]}
     assert (few["low"] == few["high"]).all()
     assert not few["believed"].any()
@@ -146,31 +137,30 @@ def test_one_image_has_no_interval():
 
 def test_splits_without_sizes_have_no_score():
     for splits in (("cv(16411)",), ("cd(1009)", "cd(4099)"), ("checkerboard", "cv(16411)")):
-        simulation = Simulation(splits=splits)
-        planned = planned_of(simulation)
-        rows = probe_rows(Simulation(splits=SPLITS)).assign(member_id=planned["member_id"].iloc[0])
+        planned = planned_of(splits)
+        rows = probe_rows().assign(member_id=planned["member_id"].iloc[0])
         assert leave_one_out.leave_one_out(planned, rows).empty
         assert not leave_one_out.leave_one_out(planned, rows).size
 
 
 def test_intervals_hold_the_gain_in_95_of_100_studies():
     """Studies of three seeds whose models differ too: the controls take what they differ by, and no more."""
-    held, planned = [], planned_of(SIMULATION)
-    for study in range(20):
-        table = leave_one_out.leave_one_out(planned, probe_rows(SIMULATION, noise=1.0, of_models=3.0, study=study))
+    held, planned = [], planned_of()
+    for study in range(8):
+        table = leave_one_out.leave_one_out(planned, probe_rows(noise=1.0, of_models=3.0, study=study))
         held.append((table["low"] <= GAIN) & (table["high"] >= GAIN))
-    assert len(np.concatenate(held)) == 400
+    assert len(np.concatenate(held)) == 160
     assert np.concatenate(held).mean() >= 0.93
 
 
 @pytest.fixture
 def study(tmp_path):
-    simulation = Simulation(splits=SPLITS, measured=True)
-    store = simulation.write(tmp_path / "results")
+    store = SIMULATION.write(tmp_path / "results")
     runs = {row["member_id"]: row["run_id"] for row in store.snapshot().table("members").to_pylist()}
-    rows = probe_rows(simulation).assign(run_id=lambda table: table["member_id"].map(runs))
-    store.rows.write_measured({"probes": [dict(row) for _, row in rows.iterrows()]})
-    return read_study(store, simulation.name)
+    rows = probe_rows().assign(run_id=lambda table: table["member_id"].map(runs))
+    probes: list[Any] = rows.to_dict("records")
+    store.rows.write_measured({"probes": probes})
+    return read_study(store, SIMULATION.name)
 
 
 def test_the_page_draws_both_figures_and_says_what_chance_is(study):

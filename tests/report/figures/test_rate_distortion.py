@@ -7,14 +7,12 @@ import pytest
 import vl_convert
 
 from rdstudy.report import statistics
-from rdstudy.report.contents import page_of
 from rdstudy.report.figures import rate_distortion
 from tests.report.conftest import Simulation, tables_of
 
 
 def test_curves_are_joined_in_the_order_of_beta(simulate):
-    figures = page_of(simulate(Simulation())).figures
-    spec = next(figure for figure in figures if figure.key == "depth-rate-distortion").spec.vega_lite
+    spec = simulate.figures(Simulation())["depth-rate-distortion"].spec.vega_lite
     lines = [
         layer
         for layer in spec["concat"][0]["layer"]
@@ -25,8 +23,8 @@ def test_curves_are_joined_in_the_order_of_beta(simulate):
 
 @pytest.mark.parametrize(("depths", "named"), [((1,), 5), ((1, 2, 3, 4), 2)])
 def test_each_beta_is_named_where_a_panel_has_room(simulate, depths, named):
-    figures = page_of(simulate(Simulation(depths=depths, betas=[0.001, 0.01, 0.1, 1.0, 4.0]))).figures
-    spec = next(figure for figure in figures if figure.key == "depth-rate-distortion").spec.vega_lite
+    tables = tables_of(simulate(Simulation(depths=depths, betas=[0.001, 0.01, 0.1, 1.0, 4.0])))
+    spec = rate_distortion.chart(tables, rate_distortion.table(tables)).vega_lite
     names = [row["text"] for rows in spec["datasets"].values() for row in rows if "β = " in str(row.get("text"))]
     assert len(names) == named * len(depths)
     assert {"β = 0.001", "β = 4"} <= set(names)

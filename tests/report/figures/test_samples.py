@@ -15,7 +15,7 @@ from rdstudy.report.page import render
 from rdstudy.report.pictures import Album
 from rdstudy.report.strips import sample_sheets
 from rdstudy.results import schema
-from tests.report.conftest import Simulation, tables_of
+from tests.report.conftest import WHOLE, Simulation, tables_of
 
 SHAPE = {"channels": 3, "height": 5, "width": 7}
 VALUES = (-1.5, 0.0, 1.5)
@@ -38,7 +38,7 @@ def stored(planned) -> pa.Table:
 
 @pytest.fixture
 def sampled(simulate):
-    study = simulate(Simulation(betas=[0.1, 0.7, 3.0]))
+    study = simulate(Simulation(betas=[0.1, 0.7, 3.0], figures=("samples",)))
     return dataclasses.replace(study, samples=stored(study.planned))
 
 
@@ -103,6 +103,5 @@ def test_a_page_has_room_for_so_many_and_says_what_it_leaves_out(sampled, monkey
 
 
 def test_without_pictures_there_is_no_such_figure(simulate):
-    study = simulate(Simulation())
-    assert samples.table(tables_of(study)).empty
-    assert page_of(study).experiments[0].sheets is None
+    assert samples.table(tables_of(simulate(WHOLE))).empty
+    assert simulate.page(WHOLE).experiments[0].sheets is None
