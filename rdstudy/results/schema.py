@@ -58,6 +58,7 @@ MEMBERS = pa.schema(
         ("stop_rate", pa.float64()),  # R at that step
         *_settings(appended=True),
         ("step_mode", pa.string()),  # how steps were taken: alone, or stacked, and then in which way
+        ("product_precision", pa.string()),  # what products and convolutions of training steps really used
     ]
 )
 """One row per member and subset."""

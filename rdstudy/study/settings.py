@@ -17,6 +17,7 @@ from rdstudy.study.bounds import MOST, MOST_GIB, MOST_MEMBERS, MOST_SECONDS, MOS
 from rdstudy.study.checks import fail, in_order, items, number, one_of, repeated, set_field, shown, single, whole
 
 INITIALIZATIONS = ("default", "he")
+PRECISIONS = ("float32", "tf32")
 
 _LEAST_SHARE = 1 / 1024  # of a GPU: no trial asks for less
 
@@ -29,6 +30,7 @@ RECIPE_CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "schedule": parts.check("schedule"),
     "initialization": one_of(INITIALIZATIONS),
     "weight_decay": lambda where, value: single(where, value, zero=True),
+    "precision": one_of(PRECISIONS),
 }
 """By field of `Recipe`, each a factor too: returns the value as it is kept; a ValueError says what is allowed."""
 
@@ -49,6 +51,8 @@ class Recipe:
         initialization: of weights: `default`, PyTorch's own, or `he` (He et al. 2015), with which deep networks of this
             kind learn much faster.
         weight_decay: of all weights, those of the prior too; its meaning is the optimizer's.
+        precision: of the products and convolutions of a step: `float32`, or `tf32`, whose operands have 10 bits behind
+            the point, but for the layers at the latent code, see `rdstudy.training.precision`. Measures are float32.
     """
 
     optimizer: str = "adam"
@@ -58,6 +62,7 @@ class Recipe:
     schedule: str = "constant"
     initialization: str = "default"
     weight_decay: float = 0.0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name, check in RECIPE_CHECKS.items():

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rdstudy.planning.packs import GIB, Pack
 from rdstudy.study import Resources
+from rdstudy.training.precision import training_products
 from rdstudy.training.process import training_settings
 from rdstudy.training.rows import Final, member_rows, trajectory_rows
 from rdstudy.training.sequential import SequentialTrainer
@@ -158,13 +159,13 @@ def _make_trainer(pack: Pack, subsets: Subsets, device: torch.device, evaluation
 
 def _advance(trainer: Trainer, state: TrainingState, subsets: Subsets, points: tuple[int, ...]) -> Iterator[None]:
     """Train to each point of the trajectory in slices of about half a second, and measure there."""
-    slice_steps = _FIRST_SLICE_STEPS
+    slice_steps, precision = _FIRST_SLICE_STEPS, trainer.members[0].recipe.precision
     measured = {step for step, _, _ in state.trajectory}
     for point in points:
         while state.step < point and _any_finite(trainer):
             before = state.wall_seconds
             steps = min(slice_steps, point - state.step)
-            with _at_work(trainer, state):
+            with _at_work(trainer, state), training_products(precision, trainer.device) as state.product_precision:
                 trainer.advance(state.step, steps)
             state.step += steps
             seconds = state.wall_seconds - before

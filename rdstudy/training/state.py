@@ -21,6 +21,7 @@ class TrainingState:
     step: int = 0
     wall_seconds: float = 0.0
     trajectory: list[tuple[int, str, Measured]] = field(default_factory=list)  # step, subset, values
+    product_precision: str | None = None  # of the last steps, see `rdstudy.training.precision`
 
     def validation_objectives(self, betas: tuple[float, ...]) -> list[tuple[int, list[float]]]:
         """Steps, in order, and D + βR of each member on the validation subset there."""
@@ -52,6 +53,7 @@ def pack_state(trainer: Trainer, state: TrainingState) -> bytes:
         "step": state.step,
         "wall_seconds": state.wall_seconds,
         "trajectory": trajectory,
+        "product_precision": state.product_precision,
     }
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
@@ -81,4 +83,5 @@ def _load_state(trainer: Trainer, state: TrainingState, body: bytes) -> None:
     checkpoint = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
     trainer.load_state(checkpoint["trainer"])
     state.step, state.wall_seconds = checkpoint["step"], checkpoint["wall_seconds"]
+    state.product_precision = checkpoint.get("product_precision")
     state.trajectory = [(step, subset, Measured(tuple(d), tuple(r))) for step, subset, d, r in checkpoint["trajectory"]]

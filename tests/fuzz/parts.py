@@ -41,6 +41,7 @@ PARTS: Parts = {
         "schedule": '"constant"',
         "initialization": '"he"',
         "weight_decay": "0.001",
+        "precision": '"tf32"',
     },
     "Evaluation": {"trajectory_points": "3", "trajectory_images": "11", "final_images": "13", "validation_images": "5"},
     "Measures": {
