@@ -18,6 +18,8 @@ from rdstudy.study.checks import fail, in_order, items, number, one_of, repeated
 
 INITIALIZATIONS = ("default", "he")
 PRECISIONS = ("float32", "tf32")
+GPU_MODELS = ("A10G", "L4", "A100", "H100", "H200")
+"""The GPUs whose speeds a plan knows, see `rdstudy.planning.cards`."""
 
 _LEAST_SHARE = 1 / 1024  # of a GPU: no trial asks for less
 
@@ -240,12 +242,16 @@ class Resources:
 
     Attributes:
         cpus: CPU cores of a trial; the arithmetic of a member on a CPU uses one thread.
-        gpus: share of one GPU that a trial takes: 0, 1, or 1/k; "auto" for the smallest 1/k, k up to 8, that each
-            pack is estimated to fit into.
+        gpus: share of one GPU that a trial takes: 0, 1, or 1/k; "auto" for the largest share of use to each pack: half
+            a GPU, so that one pack trains while another is measured; less, down to 1/8, where a pack does not fill
+            half; a whole GPU where it fits into no less.
         pack_size: members in a pack; None for one on a CPU, and on a GPU for as many members of a cell, 60 at most,
             as are estimated to fit into the trial's share of its memory.
         checkpoint_seconds: time between two checkpoints; longer where they would take more than 2 % of it.
-        gpu_memory_gib: memory of one GPU, GiB; None for that of this machine's first GPU, or 16 where there is none.
+        gpu_model: the GPU that trains, A10G, L4, A100, H100 or H200, from whose data sheet a plan takes speed and
+            memory; None for this machine's first GPU, or an A10G where there is none.
+        gpu_memory_gib: memory of one GPU, GiB; None for that of `gpu_model`, else of this machine's first GPU, or 16
+            where there is none.
         evaluation_memory_gib: memory within which a pack is measured on a GPU, GiB, beside its parameters: as many
             members at a time as fit, one at least. The values do not depend on it, up to rounding. A member that is
             trained alone is always measured 1,024 images at a time: 0.1 GiB for an MLP and 0.2 GiB for a CNN of the
@@ -261,6 +267,7 @@ class Resources:
     gpus: float | str = 0.0
     pack_size: int | None = None
     checkpoint_seconds: float = 60.0
+    gpu_model: str | None = None
     gpu_memory_gib: float | None = None
     evaluation_memory_gib: float = 2.0
     keep_weights: bool = False
@@ -271,6 +278,8 @@ class Resources:
         _set_counts(self, "resources", {"cpus": 1})
         _set_counts(self, "resources", {"pack_size": 1, "devices": 1}, none=True)
         set_field(self, "gpus", _gpus(self.gpus))
+        if self.gpu_model is not None:
+            set_field(self, "gpu_model", one_of(GPU_MODELS)("resources.gpu_model", self.gpu_model))
         for name, most, zero in _AMOUNTS:
             value = getattr(self, name)
             if value is not None or getattr(Resources, name) is not None:
@@ -308,10 +317,11 @@ MEANINGS: Mapping[tuple[str, Any], str] = {
     ("evaluation.validation_images", 0): "0, no early stopping",
     ("measures.aggregate_images", None): "all",
     ("measures.annealing", None): "off",
-    ("resources.gpus", "auto"): "automatic, the smallest share of a GPU that a pack fits into",
+    ("resources.gpus", "auto"): "automatic, the largest share of a GPU that is of use to a pack",
     ("resources.gpus", 0.0): "0, on CPUs",
     ("resources.pack_size", None): "automatic, one model on a CPU, on a GPU as many as fit",
-    ("resources.gpu_memory_gib", None): "automatic, that of the first GPU",
+    ("resources.gpu_model", None): "automatic, the first GPU",
+    ("resources.gpu_memory_gib", None): "automatic, that of the GPU",
     ("resources.devices", None): "all there are",
     ("resources.price", None): "none given",
 }

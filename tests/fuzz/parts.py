@@ -65,6 +65,7 @@ PARTS: Parts = {
         "pack_size": "None",
         "checkpoint_seconds": "0",
         "gpu_memory_gib": "None",
+        "gpu_model": '"H200"',
         "evaluation_memory_gib": "2",
         "keep_weights": "True",
         "devices": "None",

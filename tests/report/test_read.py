@@ -20,7 +20,7 @@ OF_NONE = {f"{group}.{each.name}" for group, kind in GROUPS.items() for each in 
         ("measures.annealing", None, "off"),
         ("resources.price", None, "none given"),
         ("resources.devices", None, "all there are"),
-        ("resources.gpu_memory_gib", None, "automatic, that of the first GPU"),
+        ("resources.gpu_memory_gib", None, "automatic, that of the GPU"),
         ("resources.gpus", "auto", "automatic, the smallest share of a GPU that a pack fits into"),
         ("resources.gpus", 0.5, "0.5"),
         ("recipe.of_a_later_version", None, "off"),

@@ -355,6 +355,7 @@ OTHER = {
     "recipe.schedule": "cosine",
     "recipe.initialization": "he",
     "recipe.weight_decay": 0.1,
+    "recipe.precision": "tf32",
     "evaluation.trajectory_points": 41,
     "evaluation.trajectory_images": 2_003,
     "evaluation.final_images": 9_973,
