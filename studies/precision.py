@@ -34,6 +34,6 @@ STUDY = Study(
         )
     ],
     recipe=Recipe(steps=1_000, batch_size=32, learning_rate=3e-3),
-    evaluation=Evaluation(trajectory_points=2, trajectory_images=500, final_images=2_000),
+    evaluation=Evaluation(trajectory_points=1, trajectory_images=100, final_images=1_000),
     measures=Measures(names=[]),
 )

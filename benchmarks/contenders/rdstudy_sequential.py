@@ -37,7 +37,7 @@ class Sequential:
         wait_for(self._device)
 
 
-def member(size: Size, *, beta: float, seed: int) -> Member:
+def member(size: Size, *, beta: float, seed: int, precision: str = Recipe.precision) -> Member:
     """A member of the paper's study with a network of this size."""
     return Member(
         dataset="tetrominoes",
@@ -48,7 +48,7 @@ def member(size: Size, *, beta: float, seed: int) -> Member:
         depth=size.depth,
         width=size.width,
         latent_dim=size.latent_dim,
-        recipe=Recipe(batch_size=size.batch_size),
+        recipe=Recipe(batch_size=size.batch_size, precision=precision),
     )
 
 
