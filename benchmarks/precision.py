@@ -14,7 +14,7 @@ import dataclasses
 import math
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,8 @@ class _NoSlot:
     def load(self) -> None:
         """Nothing was saved."""
 
-    def save(self, body: bytes) -> None:
-        """Forget it."""
+    def save(self, write: Callable[[Any], object]) -> None:
+        """Nothing is written."""
 
     def clear(self) -> None:
         """Nothing was saved."""

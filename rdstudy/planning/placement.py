@@ -113,21 +113,13 @@ class Costs:
         return Cost(placement, seconds(members=members), seconds(members=1) / cell.recipe.steps)
 
     def _placement(self, cell: Cell, members: int, seeds: int, share: float, card: Card) -> Placement:
-        info, rule = dataset_info(cell.dataset), parse_rule(cell.split)
-        memory = pack_memory(
-            cell,
-            members=members,
-            seeds=seeds,
-            image_shape=info.image_shape,
-            train_images=rule.train_images or info.images,  # of a checkerboard, half: not known without its factors
-            evaluation_bytes=self._resources.evaluation_memory_gib * GIB,
-        )
+        memory = _memory(cell, members, seeds, self._resources)
         gpus = self._resources.gpus
         if not isinstance(gpus, str):
             return Placement(memory, share or gpus, "")
         if share:
             return Placement(memory, share, "as a pack of as many members as fit")
-        kernels = pack_step_seconds(cell, members=members, image_shape=info.image_shape, card=card)
+        kernels = pack_step_seconds(cell, members=members, image_shape=dataset_info(cell.dataset).image_shape, card=card)
         at_once = min(filling(kernels), MOST_SHARES)
         share = gpu_share(memory, gpu_memory(self._resources).bytes, at_once=at_once)
         parts = round(1 / share)
@@ -138,6 +130,23 @@ class Costs:
         else:
             reason = f"{parts} at a time hide each other's launches"
         return Placement(memory, share, reason)
+
+
+def memory_of(pack: TrialPack, resources: Resources) -> PackMemory:
+    """What a pack is estimated to take of a GPU."""
+    return _memory(pack.stack, len(pack.members), len({member.seed for member in pack.members}), resources)
+
+
+def _memory(cell: Cell, members: int, seeds: int, resources: Resources) -> PackMemory:
+    info, rule = dataset_info(cell.dataset), parse_rule(cell.split)
+    return pack_memory(
+        cell,
+        members=members,
+        seeds=seeds,
+        image_shape=info.image_shape,
+        train_images=rule.train_images or info.images,  # of a checkerboard, half: not known without its factors
+        evaluation_bytes=resources.evaluation_memory_gib * GIB,
+    )
 
 
 def gpu_memory(resources: Resources) -> GpuMemory:

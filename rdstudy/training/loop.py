@@ -9,7 +9,7 @@ import functools
 import resource
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from rdstudy.training.process import training_settings
 from rdstudy.training.rows import Final, member_rows, trajectory_rows
 from rdstudy.training.sequential import SequentialTrainer
 from rdstudy.training.stacked import StackedTrainer
-from rdstudy.training.state import TrainingState, pack_state, restore
+from rdstudy.training.state import TrainingState, restore, write_state
 from rdstudy.training.subsets import Subsets
 from rdstudy.training.trainer import Measured, Trainer
 
@@ -39,8 +39,8 @@ class CheckpointSlot(Protocol):
     def load(self) -> bytes | None:
         """What was saved last, or None."""
 
-    def save(self, body: bytes) -> None:
-        """Keep this, in place of what was saved before."""
+    def save(self, write: Callable[[Any], object]) -> None:
+        """Keep what this writes to a file, in place of what was saved before."""
 
     def clear(self) -> None:
         """Forget what was saved."""
@@ -112,7 +112,7 @@ def train_pack(
         for _ in _advance(trainer, state, subsets, points):
             if time.monotonic() - saved >= _checkpoint_interval(resources, cost):
                 started = time.monotonic()
-                checkpoint.save(pack_state(trainer, state))
+                checkpoint.save(functools.partial(write_state, trainer, state))
                 saved = time.monotonic()
                 cost = saved - started
             yield Progress(state.step, recipe.steps)
@@ -120,7 +120,7 @@ def train_pack(
         rows = member_rows(trainer, state, subsets, final, peak_memory_bytes=peak_memory_bytes(device))
         yield Finished(rows, trajectory_rows(trainer, state, subsets), _weights(trainer))
     except GeneratorExit:
-        checkpoint.save(pack_state(trainer, state))
+        checkpoint.save(functools.partial(write_state, trainer, state))
         raise
     finally:
         trainer.close()

@@ -6,6 +6,7 @@ import math
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -45,8 +46,16 @@ class TrainingState:
         ]
 
 
-def pack_state(trainer: Trainer, state: TrainingState) -> bytes:
-    """A checkpoint: tensors and plain numbers, readable without running any code of it."""
+def write_state(trainer: Trainer, state: TrainingState, file: Any) -> None:
+    """Write a checkpoint: tensors and plain numbers, readable without running any code of it.
+
+    Tensors of a GPU come to the host one by one, as they are written.
+
+    Args:
+        trainer: of the pack.
+        state: of the pack.
+        file: has `write` and `flush`.
+    """
     trajectory = [(step, subset, list(m.distortion), list(m.rate)) for step, subset, m in state.trajectory]
     checkpoint = {
         "trainer": trainer.state(),
@@ -55,9 +64,7 @@ def pack_state(trainer: Trainer, state: TrainingState) -> bytes:
         "trajectory": trajectory,
         "product_precision": state.product_precision,
     }
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    return buffer.getvalue()
+    torch.save(checkpoint, file)
 
 
 def restore(pack_id: str, make: Callable[[], Trainer], body: bytes | None) -> tuple[Trainer, TrainingState]:
@@ -66,7 +73,7 @@ def restore(pack_id: str, make: Callable[[], Trainer], body: bytes | None) -> tu
     Args:
         pack_id: for the message.
         make: makes the trainer anew.
-        body: of `pack_state`.
+        body: that `write_state` wrote.
     """
     trainer, state = make(), TrainingState()
     if body is None:
