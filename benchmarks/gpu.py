@@ -7,8 +7,8 @@ there. Each section is a process of its own with its share of the time that is l
 its time is over, says so and the next begins. Tables are there from the first line on, as CSV and Markdown, with what
 was printed beside them; `summary.md` says how each section ended. Exit status: 0 all sections, 1 some failed.
 
-`figure-3` goes on where it ended: with the store of this machine, else with the tables of an earlier time in the folder.
-`--smoke` is all of it, tiny, on any machine.
+`figure-3` goes on where it ended: with the store of this machine, else with the tables of an earlier time in the
+folder. `--smoke` is all of it, tiny, on any machine.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The sections of `python -m benchmarks.gpu`: each measures one thing and leaves tables. Knows torch and this project.
 
-Each writes its table anew after every line, so that what was measured is there when its time is over. What disagrees with
-what must be raises, which is the section's failure.
+Each writes its table anew after every line, so that what was measured is there when its time is over. What disagrees
+with what must be raises, which is the section's failure.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks import precision, training
 from benchmarks.bounds import COPY_BUFFER_BYTES, bound_of_card, fused_kernels_of, table
-from benchmarks.contenders import CONTENDERS, DEVICES, ROOT
+from benchmarks.contenders import CONTENDERS, DEVICES
 from benchmarks.contenders.rdstudy_sequential import member
 from benchmarks.devices import wait_for
 from benchmarks.gpu import SECTIONS
@@ -141,7 +141,17 @@ def measured_card(task: Task) -> Card:
 
 def bounds(task: Task) -> None:
     """Both bounds of every size on the card as measured, and by data sheets."""
-    head = ("network", "card", "rates", "precision", "arithmetic µs", "traffic µs", "larger µs", "kernels µs", "fused µs")
+    head = (
+        "network",
+        "card",
+        "rates",
+        "precision",
+        "arithmetic µs",
+        "traffic µs",
+        "larger µs",
+        "kernels µs",
+        "fused µs",
+    )
     write_table(task.folder, "bounds", head, table(SIZES.values(), [measured_card(task), *CARDS.values()]))
 
 
@@ -305,7 +315,7 @@ _SMOKE_STUDY = """\
 from rdstudy.study import Evaluation, Experiment, Measures, Recipe, Study
 STUDY = Study(
     "smoke",
-    [Experiment("early-stopping", {"dataset": ["tetrominoes"], "split": ["cv(64)"], "width": [5], "beta": [1], "seed": [0]})],
+    [Experiment("e", {"dataset": ["tetrominoes"], "split": ["cv(64)"], "width": [5], "beta": [1], "seed": [0]})],
     recipe=Recipe(steps=2, batch_size=7),
     evaluation=Evaluation(trajectory_points=1, trajectory_images=5, final_images=5, validation_images=5),
     measures=Measures(names=[]),

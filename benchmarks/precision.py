@@ -2,8 +2,8 @@
 
     python -m benchmarks.precision [--device cpu|cuda] [--steps K] [--csv FILE]
 
-The study run as a study gives the same numbers; here all members of one depth and precision are one pack, on a CPU too,
-which takes a fifth of the time. On a CPU the operands are rounded, on a GPU it is TF32 itself. Of each β and depth: the
+Here all members of one depth and precision are one pack, on a CPU too, which takes a fifth of the time of one by one,
+and gives the same numbers up to rounding. On a CPU the operands are rounded, on a GPU it is TF32 itself. Of each β and depth: the
 mean over seeds of D and R in TF32 less those in float32, over the standard deviation over seeds in float32; the claim is
 that it stays within a tenth. `largest` is the same of the seed that moved most.
 """
@@ -137,8 +137,8 @@ def report(shifts: Sequence[Shift]) -> str:
     beyond = [shift for shift in shifts if not shift.relative <= ALLOWED]
     root = math.sqrt(len(shifts[0].shifts))
     verdict = (
-        f"mean over seeds within {ALLOWED:g} σ in {len(shifts) - len(beyond)} of {len(shifts)} values; the standard error "
-        f"of a mean over seeds is σ / {root:.2f}"
+        f"mean over seeds within {ALLOWED:g} σ in {len(shifts) - len(beyond)} of {len(shifts)} values; the standard "
+        f"error of a mean over seeds is σ / {root:.2f}"
     )
     return f"{text_table(_HEAD, cells, left=0)}\n\n{verdict}"
 

@@ -1,8 +1,9 @@
 """Does TF32 change what a VAE learns? The same members in full precision and with TF32 products, paired by seed.
 
-Small enough for a CPU, where operands are rounded before each product (`rdstudy.training.precision`): the networks of
-`studies/mini.py`, some five minutes of one core. The question is whether distortion and rate move by less than a tenth of what they differ over seeds;
-`python -m benchmarks.precision` answers it from the results, and benchmarks/NOTES.md says what came out.
+Networks of 64 units as in `studies/mini.py`, small enough for a CPU, where operands are rounded before each product
+(`rdstudy.training.precision`). The question is whether distortion and rate move by less than a tenth of what they
+differ over seeds: `python -m benchmarks.precision` trains the same members and answers it; benchmarks/NOTES.md says
+what came out.
 
     python -m rdstudy.run studies/precision.py --local
 """
@@ -13,8 +14,8 @@ STUDY = Study(
     name="precision",
     title="Does TF32 change what a VAE learns?",
     description=(
-        "Products of training steps with operands rounded to TF32, but for the layers at the latent code, beside products "
-        "in full precision: the same initial weights, batches and noise in both."
+        "Products of training steps with operands rounded to TF32, but for the layers at the latent code, beside "
+        "products in full precision: the same initial weights, batches and noise in both."
     ),
     experiments=[
         Experiment(

@@ -1,7 +1,8 @@
 """Fully connected layers whose products are float32 wherever they stand, in a network whose other products are not.
 
 The layers at the latent code are: σ of a code is below TF32's rounding of its μ for many codes. What other products are
-rounded to is the business of `rdstudy.training.precision`; nothing here changes a network that nobody asks to be changed.
+rounded to is the business of `rdstudy.training.precision`; nothing here changes a network that nobody asks to be
+changed.
 """
 
 import contextlib
@@ -81,8 +82,8 @@ def float32_products() -> Iterator[None]:
 
 
 # An operation of its own: compilers and dispatch modes see it as a whole, and what it calls is out of their sight. The
-# switch for TF32 is the process's, and is read when a product is launched, or captured: a module cannot set it where its
-# network is compiled.
+# switch for TF32 is the process's, and is read when a product is launched, or captured: a module cannot set it where
+# its network is compiled.
 @torch.library.custom_op("rdstudy::full_precision_product", mutates_args=())
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """`[..., row, inner]` times `[..., inner, column]` in float32, the leading axes equal."""
@@ -95,7 +96,7 @@ def _(left: Tensor, right: Tensor) -> Tensor:
     return left.new_empty(*left.shape[:-1], right.shape[-1])
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG001 - as it is called
     ctx.save_for_backward(*inputs)
 
 

@@ -46,8 +46,8 @@ class Card:
         )
 
 
-# NVIDIA's data sheets: A10G (with AWS, 2022), L4, A100 80GB SXM, H100 SXM, H200 SXM. The sheets of L4, H100 and H200 give
-# TF32 with sparsity: half of that here.
+# NVIDIA's data sheets: A10G (with AWS, 2022), L4, A100 80GB SXM, H100 SXM, H200 SXM. The sheets of L4, H100 and H200
+# give TF32 with sparsity: half of that here.
 CARDS = {
     card.name: card
     for card in (

@@ -54,8 +54,10 @@ def step_kernels(shape: NetworkShape, cost: NetworkCost, batch: int) -> tuple[Ke
 
 
 def fused_step_kernels(shape: NetworkShape, batch: int, *, members_of_seed: int) -> tuple[Kernel, ...]:
-    """The kernels of the least step: the images of a seed are read once, what is done to each number is done where it is
-    made, and a weight's gradient goes into the optimizer without being stored.
+    """The kernels of the least step.
+
+    The images of a seed are read once, what is done to each number is done where it is made, and a weight's gradient
+    goes into the optimizer without being stored.
 
     Args:
         shape: of a network whose layers are described.

@@ -119,13 +119,15 @@ class Costs:
             return Placement(memory, share or gpus, "")
         if share:
             return Placement(memory, share, "as a pack of as many members as fit")
-        kernels = pack_step_seconds(cell, members=members, image_shape=dataset_info(cell.dataset).image_shape, card=card)
+        kernels = pack_step_seconds(
+            cell, members=members, image_shape=dataset_info(cell.dataset).image_shape, card=card
+        )
         at_once = min(filling(kernels), MOST_SHARES)
         share = gpu_share(memory, gpu_memory(self._resources).bytes, at_once=at_once)
         parts = round(1 / share)
         if parts < at_once:
             reason = "it fits into no smaller share"
-        elif parts == 2:  # noqa: PLR2004 - it and another
+        elif parts == 2:
             reason = "one trains while another is measured"
         else:
             reason = f"{parts} at a time hide each other's launches"

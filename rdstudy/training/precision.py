@@ -70,7 +70,7 @@ def _used(device: torch.device) -> str:
     return f"tf32{_LATENT}" if products else "float32"
 
 
-def _name(is_tf32: bool) -> str:  # noqa: FBT001 - of a switch
+def _name(is_tf32: bool) -> str:
     return "tf32" if is_tf32 else "float32"
 
 

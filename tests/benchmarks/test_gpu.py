@@ -47,11 +47,11 @@ def test_each_section_has_its_share_of_what_is_left_and_none_stops_another():
     weights = [SECTIONS[name] for name in names]
     assert given[0] == pytest.approx(100 * weights[0] / sum(weights), rel=0.1)
     assert given[2] == pytest.approx(100, rel=0.1), "what others did not use"
-    assert list(gpu.run_sections(names, time.monotonic() - 1, lambda _, seconds: OVER))[2].allowed_seconds == 0
+    assert list(gpu.run_sections(names, time.monotonic() - 1, lambda *_: OVER))[2].allowed_seconds == 0
 
 
 def test_a_section_that_fails_is_told_and_the_status_is_1(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gpu, "_run", lambda name, seconds, options: FAILED if name == "bounds" else "ok")
+    monkeypatch.setattr(gpu, "_run", lambda name, *_: FAILED if name == "bounds" else "ok")
     assert gpu.main(["--minutes", "1", "--out", str(tmp_path), "--sections", "ceilings", "bounds", "memory"]) == 1
     assert [line.partition(",")[0] for line in capsys.readouterr().out.splitlines()] == [
         "ceilings: ok",
@@ -63,7 +63,7 @@ def test_a_section_that_fails_is_told_and_the_status_is_1(tmp_path, monkeypatch,
         ["bounds", "failed"],
         ["memory", "ok"],
     ]
-    monkeypatch.setattr(gpu, "_run", lambda name, seconds, options: "ok")
+    monkeypatch.setattr(gpu, "_run", lambda *_: "ok")
     assert gpu.main(["--minutes", "1", "--out", str(tmp_path), "--sections", "ceilings"]) == 0
 
 
@@ -73,7 +73,7 @@ def test_a_section_whose_time_is_over_is_ended_with_all_that_it_started(tmp_path
     popen = subprocess.Popen
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(command: list[str], **settings: object) -> "subprocess.Popen[bytes]":
+    def start(_: list[str], **settings: object) -> "subprocess.Popen[bytes]":
         started.append(popen([sys.executable, "-c", child], **settings))  # type: ignore[call-overload]
         return started[-1]
 
@@ -121,7 +121,7 @@ def test_the_honest_bound_of_a_card_is_what_its_kernels_take_in_turn():
 
 
 def test_ways_that_differ_fail_the_section(task, monkeypatch):
-    monkeypatch.setattr(gpu_sections, "advance", lambda trainer, first, steps: 1.0)
+    monkeypatch.setattr(gpu_sections, "advance", lambda *_: 1.0)
     gpu_sections_trainer = gpu_sections.make_trainer
     made: list[int] = []
 
@@ -139,9 +139,11 @@ def test_ways_that_differ_fail_the_section(task, monkeypatch):
 
 
 def test_ways_that_agree_pass_and_a_way_that_was_not_taken_does_not(task, monkeypatch):
-    monkeypatch.setattr(gpu_sections, "advance", lambda trainer, first, steps: 1.0)
+    monkeypatch.setattr(gpu_sections, "advance", lambda *_: 1.0)
     gpu_sections.equality(task)
-    monkeypatch.setattr(gpu_sections.StackedTrainer, "step_mode", property(lambda _: "plain", lambda *_: None), raising=False)
+    monkeypatch.setattr(
+        gpu_sections.StackedTrainer, "step_mode", property(lambda _: "plain", lambda *_: None), raising=False
+    )
     with pytest.raises(AssertionError, match=r"tiny-mlp in float32 cannot be taken by a traced network"):
         gpu_sections.equality(task)
 
@@ -164,7 +166,9 @@ def test_shifts_are_paired_by_seed():
     assert (distortion.relative, distortion.largest) == pytest.approx((0.06, 0.07))
     assert (rate.shifts, rate.relative) == ((0, 0, 0), 0)
     assert "within 0.1 σ in 2 of 2 values" in precision.report([distortion, rate])
-    beyond = precision.report(shifts_of([{**row, "distortion": row["distortion"] * 3 ** (row["precision"] == "tf32")} for row in rows]))
+    beyond = precision.report(
+        shifts_of([{**row, "distortion": row["distortion"] * 3 ** (row["precision"] == "tf32")} for row in rows])
+    )
     assert "within 0.1 σ in 1 of 2 values" in beyond
 
 
@@ -202,6 +206,7 @@ def test_all_of_it_runs_without_what_a_gpu_machine_lacks(tmp_path):
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
+        check=False,
     )
     endings = [Ending(*row[:2], float(row[2]), float(row[3])) for row in lines(out / "summary.csv")[1:]]
     logs = {ending.section: (out / f"{ending.section}.log").read_text()[-2000:] for ending in endings}

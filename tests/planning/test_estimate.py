@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.planning import estimate as model
-from rdstudy.planning.describe import describe_estimate, describe_limits, describe_plan
 from rdstudy.planning.cards import ASSUMED_CARD, CARDS
+from rdstudy.planning.describe import describe_estimate, describe_limits, describe_plan
 from rdstudy.planning.estimate import (
     ASSUMED_CORE,
     Estimate,
@@ -77,7 +77,9 @@ def test_a_gpu_takes_its_kernels_in_turn_and_no_less_than_launches():
         kernels = pack_step_seconds(quick, members=60, image_shape=SHAPE, card=card)
         expected = kernels + model.STEP_SECONDS
         assert seconds(quick, members=60, gpu=True, card=card) / steps == pytest.approx(expected, rel=1e-3)
-        assert seconds(quick, members=60, gpu=True, card=card, sharing=5) / steps == pytest.approx(5 * kernels, rel=1e-3)
+        assert seconds(quick, members=60, gpu=True, card=card, sharing=5) / steps == pytest.approx(
+            5 * kernels, rel=1e-3
+        )
     tiny = dataclasses.replace(quick, width=2, latent_dim=1, recipe=Recipe(batch_size=1, steps=steps))
     assert seconds(tiny, gpu=True) / steps == pytest.approx(model.STEP_SECONDS, rel=0.01)
     assert seconds(tiny, gpu=True, sharing=3) == pytest.approx(seconds(tiny, gpu=True), rel=0.01)  # nothing to share

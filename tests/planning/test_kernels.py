@@ -59,9 +59,7 @@ def test_the_products_at_the_latent_code_are_float32():
 
 def test_a_network_whose_layers_are_not_described_takes_about_as_long():
     plain, trained = paper_shape("mlp", 3), paper_shape("mlp", 3, prior="mixture(k=1)")
-    times = [
-        step_seconds(step_kernels(shape, network_cost(shape), 128), CARDS["H100"]) for shape in (plain, trained)
-    ]
+    times = [step_seconds(step_kernels(shape, network_cost(shape), 128), CARDS["H100"]) for shape in (plain, trained)]
     assert times[1] == pytest.approx(times[0], rel=0.05)
 
 

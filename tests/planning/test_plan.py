@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.datasets import Dataset, DatasetInfo, registry
-from rdstudy.planning.describe import describe_packs
+from rdstudy.planning.describe import describe_estimate, describe_packs
 from rdstudy.planning.packs import GIB, GPU_PACK_SIZE, fits
 from rdstudy.planning.placement import ASSUMED_GPU_GIB, Gpu, first_gpu
 from rdstudy.planning.plan import declaration, make_plan
@@ -203,9 +203,7 @@ def test_the_share_of_each_pack_is_the_largest_that_is_of_use():
     """A pack that fills a card shares it with one other; small ones hide each other's launches."""
     resources = Resources(gpus="auto", gpu_model="A10G", pack_size=15)
     plan = make_plan(study(experiment(depth=[1, 3], width=[2, 64, 512, 4096]), resources=resources), {})
-    placements = {
-        (pack.members[0].depth, pack.members[0].width): plan.placements[pack.pack_id] for pack in plan.packs
-    }
+    placements = {(pack.members[0].depth, pack.members[0].width): plan.placements[pack.pack_id] for pack in plan.packs}
     shares = {key: placement.share for key, placement in placements.items()}
     assert shares[1, 512] == shares[3, 512] == 1 / 2, "by memory alone it was an eighth"
     assert placements[1, 512].reason == "one trains while another is measured"
@@ -231,7 +229,7 @@ def test_the_share_of_each_pack_is_the_largest_that_is_of_use():
     ],
 )
 def test_the_memory_of_a_gpu_is_stated_found_or_assumed_and_the_plan_says_which(
-    monkeypatch, stated, model, gpu_bytes, gib, source
+    monkeypatch, *, stated, model, gpu_bytes, gib, source
 ):
     monkeypatch.setattr("rdstudy.planning.placement.first_gpu", lambda: gpu_bytes and Gpu("NVIDIA X", gpu_bytes))
     plan = make_plan(study(resources=Resources(gpus=1, gpu_model=model, gpu_memory_gib=stated)), {})
@@ -269,7 +267,7 @@ def test_the_memory_of_a_gpu_is_stated_found_or_assumed_and_the_plan_says_which(
     ],
 )
 def test_speeds_are_those_of_the_card_that_is_named_or_there_and_the_plan_says_which(
-    monkeypatch, model, here, card, said
+    monkeypatch, *, model, here, card, said
 ):
     monkeypatch.setattr("rdstudy.planning.placement.first_gpu", lambda: here and Gpu(here, 80 * GIB))
     plan = make_plan(study(resources=Resources(gpus=1, gpu_model=model)), {})

@@ -1,6 +1,8 @@
 """The contract of the files of a store that are no rows, the same in a local folder and in a bucket."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -143,7 +145,7 @@ def test_a_checkpoint_is_written_piece_by_piece_and_hashed_as_it_passes(monkeypa
 
 def test_what_a_library_swallows_is_raised_all_the_same():
     class Full(CountingStream):
-        def write(self, piece: bytes) -> None:
+        def write(self, _: bytes) -> None:
             raise OSError(28, "No space left on device")
 
     def careless(file: Any) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -302,13 +303,13 @@ def test_memory_is_given_back_between_halves_on_a_gpu(monkeypatch):
 def test_memory_is_given_back_before_each_pack_that_starts(tmp_path, monkeypatch):
     """A process trains one pack after the other: before the first of a second call too."""
     calls: list[str] = []
-    monkeypatch.setattr(worker, "_release", lambda device: calls.append("released"))
+    monkeypatch.setattr(worker, "_release", lambda _: calls.append("released"))
     store = Store.create(str(tmp_path / "out"))
     everything(store, Pack(MEMBERS[:1]), Pack(MEMBERS[1:2]))
     assert calls == ["released"] * 2
 
 
-def test_a_pack_for_which_a_gpu_has_no_room_is_halved_before_it_starts(tmp_path, monkeypatch, caplog):
+def test_a_pack_for_which_a_gpu_has_no_room_is_halved_before_it_starts(tmp_path, monkeypatch):
     needed = [worker.memory_of(Pack(FIVE[:count]), Resources()).peak for count in range(1, 6)]
     device = SmallDevice(monkeypatch, most=5)
     check = worker._check_free

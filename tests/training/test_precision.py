@@ -209,7 +209,7 @@ def test_measures_are_not_rounded(subsets):
 
 def test_rows_say_what_a_gpu_used_and_not_what_was_asked(monkeypatch):
     gpu: Any = SimpleNamespace(type="cuda")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     with training_settings():
         with training_products("float32", gpu) as used:
             assert used == "float32"
@@ -227,10 +227,11 @@ def test_rows_say_what_a_gpu_used_and_not_what_was_asked(monkeypatch):
 
 def test_a_gpu_without_tf32_is_refused(monkeypatch):
     gpu: Any = SimpleNamespace(type="cuda")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
-    with pytest.raises(ValueError, match=r"Tesla T4 does not have; allowed there: float32"), training_products(
-        "tf32", gpu
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    with (
+        pytest.raises(ValueError, match=r"Tesla T4 does not have; allowed there: float32"),
+        training_products("tf32", gpu),
     ):
         pass
 
