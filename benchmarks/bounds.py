@@ -33,20 +33,10 @@ COPY_BYTES = 2 * COPY_BUFFER_BYTES
 PARAMETER_BYTES = 40
 """Traffic of a step for a parameter, see above."""
 
-_HEAD = (
-    "network",
-    "card",
-    "rates",
-    "precision",
-    "arithmetic",
-    "traffic",
-    "the larger",
-    "by kernel",
-    "by kernel, fused",
-)
+_HEAD = ("network", "card", "rates", "precision", "arithmetic", "traffic", "larger", "kernels", "fused")
 _LEGEND = """\
 µs of one member and step. peak: by the data sheet; reached: what a plan takes to be reached of it, not measured
-the larger: of arithmetic and of 40 bytes a parameter, the old bound; kernels: each kernel the larger of its own two,
+larger: of arithmetic and of 40 bytes a parameter, the old bound; kernels: each kernel the larger of its own two,
   and all of them in turn, the honest one
 fused: images of a seed read once for its {members} members, all that is done to a number done where it is made, Adam where
   the gradient of a weight is made"""

@@ -5,7 +5,7 @@ import pytest
 from rdstudy.model.architectures import network_cost
 from rdstudy.model.description import NetworkShape
 from rdstudy.planning.cards import CARDS, Card, card_called
-from rdstudy.planning.kernels import fused_step_kernels, step_kernels, step_seconds
+from rdstudy.planning.kernels import _of_cost, fused_step_kernels, step_kernels, step_seconds
 
 H100_PEAK = Card("H100 peak", 80, 66.9e12, 494e12, 3.35e12)
 H200_REACHED = Card("H200 reached", 141, 48e12, 220e12, 4.1e12)
@@ -58,9 +58,17 @@ def test_the_products_at_the_latent_code_are_float32():
 
 
 def test_a_network_whose_layers_are_not_described_takes_about_as_long():
-    plain, trained = paper_shape("mlp", 3), paper_shape("mlp", 3, prior="mixture(k=1)")
-    times = [step_seconds(step_kernels(shape, network_cost(shape), 128), CARDS["H100"]) for shape in (plain, trained)]
-    assert times[1] == pytest.approx(times[0], rel=0.05)
+    for depth in (1, 3):
+        shape = paper_shape("mlp", depth)
+        layers, sums = step_kernels(shape, network_cost(shape), 128), tuple(_of_cost(network_cost(shape), 128))
+        assert step_seconds(sums, CARDS["H100"]) == pytest.approx(step_seconds(layers, CARDS["H100"]), rel=0.02)
+    trained = paper_shape("mlp", 1, prior="mixture(k=3)")
+    assert [kernel.name for kernel in step_kernels(trained, network_cost(trained), 128)] == [
+        "images",
+        "products",
+        "between products",
+        "Adam",
+    ]
 
 
 @pytest.mark.parametrize(

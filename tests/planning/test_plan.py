@@ -213,7 +213,7 @@ def test_the_share_of_each_pack_is_the_largest_that_is_of_use():
         study(experiment(width=[2], beta=[1]), resources=dataclasses.replace(resources, pack_size=1)), {}
     )
     assert {(placement.share, placement.reason) for placement in single.placements.values()} == {
-        (1 / 8, "8 at a time hide each other's launches")
+        (1 / 7, "7 at a time hide each other's launches")
     }
     fixed = make_plan(study(resources=Resources(gpus=0.2)), {})
     assert {(placement.share, placement.reason) for placement in fixed.placements.values()} == {(0.2, "")}
