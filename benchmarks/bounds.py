@@ -38,8 +38,8 @@ _LEGEND = """\
 µs of one member and step. peak: by the data sheet; reached: what a plan takes to be reached of it, not measured
 larger: of arithmetic and of 40 bytes a parameter, the old bound; kernels: each kernel the larger of its own two,
   and all of them in turn, the honest one
-fused: images of a seed read once for its {members} members, all that is done to a number done where it is made, Adam where
-  the gradient of a weight is made"""
+fused: images of a seed read once for its {members} members, all that is done to a number done where it is made, Adam
+  where the gradient of a weight is made"""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
     python -m benchmarks.precision [--device cpu|cuda] [--steps K] [--csv FILE]
 
-Here all members of one depth and precision are one pack, on a CPU too: the numbers of one by one, up to rounding. On a CPU the operands are rounded, on a GPU it is TF32 itself. Of each β and depth: the mean over
-seeds of D and R in TF32 less those in float32, over the standard deviation over seeds in float32; the claim is that it
-stays within a tenth. `largest` is the same of the seed that moved most.
+Here all members of one depth and precision are one pack, on a CPU too: the numbers of one by one, up to rounding.
+On a CPU the operands are rounded, on a GPU it is TF32 itself. Of each β and depth: the mean over seeds of D and R in
+TF32 less those in float32, over the standard deviation over seeds in float32; the claim is that it stays within a tenth.
+`largest` is the same of the seed that moved most.
 """
 
 import argparse

@@ -26,8 +26,8 @@ it that a step of an MLP or a deep CNN reaches (benchmarks/NOTES.md; a CNN of on
 STEP_SECONDS = 2e-4
 """Least time of a step replayed as a CUDA graph: some 100 kernels of 2 microseconds. Assumed."""
 ROUNDING = 1.5
-"""What a step takes on a CPU that rounds operands to TF32, over one that does not. Assumed for the paper's sizes: with 64
-units and a batch of 32 it is 2.3 (benchmarks/NOTES.md)."""
+"""What a step takes on a CPU that rounds operands to TF32, over one that does not. Assumed for the paper's sizes: with
+64 units and a batch of 32 it is 2.3 (benchmarks/NOTES.md)."""
 
 _FIT_STEP_DRAWS = 12  # draws of z that a step of fitting a posterior costs: four, forward and backward
 _MODE_DRAWS = 900  # that finding the mode, and the ELBOs, cost
