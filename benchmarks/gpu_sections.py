@@ -6,6 +6,7 @@ with what must be raises, which is the section's failure.
 
 import argparse
 import csv
+import functools
 import gc
 import json
 import shutil
@@ -112,7 +113,7 @@ def measured_rates(task: Task) -> Iterator[tuple[str, str, float, str]]:
         operations = 2 * left.numel() * right.shape[-1]
         for how in ("float32", "tf32"):
             with training_settings(), training_products(how, task.device):
-                yield name, how, operations / seconds_of(lambda x=left, y=right: torch.matmul(x, y), task), "op/s"
+                yield name, how, operations / seconds_of(functools.partial(torch.matmul, left, right), task), "op/s"
 
 
 def seconds_of(work: Callable[[], object], task: Task) -> float:
@@ -231,8 +232,10 @@ def _ways(task: Task, how: str) -> tuple[StepMode, ...]:
 
 def ladder(task: Task) -> None:
     """Each way of taking steps, beside the bounds."""
-    head = ("network", "members", "precision", "asked for", "taken by", "first steps s", "ms a step", "µs a member")
-    head += ("of the larger bound", "of kernels", "of fused kernels", "GiB reserved")
+    head = (
+        *("network", "members", "precision", "asked for", "taken by", "first steps s", "ms a step", "µs a member"),
+        *("of the larger bound", "of kernels", "of fused kernels", "GiB reserved"),
+    )
     results, card = Table(task.folder, "ladder", head), measured_card(task)
     packs = (("mlp-1", 60), ("mlp-3", 60), ("mlp-1", 12), ("cnn-1", 12), ("cnn-3", 12))
     for (size, members), how in product(cases(task, packs), ("float32", "tf32")):
@@ -356,8 +359,10 @@ def _take_home(store: Path, folder: Path) -> None:
 
 
 def _figure_table(task: Task) -> None:
-    columns = ("depth", "beta", "seed", "outcome", "reason", "distortion", "rate", "stop_step", "wall_seconds")
-    columns += ("peak_memory_bytes", "device", "step_mode", "product_precision")
+    columns = (
+        *("depth", "beta", "seed", "outcome", "reason", "distortion", "rate", "stop_step", "wall_seconds"),
+        *("peak_memory_bytes", "device", "step_mode", "product_precision"),
+    )
     rows = sorted(_test_rows(task.store), key=lambda row: (row["depth"], row["seed"], row["beta"]))
     write_table(task.folder, "figure-3", columns, [tuple(row[name] for name in columns) for row in rows])
 

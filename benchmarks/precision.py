@@ -4,8 +4,8 @@
 
 Here all members of one depth and precision are one pack, on a CPU too: the numbers of one by one, up to rounding.
 On a CPU the operands are rounded, on a GPU it is TF32 itself. Of each β and depth: the mean over seeds of D and R in
-TF32 less those in float32, over the standard deviation over seeds in float32; the claim is that it stays within a tenth.
-`largest` is the same of the seed that moved most.
+TF32 less those in float32, over the standard deviation over seeds in float32; the claim is that it stays within a
+tenth. `largest` is the same of the seed that moved most.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import dataclasses
 import math
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import torch
 
 from benchmarks.contenders import DEVICES, ROOT
 from benchmarks.options import default_device, whole
+from benchmarks.orchestration_process import NoCheckpoint
 from benchmarks.tables import number, text_table
 from rdstudy.planning.packs import Pack, stacks_of
 from rdstudy.planning.plan import make_plan
@@ -84,22 +85,11 @@ def packs_of(*, steps: int | None) -> list[Pack]:
 
 def train(pack: Pack, device: torch.device) -> list[dict[str, Any]]:
     """Rows of the members of a pack on the test subset."""
-    events = train_pack(pack, load_subsets(pack.members[0]), device=device, checkpoint=_NoSlot(), resources=Resources())
+    events = train_pack(
+        pack, load_subsets(pack.members[0]), device=device, checkpoint=NoCheckpoint(), resources=Resources()
+    )
     (finished,) = [event for event in events if isinstance(event, Finished)]
     return [row for row in finished.members if row["subset"] == "test"]
-
-
-class _NoSlot:
-    """No checkpoint is kept. Implements `rdstudy.training.loop.CheckpointSlot`."""
-
-    def load(self) -> None:
-        """Nothing was saved."""
-
-    def save(self, write: Callable[[Any], object]) -> None:
-        """Nothing is written."""
-
-    def clear(self) -> None:
-        """Nothing was saved."""
 
 
 def shifts_of(rows: Sequence[Mapping[str, Any]]) -> list[Shift]:

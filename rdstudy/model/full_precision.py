@@ -28,7 +28,7 @@ class FullPrecisionLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`."""
-        rows = _product(input.reshape(-1, self.in_features), self.weight.mT).view(*input.shape[:-1], -1)
+        rows: Tensor = _product(input.reshape(-1, self.in_features), self.weight.mT).view(*input.shape[:-1], -1)
         return rows if self.bias is None else rows + self.bias
 
 

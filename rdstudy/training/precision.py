@@ -43,21 +43,19 @@ def training_products(precision: str, device: torch.device) -> Iterator[str]:
         with _switched_on():
             yield _used(device)
     else:
-        with RoundedOperands():
+        with RoundedOperands():  # type: ignore[no-untyped-call]
             yield f"tf32 by rounded operands{_LATENT}"
 
 
 @contextlib.contextmanager
 def _switched_on() -> Iterator[None]:
-    switches = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [switch.allow_tf32 for switch in switches]
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = True
     try:
-        for switch in switches:
-            switch.allow_tf32 = True
         yield
     finally:
-        for switch, was in zip(switches, before, strict=True):
-            switch.allow_tf32 = was
+        products.allow_tf32, convolutions.allow_tf32 = before
 
 
 def _used(device: torch.device) -> str:

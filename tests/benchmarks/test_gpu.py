@@ -21,6 +21,7 @@ from benchmarks.precision import shifts_of
 from benchmarks.sizes import SIZES
 from benchmarks.tables import write_table
 from rdstudy.planning.cards import CARDS
+from rdstudy.training.stacked import StackedTrainer
 
 BLOCKED = ("ray", "altair", "pandas", "vl_convert", "h5py", "scipy", "hypothesis", "pytest")
 
@@ -152,9 +153,7 @@ def test_ways_that_differ_fail_the_section(task, monkeypatch):
 def test_ways_that_agree_pass_and_a_way_that_was_not_taken_does_not(task, monkeypatch):
     monkeypatch.setattr(gpu_sections, "advance", lambda *_: 1.0)
     gpu_sections.equality(task)
-    monkeypatch.setattr(
-        gpu_sections.StackedTrainer, "step_mode", property(lambda _: "plain", lambda *_: None), raising=False
-    )
+    monkeypatch.setattr(StackedTrainer, "step_mode", property(lambda _: "plain", lambda *_: None), raising=False)
     with pytest.raises(AssertionError, match=r"tiny-mlp in float32 cannot be taken by a traced network"):
         gpu_sections.equality(task)
 
@@ -219,7 +218,7 @@ def test_all_of_it_runs_without_what_a_gpu_machine_lacks(tmp_path):
         text=True,
         check=False,
     )
-    endings = [Ending(*row[:2], float(row[2]), float(row[3])) for row in lines(out / "summary.csv")[1:]]
+    endings = [Ending(row[0], row[1], float(row[2]), float(row[3])) for row in lines(out / "summary.csv")[1:]]
     logs = {ending.section: (out / f"{ending.section}.log").read_text()[-2000:] for ending in endings}
     assert {ending.section: ending.outcome for ending in endings} == dict.fromkeys(SECTIONS, "ok"), logs
     assert done.returncode == 0

@@ -13,6 +13,7 @@ import torch
 from rdstudy.datasets import cache, own_dataset
 from rdstudy.datasets.cache import FOLDER_VARIABLE
 from rdstudy.planning.packs import Pack
+from rdstudy.planning.placement import memory_of
 from rdstudy.results.store import Store
 from rdstudy.running import worker
 from rdstudy.running.failures import PackError, ShareTooSmallError
@@ -310,7 +311,7 @@ def test_memory_is_given_back_before_each_pack_that_starts(tmp_path, monkeypatch
 
 
 def test_a_pack_for_which_a_gpu_has_no_room_is_halved_before_it_starts(tmp_path, monkeypatch):
-    needed = [worker.memory_of(Pack(FIVE[:count]), Resources()).peak for count in range(1, 6)]
+    needed = [memory_of(Pack(FIVE[:count]), Resources()).peak for count in range(1, 6)]
     device = SmallDevice(monkeypatch, most=5)
     check = worker._check_free
     gpu: Any = SimpleNamespace(type="cuda")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import struct
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,9 +44,9 @@ def test_rounding_is_that_of_the_hardware():
     assert rounded(torch.tensor([float("nan"), 1e38 * float("inf") * 0])).isnan().all()
 
 
-def reference_step(network: nn.Module, x: Tensor, cotangent: Tensor, *, wide: bool) -> list[Tensor]:
+def reference_step(network: nn.Linear, x: Tensor, cotangent: Tensor, *, wide: bool) -> list[Tensor]:
     """Output and gradients of a linear layer with rounded operands, in products that nothing intercepts."""
-    near = rounded if wide else lambda operand: operand
+    near: Callable[[Tensor], Tensor] = rounded if wide else lambda operand: operand
     weight, bias = network.weight.detach(), network.bias.detach()
     return [
         near(x) @ near(weight).T + bias,
@@ -122,7 +123,7 @@ def test_the_latent_layers_are_kept_and_no_others(architecture, prior, latent):
 
 def test_an_architecture_without_a_fully_connected_latent_layer_is_refused():
     vae = build(NetworkShape("cnn", 1, 5, 2, (3, 8, 8)), seed=3)
-    vae.encoder = nn.Sequential(vae.encoder[0])
+    vae.encoder = nn.Sequential(nn.Conv2d(3, 5, 4))
     with pytest.raises(ValueError, match=r"encoder has none; allowed for this architecture: float32"):
         keep_latent_layers(vae, 2)
 
@@ -139,7 +140,12 @@ def test_full_precision_is_switched_on_around_the_product_alone(monkeypatch):
 
     plain, kept = nn.Linear(7, 3), FullPrecisionLinear(nn.Linear(3, 2))
     product = torch.matmul
-    monkeypatch.setattr(torch, "matmul", lambda *a: (seen.append(("kept", _allowed())), product(*a))[1])
+
+    def watched(left: Tensor, right: Tensor) -> Tensor:
+        seen.append(("kept", _allowed()))
+        return product(left, right)
+
+    monkeypatch.setattr(torch, "matmul", watched)
     with training_settings():
         torch.backends.cuda.matmul.allow_tf32 = True
         with Watch():
@@ -153,7 +159,7 @@ def test_full_precision_is_switched_on_around_the_product_alone(monkeypatch):
 
 
 def _allowed() -> bool:
-    return torch.backends.cuda.matmul.allow_tf32
+    return bool(torch.backends.cuda.matmul.allow_tf32)
 
 
 @pytest.mark.parametrize("backend", [None, "aot_eager"])
