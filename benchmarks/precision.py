@@ -85,10 +85,19 @@ def packs_of(*, steps: int | None) -> list[Pack]:
 
 def train(pack: Pack, device: torch.device) -> list[dict[str, Any]]:
     """Rows of the members of a pack on the test subset."""
-    events = train_pack(
+    (finished,) = [
+        event
+        for event in train_pack(
+            pack,
+            load_subsets(pack.members[0]),
+            device=device,
+            checkpoint=NoCheckpoint(),
+            resources=Resources(checkpoint_seconds=1e9),
+        )
+        if isinstance(event, Finished)
+    ]
         pack, load_subsets(pack.members[0]), device=device, checkpoint=NoCheckpoint(), resources=Resources()
     )
-    (finished,) = [event for event in events if isinstance(event, Finished)]
     return [row for row in finished.members if row["subset"] == "test"]
 
 
