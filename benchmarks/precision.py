@@ -85,19 +85,9 @@ def packs_of(*, steps: int | None) -> list[Pack]:
 
 def train(pack: Pack, device: torch.device) -> list[dict[str, Any]]:
     """Rows of the members of a pack on the test subset."""
-    (finished,) = [
-        event
-        for event in train_pack(
-            pack,
-            load_subsets(pack.members[0]),
-            device=device,
-            checkpoint=NoCheckpoint(),
-            resources=Resources(checkpoint_seconds=1e9),
-        )
-        if isinstance(event, Finished)
-    ]
-        pack, load_subsets(pack.members[0]), device=device, checkpoint=NoCheckpoint(), resources=Resources()
-    )
+    subsets, never = load_subsets(pack.members[0]), Resources(checkpoint_seconds=1e9)
+    events = train_pack(pack, subsets, device=device, checkpoint=NoCheckpoint(), resources=never)
+    (finished,) = [event for event in events if isinstance(event, Finished)]
     return [row for row in finished.members if row["subset"] == "test"]
 
 

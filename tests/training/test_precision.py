@@ -98,6 +98,7 @@ def test_the_gradient_of_a_bias_is_a_sum():
     cotangent = torch.randn(2, 5, 2, 2, generator=torch.Generator().manual_seed(4))
     with RoundedOperands():
         layer(x).backward(cotangent)
+    assert layer.bias is not None
     torch.testing.assert_close(layer.bias.grad, cotangent.sum((0, 2, 3)))
 
 
