@@ -25,6 +25,7 @@ class Timing:
 
     wall_seconds: float
     cpu_seconds: float  # of all its threads
+    step_mode: str = ""  # how steps were taken, of trainers that can take them in several ways
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,8 @@ def serve(trainer: Trainer, *, steps: int, requests: IO[str], answers: IO[str]) 
     for _ in requests:
         wall_seconds, cpu_seconds = time.perf_counter(), time.process_time()
         trainer.take_steps(steps)
-        _write(answers, Timing(time.perf_counter() - wall_seconds, time.process_time() - cpu_seconds))
+        wall_seconds, cpu_seconds = time.perf_counter() - wall_seconds, time.process_time() - cpu_seconds
+        _write(answers, Timing(wall_seconds, cpu_seconds, getattr(trainer, "step_mode", "")))
 
 
 def _write(answers: IO[str], answer: Ready | Timing) -> None:

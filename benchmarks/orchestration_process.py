@@ -8,6 +8,8 @@ Trains every STRIDE-th member of the study from FIRST on, and prints `[[begin, e
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -25,8 +27,8 @@ class NoCheckpoint:
     def load(self) -> None:
         """Nothing was kept."""
 
-    def save(self, body: bytes) -> None:
-        """Keep nothing."""
+    def save(self, write: Callable[[Any], object]) -> None:
+        """Write nothing."""
 
     def clear(self) -> None:
         """Nothing is there."""

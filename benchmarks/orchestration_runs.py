@@ -1,5 +1,6 @@
 """The works of `benchmarks.orchestration`: a study through the command, its members in plain processes, many packs."""
 
+import functools
 import json
 import os
 import statistics
@@ -158,7 +159,7 @@ def checkpoint_seconds(base: Path) -> float:
     from rdstudy.run import load_study
     from rdstudy.running.worker import load_subsets
     from rdstudy.training.sequential import SequentialTrainer
-    from rdstudy.training.state import TrainingState, pack_state
+    from rdstudy.training.state import TrainingState, write_state
 
     pack = make_plan(load_study(str(write_study(base / "one.py", packs=1, steps=2))), {}).training[0]
     subsets = load_subsets(pack.members[0])
@@ -169,7 +170,7 @@ def checkpoint_seconds(base: Path) -> float:
     trainer.advance(0, 1)
     for _ in range(5):
         before = time.perf_counter()
-        slot.save(pack_state(trainer, TrainingState()))
+        slot.save(functools.partial(write_state, trainer, TrainingState()))
         seconds.append(time.perf_counter() - before)
     return statistics.median(seconds)
 

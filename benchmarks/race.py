@@ -58,6 +58,7 @@ class Times:
     busy: float  # processor time over wall time, per thread: less than 1 where others had the cores
     models: int = 1  # that one step trains
     share: int = 1  # processes that shared the device
+    step_mode: str = ""  # how the last measurement took its steps
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,12 @@ class Row:
     speed_over_processes: float | None
     speed_over_stacked: float | None  # the pack of as many members
     speed_over_pythae: float | None
-    fraction_of_bound: float
+    fraction_of_bound: float  # of the larger of arithmetic and traffic
+    fraction_of_kernels: float  # of kernels in turn; on a CPU of the same bound
     milliseconds_per_step: float  # of one model in one process; of a pack, its step over its members
     model_steps_per_second: float  # of all processes together
     busy: float
+    step_mode: str  # how a trainer of this project took its steps; empty of others
 
 
 def run_race(course: Course, entries: Sequence[Entry]) -> Outcome:
@@ -97,7 +100,7 @@ def run_race(course: Course, entries: Sequence[Entry]) -> Outcome:
     with contextlib.ExitStack() as stack:
         teams = _ready_teams(course, everyone, stack, failures)
         order = [(entry, share) for entry in teams for share in entry.shares]
-        measured: dict[tuple[Entry, int], list[tuple[float, float]]] = {pair: [] for pair in order}
+        measured: dict[tuple[Entry, int], list[_Measurement]] = {pair: [] for pair in order}
         for repeat in range(course.repeats):
             at = repeat % len(order)
             for entry, share in order[at:] + order[:at]:
@@ -131,6 +134,13 @@ def bounds_of(course: Course, times: Mapping[str, Times]) -> list[Bound]:
 def rows_of(course: Course, times: Mapping[str, Times]) -> list[Row]:
     """The lines of the table, what the device can do left out."""
     return [_row(course, times, name) for name in times if name not in (PEAK.name, COPY.name)]
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    seconds: float  # of a step in the slowest process
+    busy: float  # threads, on average
+    step_mode: str
 
 
 @dataclass(frozen=True)
@@ -180,21 +190,22 @@ def _task(course: Course, entry: Entry) -> Task:
     return Task(course.size, entry.threads or course.threads, steps, course.images, course.device, entry.members)
 
 
-def _measure(team: Sequence[Lane], task: Task) -> tuple[float, float]:
-    """Seconds of a step in the slowest process, and how busy its threads were on average."""
+def _measure(team: Sequence[Lane], task: Task) -> _Measurement:
     for lane in team:
         lane.start()
     timings = [lane.finish() for lane in team]
     busy = sum(timing.cpu_seconds for timing in timings) / sum(timing.wall_seconds for timing in timings)
-    return max(timing.wall_seconds for timing in timings) / task.steps, busy / task.threads
+    slowest = max(timings, key=lambda timing: timing.wall_seconds)
+    return _Measurement(slowest.wall_seconds / task.steps, busy / task.threads, slowest.step_mode)
 
 
-def _times(measured: Sequence[tuple[float, float]], models: int, share: int) -> Times:
+def _times(measured: Sequence[_Measurement], models: int, share: int) -> Times:
     return Times(
-        seconds=tuple(seconds / models / share for seconds, _ in measured),
-        busy=statistics.median(busy for _, busy in measured),
+        seconds=tuple(each.seconds / models / share for each in measured),
+        busy=statistics.median(each.busy for each in measured),
         models=models,
         share=share,
+        step_mode=measured[-1].step_mode,
     )
 
 
@@ -202,7 +213,7 @@ def _row(course: Course, times: Mapping[str, Times], name: str) -> Row:
     own = times[name]
     seconds = statistics.median(own.seconds)
     cores = own.share if course.device == "cpu" else 1  # each process has its core to itself, a GPU is shared
-    pairs = zip(bounds_of(course, times), own.seconds, strict=True)
+    pairs = list(zip(bounds_of(course, times), own.seconds, strict=True))
     return Row(
         device=course.device,
         size=course.size.name,
@@ -215,10 +226,12 @@ def _row(course: Course, times: Mapping[str, Times], name: str) -> Row:
         speed_over_processes=_ratio(times, "processes", name),
         speed_over_stacked=_ratio(times, f"stacked ×{own.models}", name),
         speed_over_pythae=_ratio(times, "pythae", name),
-        fraction_of_bound=statistics.median(limit.seconds / seconds for limit, seconds in pairs) / cores,
+        fraction_of_bound=statistics.median(limit.seconds / taken for limit, taken in pairs) / cores,
+        fraction_of_kernels=statistics.median(limit.honest_seconds / taken for limit, taken in pairs) / cores,
         milliseconds_per_step=1e3 * seconds * own.share,
         model_steps_per_second=course.processes / seconds,
         busy=own.busy,
+        step_mode=own.step_mode,
     )
 
 

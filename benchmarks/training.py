@@ -58,9 +58,11 @@ _HEAD = (
     "speed / pythae",
     "time / products",
     "of bound",
+    "by kernel",
     "models × steps / s",
     "ms a step",
     "busy",
+    "steps taken by",
 )
 _LEGEND = """\
 ×P: a pack of P members, trained by one step; all else trains one model a process
@@ -69,8 +71,10 @@ speed / ...: models × steps per second over those of one plain PyTorch loop, of
   of the stacked pack of as many members, of pythae's
 time / products: a step over its own matrix products or convolutions alone; no path on a CPU gets below 1
 of bound: {bound}
+by kernel: the same of the honest bound, kernels in turn (`python -m benchmarks.bounds`); on a CPU the same number
 ms a step: of one model in one process; of a pack, its step over its members
-busy: processor time over wall time, per thread; on a CPU less than 1 where somebody else had the cores"""
+busy: processor time over wall time, per thread; on a CPU less than 1 where somebody else had the cores
+steps taken by: the way of this project's own paths; on a GPU, another one than a graph means that it failed"""
 _BOUND = {
     "cpu": "the time of a step's operations at the peak of a large float32 product in the same run over the time taken",
     "cuda": "the least time of a step over the time taken: the larger of its operations at the peak of a large\n"
@@ -88,6 +92,7 @@ class Limits:
     copy_gigabytes_per_second: float | None
     arithmetic_microseconds: float  # of a step of one model, at least
     traffic_microseconds: float | None
+    kernel_microseconds: float | None  # of its kernels in turn
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ def limits_of(course: Course, times: Mapping[str, Times]) -> Limits:
     peak, copy = times[PEAK.name], times.get(COPY.name)
     bounds = bounds_of(course, times)
     traffic = [bound.traffic_seconds for bound in bounds if bound.traffic_seconds is not None]
+    kernels = [bound.kernel_seconds for bound in bounds if bound.kernel_seconds is not None]
     return Limits(
         size=course.size.name,
         processes=course.processes,
@@ -126,6 +132,7 @@ def limits_of(course: Course, times: Mapping[str, Times]) -> Limits:
         copy_gigabytes_per_second=COPY_BYTES / statistics.median(copy.seconds) / 1e9 if copy else None,
         arithmetic_microseconds=1e6 * statistics.median(bound.arithmetic_seconds for bound in bounds),
         traffic_microseconds=1e6 * statistics.median(traffic) if traffic else None,
+        kernel_microseconds=1e6 * statistics.median(kernels) if kernels else None,
     )
 
 
@@ -142,9 +149,11 @@ def report(result: Result, options: argparse.Namespace) -> str:
             number(row.speed_over_pythae, 2),
             number(row.time_over_products, 2),
             number(row.fraction_of_bound, 3),
+            number(row.fraction_of_kernels, 3),
             number(row.model_steps_per_second, 1),
             number(row.milliseconds_per_step, 3),
             number(row.busy, 2),
+            row.step_mode,
         )
         for row in result.rows
     ]
@@ -183,7 +192,7 @@ def _limits_line(limits: Limits) -> str:
     copy = traffic = ""
     if limits.copy_gigabytes_per_second is not None and limits.traffic_microseconds is not None:
         copy = f", copy {limits.copy_gigabytes_per_second:,.0f} GB/s"
-        traffic = f", of traffic {limits.traffic_microseconds:,.2f} µs"
+        traffic = f", of traffic {limits.traffic_microseconds:,.2f} µs, of kernels {limits.kernel_microseconds:,.2f} µs"
     return (
         f"{limits.size}, {limits.processes} at a time: peak {limits.peak_gigaflops:,.1f} GFLOP/s a process{copy}; "
         f"a step of one model takes at least {limits.arithmetic_microseconds:,.2f} µs of arithmetic{traffic}"

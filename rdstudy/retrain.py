@@ -41,6 +41,7 @@ _NOT_COMPARED = {
     "measure_seconds",
     "peak_memory_bytes",
     "step_mode",
+    "product_precision",
 }
 
 

@@ -532,7 +532,7 @@ def test_what_killed_runs_left_is_told_and_deleted_by_the_next_run(study, capsys
     member_id = sorted(_planned_ids(study))[0]
     assert run(study, "--no-report", "--member", member_id) == 0
     store = Store.open("out")
-    store.blobs.write_checkpoint("of-nobody", 1, b"left by a process that was killed")
+    store.blobs.write_checkpoint("of-nobody", 1, lambda file: file.write(b"left by a process that was killed"))
     Path("out/tmp/half").write_bytes(b"half")
     capsys.readouterr()
     assert run(study, "--no-report") == 0

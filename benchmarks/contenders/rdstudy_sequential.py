@@ -25,6 +25,11 @@ class Sequential:
         self._step = 0
         self.parameter_count = self._trainer.parameter_count
 
+    @property
+    def step_mode(self) -> str:
+        """How steps are taken now: a slower way may have taken the place of one that failed."""
+        return self._trainer.step_mode
+
     def take_steps(self, steps: int) -> None:
         """Go on where the last call ended."""
         self._trainer.advance(self._step, steps)
@@ -32,7 +37,7 @@ class Sequential:
         wait_for(self._device)
 
 
-def member(size: Size, *, beta: float, seed: int) -> Member:
+def member(size: Size, *, beta: float, seed: int, precision: str = Recipe.precision) -> Member:
     """A member of the paper's study with a network of this size."""
     return Member(
         dataset="tetrominoes",
@@ -43,7 +48,7 @@ def member(size: Size, *, beta: float, seed: int) -> Member:
         depth=size.depth,
         width=size.width,
         latent_dim=size.latent_dim,
-        recipe=Recipe(batch_size=size.batch_size),
+        recipe=Recipe(batch_size=size.batch_size, precision=precision),
     )
 
 

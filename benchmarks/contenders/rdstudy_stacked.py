@@ -29,6 +29,11 @@ class Stacked:
         self.models = len(members)
         self.parameter_count = self._trainer.parameter_count
 
+    @property
+    def step_mode(self) -> str:
+        """How steps are taken now: a slower way may have taken the place of one that failed."""
+        return self._trainer.step_mode
+
     def take_steps(self, steps: int) -> None:
         """Go on where the last call ended."""
         self._trainer.advance(self._step, steps)

@@ -118,6 +118,7 @@ def describe_packs(plan: Plan) -> list[str]:
 def _describe_pack(pack: TrialPack, placement: Placement, gpu: GpuMemory) -> str:
     parts = round(1 / placement.share)
     share = "a whole GPU" if parts == 1 else f"1/{parts} of a GPU"
+    share += f" ({placement.reason})" if placement.reason else ""
     text = f"{len(pack.members)} members, about {max(0.1, placement.memory.peak / GIB):.1f} GiB, on {share}"
     if fits(placement.memory, gpu.bytes * placement.share):
         return text

@@ -1,15 +1,19 @@
 """What a study will take, before it is started: seconds of a pack, the time of all of them on some devices, the price.
 
-Pure arithmetic on settings. The assumed speeds are those of a processor core that was measured and of the smallest
-GPU that clouds rent out; nothing here has ever been measured on a GPU. Members that are stored correct them: the
-median of measured over modelled seconds.
+Pure arithmetic on settings. The assumed speeds are those of a processor core that was measured, and of a GPU by its
+data sheet; nothing here has ever been measured on a GPU. Members that are stored correct them: the median of measured
+over modelled seconds.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rdstudy.model.description import NetworkShape
+from rdstudy.planning.cards import Card
+from rdstudy.planning.kernels import step_kernels, step_seconds
 from rdstudy.planning.limits import check_limits
 from rdstudy.planning.packs import cost_of
 from rdstudy.planning.schedule import Load, schedule
@@ -19,16 +23,11 @@ from rdstudy.study.factors import CELL_FACTORS, SETTINGS
 CORE_OPERATIONS = 87e9 * 0.75
 """Operations a second of a step's products on one thread: the rate of a large product on an AMD EPYC, and the part of
 it that a step of an MLP or a deep CNN reaches (benchmarks/NOTES.md; a CNN of one layer reaches a third of that)."""
-GPU_OPERATIONS = 31.2e12 * 0.5
-"""The same of a GPU: float32 rate of an NVIDIA A10 (its data sheet), and half of it assumed to be reached."""
-GPU_BANDWIDTH = 600e9 * 0.7
-"""Bytes a second: an A10's memory (its data sheet), and the part of it that a pack is meant to reach. Assumed."""
 STEP_SECONDS = 2e-4
 """Least time of a step replayed as a CUDA graph: some 100 kernels of 2 microseconds. Assumed."""
-PARAMETER_BYTES = 40
-"""Traffic of a step for a parameter: weight read twice, gradient written and read, Adam's arrays (NOTES.md)."""
-OUTPUT_BYTES = 16
-"""Traffic of a step for a number that a layer puts out: it and its gradient, each written and read. Assumed."""
+ROUNDING = 1.5
+"""What a step takes on a CPU that rounds operands to TF32, over one that does not. Assumed for the paper's sizes: with
+64 units and a batch of 32 it is 2.3 (benchmarks/NOTES.md)."""
 
 _FIT_STEP_DRAWS = 12  # draws of z that a step of fitting a posterior costs: four, forward and backward
 _MODE_DRAWS = 900  # that finding the mode, and the ELBOs, cost
@@ -54,7 +53,7 @@ class Speed:
         return self.of_architecture.get(cell.architecture, self.of_others)
 
 
-ASSUMED = Speed({}, 1.0, "assumed speed (nothing measured yet)")
+ASSUMED_CORE = "assumed speed (nothing measured yet)"
 
 
 @dataclass(frozen=True)
@@ -71,32 +70,49 @@ class Estimate:
 
 
 def training_seconds(
-    cell: Cell, *, members: int, image_shape: tuple[int, int, int], images: int, gpu: bool, sharing: int = 1
+    cell: Cell, *, members: int, image_shape: tuple[int, int, int], images: int, card: Card | None, sharing: int = 1
 ) -> float:
     """Modelled time to train a pack and to measure its rate and distortion.
 
-    On a CPU its members train one after the other. On a GPU a step is bound by its operations or by its traffic, to
-    each of which packs that share the GPU add, and takes no less than `STEP_SECONDS` more than that bound of its own.
+    On a CPU its members train one after the other. On a GPU a step takes what its kernels take at the rates that the
+    card is taken to reach; to that, packs which share the card add, and a step takes no less than `STEP_SECONDS` more
+    than its own kernels.
 
     Args:
         cell: of the pack.
         members: how many there are.
         image_shape: channel, row, column.
         images: of the data set, all of them.
-        gpu: whether it trains on a GPU.
+        card: that it trains on; None for a CPU.
         sharing: packs on the GPU at the same time.
     """
-    cost, evaluation, batch = cost_of(cell, image_shape), cell.evaluation, cell.recipe.batch_size
-    step = cost.step_operations(batch)
+    cost, evaluation = cost_of(cell, image_shape), cell.evaluation
     final = images if evaluation.final_images is None else min(images, 2 * evaluation.final_images)
     measured = final + min(images, 2 * evaluation.trajectory_images) * evaluation.trajectory_points
     measuring = measured * cost.measure_operations
     steps = cell.recipe.steps
-    if not gpu:
+    if card is None:
+        rounding = ROUNDING if cell.recipe.precision == "tf32" else 1.0
+        step = rounding * cost.step_operations(cell.recipe.batch_size)
         return members * (steps * step + measuring) / CORE_OPERATIONS
-    traffic = PARAMETER_BYTES * cost.parameters + OUTPUT_BYTES * batch * cost.numbers
-    bound = members * max(step / GPU_OPERATIONS, traffic / GPU_BANDWIDTH)
-    return steps * max(sharing * bound, bound + STEP_SECONDS) + sharing * members * measuring / GPU_OPERATIONS
+    kernels = pack_step_seconds(cell, members=members, image_shape=image_shape, card=card)
+    measures = sharing * members * measuring / card.reached.float32
+    return steps * max(sharing * kernels, kernels + STEP_SECONDS) + measures
+
+
+def pack_step_seconds(cell: Cell, *, members: int, image_shape: tuple[int, int, int], card: Card) -> float:
+    """Modelled time of the kernels of a pack's step on a GPU, see `training_seconds`."""
+    shape = NetworkShape.of(cell, image_shape)
+    kernels = step_kernels(shape, cost_of(cell, image_shape), cell.recipe.batch_size)
+    return members * step_seconds(kernels, card.reached, cell.recipe.precision)
+
+
+def filling(kernel_seconds: float) -> int:
+    """Packs at the same time that are of use on a GPU, by the time of a step's kernels; two at least.
+
+    Launches of one hide behind the kernels of others, and while one is measured or starts, another one trains.
+    """
+    return 1 + math.ceil(STEP_SECONDS / kernel_seconds)
 
 
 def measuring_steps(measures: Measures) -> float:
@@ -113,7 +129,12 @@ def measuring_steps(measures: Measures) -> float:
 
 
 def calibrate(
-    rows: Iterable[Mapping[str, Any]], *, kind: str, evaluation: Evaluation, modelled: Callable[[Cell, int], float]
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    kind: str,
+    evaluation: Evaluation,
+    modelled: Callable[[Cell, int], float],
+    assumed: str = ASSUMED_CORE,
 ) -> Speed:
     """Hold members that are stored against the model.
 
@@ -122,6 +143,7 @@ def calibrate(
         kind: `cpu` or `cuda`: rows of the other one say nothing.
         evaluation: what the members are taken to have measured on their way: the rows do not say it.
         modelled: seconds of a pack of so many members of a cell; ValueError where that is not known.
+        assumed: how the modelled seconds are known, where no row says more.
     """
     runs: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -139,7 +161,7 @@ def calibrate(
             ratios.setdefault(first["architecture"], []).append(count * first["wall_seconds"] / expected)
             used += of_run
     if not used:
-        return ASSUMED
+        return Speed({}, 1.0, assumed)
     devices = sorted({row["device"] for row in used})
     of_others = statistics.median(ratio for of_kind in ratios.values() for ratio in of_kind)
     source = f"measured on {len(used)} stored members ({', '.join(devices)})"

@@ -235,6 +235,12 @@ def fits(memory: PackMemory, available_bytes: float) -> bool:
     return SAFETY * memory.peak + CONTEXT_BYTES <= available_bytes
 
 
-def gpu_share(memory: PackMemory, gpu_bytes: float) -> float:
-    """The smallest share 1/k of a GPU, k up to `MOST_SHARES`, that a pack fits into; 1 where it fits into none."""
-    return next((1 / k for k in range(MOST_SHARES, 1, -1) if fits(memory, gpu_bytes / k)), 1.0)
+def gpu_share(memory: PackMemory, gpu_bytes: float, *, at_once: int) -> float:
+    """The smallest share 1/k of a GPU, k up to `at_once`, that a pack fits into; 1 where it fits into none.
+
+    Args:
+        memory: of the pack.
+        gpu_bytes: memory of the GPU.
+        at_once: packs at the same time that are of use; more would only wait for each other.
+    """
+    return next((1 / k for k in range(at_once, 1, -1) if fits(memory, gpu_bytes / k)), 1.0)

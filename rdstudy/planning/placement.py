@@ -12,10 +12,20 @@ from typing import Any
 
 from rdstudy.datasets import dataset_info
 from rdstudy.datasets.splits import parse_rule
-from rdstudy.planning.estimate import Speed, calibrate, measuring_steps, training_seconds
+from rdstudy.planning.cards import ASSUMED_CARD, CARDS, Card, card_called
+from rdstudy.planning.estimate import (
+    ASSUMED_CORE,
+    Speed,
+    calibrate,
+    filling,
+    measuring_steps,
+    pack_step_seconds,
+    training_seconds,
+)
 from rdstudy.planning.packs import (
     GIB,
     GPU_PACK_SIZE,
+    MOST_SHARES,
     MeasuringPack,
     Pack,
     PackMemory,
@@ -46,6 +56,7 @@ class Placement:
 
     memory: PackMemory
     share: float  # of one GPU
+    reason: str  # of the share, in words; empty where the study says it
 
 
 @dataclass(frozen=True)
@@ -88,58 +99,114 @@ class Costs:
         return self.of(pack.stack, members=len(pack.members), seeds=seeds, share=share)
 
     def _cost(self, cell: Cell, members: int, seeds: int, share: float) -> Cost:
-        info, gpu = dataset_info(cell.dataset), bool(self._resources.gpus)
-        placement = self._placement(cell, members, seeds, share) if gpu else None
+        info = dataset_info(cell.dataset)
+        card = gpu_card(self._resources).card if self._resources.gpus else None
+        placement = self._placement(cell, members, seeds, share, card) if card else None
         seconds = functools.partial(
             training_seconds,
             cell,
             image_shape=info.image_shape,
             images=info.images,
-            gpu=gpu,
+            card=card,
             sharing=round(1 / placement.share) if placement else 1,
         )
         return Cost(placement, seconds(members=members), seconds(members=1) / cell.recipe.steps)
 
-    def _placement(self, cell: Cell, members: int, seeds: int, share: float) -> Placement:
-        info, rule = dataset_info(cell.dataset), parse_rule(cell.split)
-        memory = pack_memory(
-            cell,
-            members=members,
-            seeds=seeds,
-            image_shape=info.image_shape,
-            train_images=rule.train_images or info.images,  # of a checkerboard, half: not known without its factors
-            evaluation_bytes=self._resources.evaluation_memory_gib * GIB,
-        )
+    def _placement(self, cell: Cell, members: int, seeds: int, share: float, card: Card) -> Placement:
+        memory = _memory(cell, members, seeds, self._resources)
         gpus = self._resources.gpus
-        if not share:
-            share = gpu_share(memory, gpu_memory(self._resources).bytes) if isinstance(gpus, str) else gpus
-        return Placement(memory, share)
+        if not isinstance(gpus, str):
+            return Placement(memory, share or gpus, "")
+        if share:
+            return Placement(memory, share, "as a pack of as many members as fit")
+        kernels = pack_step_seconds(
+            cell, members=members, image_shape=dataset_info(cell.dataset).image_shape, card=card
+        )
+        at_once = min(filling(kernels), MOST_SHARES)
+        share = gpu_share(memory, gpu_memory(self._resources).bytes, at_once=at_once)
+        parts = round(1 / share)
+        if parts < at_once:
+            reason = "it fits into no smaller share"
+        elif parts == 2:
+            reason = "one trains while another is measured"
+        else:
+            reason = f"{parts} at a time hide each other's launches"
+        return Placement(memory, share, reason)
+
+
+def memory_of(pack: TrialPack, resources: Resources) -> PackMemory:
+    """What a pack is estimated to take of a GPU."""
+    return _memory(pack.stack, len(pack.members), len({member.seed for member in pack.members}), resources)
+
+
+def _memory(cell: Cell, members: int, seeds: int, resources: Resources) -> PackMemory:
+    info, rule = dataset_info(cell.dataset), parse_rule(cell.split)
+    return pack_memory(
+        cell,
+        members=members,
+        seeds=seeds,
+        image_shape=info.image_shape,
+        train_images=rule.train_images or info.images,  # of a checkerboard, half: not known without its factors
+        evaluation_bytes=resources.evaluation_memory_gib * GIB,
+    )
 
 
 def gpu_memory(resources: Resources) -> GpuMemory:
     """Memory of one GPU: what the study says, else what the first GPU of this machine has, else an assumption."""
     if resources.gpu_memory_gib is not None:
         return GpuMemory(resources.gpu_memory_gib * GIB, "as resources.gpu_memory_gib says")
-    gpu_bytes = first_gpu_bytes()
-    if gpu_bytes is not None:
-        return GpuMemory(gpu_bytes, "the first GPU of this machine")
+    if resources.gpu_model is not None:
+        return GpuMemory(CARDS[resources.gpu_model].memory_gb * 1e9, f"of an {resources.gpu_model}, by its data sheet")
+    gpu = first_gpu()
+    if gpu is not None:
+        return GpuMemory(gpu.bytes, "the first GPU of this machine")
     return GpuMemory(ASSUMED_GPU_GIB * GIB, "assumed, no GPU here; resources.gpu_memory_gib says otherwise")
 
 
+@dataclass(frozen=True)
+class AssumedCard:
+    """The GPU whose data sheet a plan takes speeds from, and how it is known."""
+
+    card: Card
+    source: str  # of the speed, in words
+
+
+def gpu_card(resources: Resources) -> AssumedCard:
+    """The card that the study names, else the first GPU of this machine, else an assumption."""
+    if resources.gpu_model is not None:
+        card, why = CARDS[resources.gpu_model], ""
+    elif (gpu := first_gpu()) is None:
+        card, why = ASSUMED_CARD, ", assumed: no GPU here, and resources.gpu_model names none"
+    elif (card_here := card_called(gpu.name)) is not None:
+        card, why = card_here, ", the first GPU of this machine"
+    else:
+        card, why = ASSUMED_CARD, f", assumed: no data sheet here of the first GPU, {gpu.name}"
+    return AssumedCard(card, f"speed by the data sheet of an {card.name}{why} (nothing measured yet)")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as CUDA's driver sees it."""
+
+    name: str
+    bytes: int
+
+
 @functools.cache
-def first_gpu_bytes() -> int | None:
-    """Memory of the first GPU that CUDA sees on this machine, as `torch.cuda` would tell, without importing torch."""
+def first_gpu() -> Gpu | None:
+    """The first GPU that CUDA sees on this machine, as `torch.cuda` would tell, without importing torch."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return None
-    device, memory = ctypes.c_int(), ctypes.c_size_t()
+    device, memory, name = ctypes.c_int(), ctypes.c_size_t(), ctypes.create_string_buffer(256)
     calls: tuple[Callable[[], int], ...] = (
         lambda: cuda.cuInit(0),
         lambda: cuda.cuDeviceGet(ctypes.byref(device), 0),
         lambda: cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
+        lambda: cuda.cuDeviceGetName(name, len(name), device),
     )
-    return memory.value if all(call() == 0 for call in calls) else None
+    return Gpu(name.value.decode(), memory.value) if all(call() == 0 for call in calls) else None
 
 
 @dataclass(frozen=True)
@@ -211,7 +278,8 @@ def speed_of(study: Study, rows: Iterable[Mapping[str, Any]], costs: Costs) -> S
         return costs.of(cell, members=members, seeds=1).training_seconds
 
     kind = "cuda" if study.resources.gpus else "cpu"
-    return calibrate(rows, kind=kind, evaluation=study.evaluation, modelled=modelled)
+    assumed = gpu_card(study.resources).source if study.resources.gpus else ASSUMED_CORE
+    return calibrate(rows, kind=kind, evaluation=study.evaluation, modelled=modelled, assumed=assumed)
 
 
 def _pack_size(cell: Pack, resources: Resources, costs: Costs) -> int:

@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from rdstudy.results.files import Files
 from rdstudy.results.snapshot import stem
 from rdstudy.study.sources import Source
@@ -80,10 +82,10 @@ class Blobs:
         """The bytes of one checkpoint."""
         return self._files.read(f"checkpoints/{pack_id}/{number}.bin")
 
-    def write_checkpoint(self, pack_id: str, number: int, content: bytes) -> None:
-        """Keep the bytes of one checkpoint."""
+    def write_checkpoint(self, pack_id: str, number: int, send: Callable[[pa.NativeFile], object]) -> None:
+        """Keep one checkpoint as `send` writes it."""
         self._check()
-        self._files.write(f"checkpoints/{pack_id}/{number}.bin", content)
+        self._files.stream(f"checkpoints/{pack_id}/{number}.bin", send)
 
     def delete_checkpoint(self, pack_id: str, number: int) -> None:
         """Forget one checkpoint."""

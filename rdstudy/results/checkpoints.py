@@ -1,5 +1,6 @@
 """Checkpoints of a pack in training: bytes with a checksum, the last two kept.
 
+A checkpoint is gigabytes of a GPU's memory: it is written, and hashed, as it comes, and is nowhere in one piece.
 Safe to lose: whoever finds none starts again, a damaged one falls back to the one before, and one that cannot be
 written costs a warning. What the bytes mean is the business of `rdstudy.training`.
 """
@@ -8,6 +9,9 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
 
 from rdstudy.results.files import StorageError
 from rdstudy.results.store import FolderGoneError, Store
@@ -16,6 +20,16 @@ _KEPT = 2
 _DIGEST_BYTES = 16
 
 logger = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where bytes go."""
+
+    def write(self, piece: bytes) -> int:
+        """Take some, and say how many."""
+
+    def flush(self) -> None:
+        """Hand on what was taken."""
 
 
 @dataclass
@@ -38,24 +52,28 @@ class Checkpoints:
                 content = self.store.blobs.read_checkpoint(self.pack_id, number)
             except FileNotFoundError:  # another process that trains the pack is a checkpoint ahead
                 continue
-            digest, body = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-            if digest == _digest(body):
-                return body
+            body, digest = memoryview(content)[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+            if digest == _hash(body).digest():
+                return bytes(body)
         return None
 
-    def save(self, body: bytes) -> None:
-        """Keep a checkpoint, and forget all but the newest two; a warning where that cannot be done."""
-        self._try("written", lambda: self._save(body))
+    def save(self, write: Callable[[Sink], object]) -> None:
+        """Keep a checkpoint, and forget all but the newest two; a warning where that cannot be done.
+
+        Args:
+            write: writes it.
+        """
+        self._try("written", lambda: self._save(write))
 
     def clear(self) -> None:
         """Forget all checkpoints of the pack; a warning where that cannot be done."""
         self._try("deleted", lambda: self.store.blobs.delete_checkpoints(self.pack_id))
 
-    def _save(self, body: bytes) -> None:
+    def _save(self, write: Callable[[Sink], object]) -> None:
         blobs = self.store.hurried().blobs  # training does not wait for what may be lost
         numbers = blobs.checkpoint_names(self.pack_id)
         number = numbers[-1] + 1 if numbers else 1
-        blobs.write_checkpoint(self.pack_id, number, _digest(body) + body)
+        blobs.write_checkpoint(self.pack_id, number, lambda stream: _write_hashed(write, stream))
         for old in [*numbers, number][:-_KEPT]:
             blobs.delete_checkpoint(self.pack_id, old)
 
@@ -74,5 +92,35 @@ class Checkpoints:
             self._failing = False
 
 
-def _digest(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+def _write_hashed(write: Callable[[Sink], object], stream: pa.NativeFile) -> None:
+    """Write a checkpoint, and behind it the digest of its bytes."""
+    sink = _HashingSink(stream)
+    write(sink)
+    if sink.fault is not None:
+        raise sink.fault
+    stream.write(sink.digest.digest())
+
+
+class _HashingSink:
+    """Hashes what passes. A fault is kept for whoever asked: `torch.save` does not let one pass as it is."""
+
+    def __init__(self, stream: pa.NativeFile) -> None:
+        self._stream = stream
+        self.digest = _hash(b"")
+        self.fault: OSError | None = None
+
+    def write(self, piece: bytes) -> int:
+        if self.fault is None:
+            try:
+                self._stream.write(piece)
+                self.digest.update(piece)
+            except OSError as error:
+                self.fault = error
+        return len(piece)
+
+    def flush(self) -> None:
+        """All has been handed on."""
+
+
+def _hash(body: bytes | memoryview) -> "hashlib.blake2b":
+    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES)

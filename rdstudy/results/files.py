@@ -121,7 +121,11 @@ class Files:
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file there, in place of one of that name."""
-        self._put(name, lambda stream: stream.write(content))
+        self.stream(name, lambda stream: stream.write(content))
+
+    def stream(self, name: str, send: Callable[[pa.NativeFile], object]) -> None:
+        """Put a file there as `send` writes it, piece by piece; it is called again where a fault of a bucket passes."""
+        self._put(name, send)
 
     def upload(self, file: Path, name: str) -> None:
         """Put a copy of a local file there, piece by piece."""
@@ -131,7 +135,7 @@ class Files:
                 while piece := source.read(_CHUNK_BYTES):
                     stream.write(piece)
 
-        self._put(name, send)
+        self.stream(name, send)
 
     def holds(self, file: Path, name: str) -> bool:
         """Whether a file has the bytes of a local one; in a bucket, which keeps checksums, whether it has as many."""

@@ -59,6 +59,7 @@ MEMBERS = pa.schema(
         *_settings(appended=True),
         ("step_mode", pa.string()),  # how steps were taken: alone, or stacked, and then in which way
         ("traceback", pa.string()),  # of an exception that ended the training, as Python writes it
+        ("product_precision", pa.string()),  # what products and convolutions of training steps really used
     ]
 )
 """One row per member and subset."""

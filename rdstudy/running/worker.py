@@ -9,7 +9,7 @@ import functools
 import gc
 import logging
 from collections import deque
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,8 @@ from rdstudy.datasets.splits import make_split, parse_rule
 from rdstudy.measuring import MeasureRows, Measuring, measure_trained, neighbour_rows
 from rdstudy.model.weights import WeightsError
 from rdstudy.planning.packs import GIB, MeasuringPack, Pack, TrialPack
-from rdstudy.results.checkpoints import Checkpoints
+from rdstudy.planning.placement import memory_of
+from rdstudy.results.checkpoints import Checkpoints, Sink
 from rdstudy.results.rows import new_run_id
 from rdstudy.results.snapshot import neighbours_key
 from rdstudy.results.store import Store
@@ -117,6 +118,7 @@ def run_pack(
     done = len(pack.members) - len(lacking)
     not_ok, share, values = 0, 0.0, PackValues()
     while waiting:
+        _release(device)  # of the pack before, in this call or an earlier one of this process
         training = waiting.popleft()
         with closing(
             _attempt_pack(
@@ -141,8 +143,6 @@ def run_pack(
                     waiting.extendleft(reversed(training.halves()))
                 share = max(share, (done + within) / len(pack.members))  # what halves do again was counted before
                 yield PackProgress(done, not_ok, share, values.means())
-        if waiting:
-            _release(device)
 
 
 def _measure_pack(
@@ -215,6 +215,23 @@ def _release(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+def _check_free(pack: Pack, device: torch.device, resources: Resources) -> None:
+    """Find out before a pack starts that a GPU has no room for it: others may hold what the plan counted on.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: what is free is less than the estimate of several members.
+    """
+    if device.type != "cuda" or len(pack.members) == 1:
+        return
+    free, whole = torch.cuda.mem_get_info(device)
+    needed = memory_of(pack, resources).peak
+    if needed > free:
+        raise torch.cuda.OutOfMemoryError(
+            f"out of memory before the start: {len(pack.members)} members need about {needed / GIB:.1f} GiB, and "
+            f"{free / GIB:.1f} of the GPU's {whole / GIB:.1f} GiB are free"
+        )
+
+
 def _attempt_pack(
     pack: Pack,
     store: Store,
@@ -227,6 +244,7 @@ def _attempt_pack(
 ) -> _TrainingEvents:
     """Train a pack and store its rows: its progress, then how it ended."""
     try:
+        _check_free(pack, device, resources)
         yield from _train_pack(pack, store, device=device, resources=resources, measures=measures)
     except Exception as error:  # whatever it is, it is this pack's outcome and not the end of the study
         if _is_storage(error):
@@ -261,9 +279,9 @@ class _Guarded(Checkpoints):
             _load_subsets.cache_clear()
         return not self.changed
 
-    def save(self, body: bytes) -> None:
+    def save(self, write: Callable[[Sink], object]) -> None:
         if self.images_hold():
-            super().save(body)
+            super().save(write)
         else:
             self.clear()
 

@@ -17,6 +17,9 @@ from rdstudy.study.bounds import MOST, MOST_GIB, MOST_MEMBERS, MOST_SECONDS, MOS
 from rdstudy.study.checks import fail, in_order, items, number, one_of, repeated, set_field, shown, single, whole
 
 INITIALIZATIONS = ("default", "he")
+PRECISIONS = ("float32", "tf32")
+GPU_MODELS = ("A10G", "L4", "A100", "H100", "H200")
+"""The GPUs whose speeds a plan knows, see `rdstudy.planning.cards`."""
 
 _LEAST_SHARE = 1 / 1024  # of a GPU: no trial asks for less
 
@@ -29,6 +32,7 @@ RECIPE_CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "schedule": parts.check("schedule"),
     "initialization": one_of(INITIALIZATIONS),
     "weight_decay": lambda where, value: single(where, value, zero=True),
+    "precision": one_of(PRECISIONS),
 }
 """By field of `Recipe`, each a factor too: returns the value as it is kept; a ValueError says what is allowed."""
 
@@ -49,6 +53,8 @@ class Recipe:
         initialization: of weights: `default`, PyTorch's own, or `he` (He et al. 2015), with which deep networks of this
             kind learn much faster.
         weight_decay: of all weights, those of the prior too; its meaning is the optimizer's.
+        precision: of the products and convolutions of a step: `float32`, or `tf32`, whose operands have 10 bits behind
+            the point, but for the layers at the latent code, see `rdstudy.training.precision`. Measures are float32.
     """
 
     optimizer: str = "adam"
@@ -58,6 +64,7 @@ class Recipe:
     schedule: str = "constant"
     initialization: str = "default"
     weight_decay: float = 0.0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name, check in RECIPE_CHECKS.items():
@@ -235,12 +242,16 @@ class Resources:
 
     Attributes:
         cpus: CPU cores of a trial; the arithmetic of a member on a CPU uses one thread.
-        gpus: share of one GPU that a trial takes: 0, 1, or 1/k; "auto" for the smallest 1/k, k up to 8, that each
-            pack is estimated to fit into.
+        gpus: share of one GPU that a trial takes: 0, 1, or 1/k; "auto" for the largest share of use to each pack: half
+            a GPU, so that one pack trains while another is measured; less, down to 1/8, where a pack does not fill
+            half; a whole GPU where it fits into no less.
         pack_size: members in a pack; None for one on a CPU, and on a GPU for as many members of a cell, 60 at most,
             as are estimated to fit into the trial's share of its memory.
         checkpoint_seconds: time between two checkpoints; longer where they would take more than 2 % of it.
-        gpu_memory_gib: memory of one GPU, GiB; None for that of this machine's first GPU, or 16 where there is none.
+        gpu_model: the GPU that trains, A10G, L4, A100, H100 or H200, from whose data sheet a plan takes speed and
+            memory; None for this machine's first GPU, or an A10G where there is none.
+        gpu_memory_gib: memory of one GPU, GiB; None for that of `gpu_model`, else of this machine's first GPU, or 16
+            where there is none.
         evaluation_memory_gib: memory within which a pack is measured on a GPU, GiB, beside its parameters: as many
             members at a time as fit, one at least. The values do not depend on it, up to rounding. A member that is
             trained alone is always measured 1,024 images at a time: 0.1 GiB for an MLP and 0.2 GiB for a CNN of the
@@ -256,6 +267,7 @@ class Resources:
     gpus: float | str = 0.0
     pack_size: int | None = None
     checkpoint_seconds: float = 60.0
+    gpu_model: str | None = None
     gpu_memory_gib: float | None = None
     evaluation_memory_gib: float = 2.0
     keep_weights: bool = False
@@ -266,6 +278,8 @@ class Resources:
         _set_counts(self, "resources", {"cpus": 1})
         _set_counts(self, "resources", {"pack_size": 1, "devices": 1}, none=True)
         set_field(self, "gpus", _gpus(self.gpus))
+        if self.gpu_model is not None:
+            set_field(self, "gpu_model", one_of(GPU_MODELS)("resources.gpu_model", self.gpu_model))
         for name, most, zero in _AMOUNTS:
             value = getattr(self, name)
             if value is not None or getattr(Resources, name) is not None:
@@ -303,10 +317,11 @@ MEANINGS: Mapping[tuple[str, Any], str] = {
     ("evaluation.validation_images", 0): "0, no early stopping",
     ("measures.aggregate_images", None): "all",
     ("measures.annealing", None): "off",
-    ("resources.gpus", "auto"): "automatic, the smallest share of a GPU that a pack fits into",
+    ("resources.gpus", "auto"): "automatic, the largest share of a GPU that is of use to a pack",
     ("resources.gpus", 0.0): "0, on CPUs",
     ("resources.pack_size", None): "automatic, one model on a CPU, on a GPU as many as fit",
-    ("resources.gpu_memory_gib", None): "automatic, that of the first GPU",
+    ("resources.gpu_model", None): "automatic, the first GPU",
+    ("resources.gpu_memory_gib", None): "automatic, that of the GPU",
     ("resources.devices", None): "all there are",
     ("resources.price", None): "none given",
 }

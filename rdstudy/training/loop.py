@@ -9,7 +9,7 @@ import functools
 import resource
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,11 +19,12 @@ from torch import Tensor
 
 from rdstudy.planning.packs import GIB, Pack
 from rdstudy.study import Resources
+from rdstudy.training.precision import training_products
 from rdstudy.training.process import training_settings
 from rdstudy.training.rows import Final, member_rows, trajectory_rows
 from rdstudy.training.sequential import SequentialTrainer
 from rdstudy.training.stacked import StackedTrainer
-from rdstudy.training.state import TrainingState, pack_state, restore
+from rdstudy.training.state import TrainingState, restore, write_state
 from rdstudy.training.subsets import Subsets
 from rdstudy.training.trainer import Measured, Trainer
 
@@ -38,8 +39,8 @@ class CheckpointSlot(Protocol):
     def load(self) -> bytes | None:
         """What was saved last, or None."""
 
-    def save(self, body: bytes) -> None:
-        """Keep this, in place of what was saved before."""
+    def save(self, write: Callable[[Any], object]) -> None:
+        """Keep what this writes to a file, in place of what was saved before."""
 
     def clear(self) -> None:
         """Forget what was saved."""
@@ -112,7 +113,7 @@ def train_pack(
         for _ in _advance(trainer, state, subsets, points):
             if time.monotonic() - saved >= _checkpoint_interval(resources, cost):
                 started = time.monotonic()
-                checkpoint.save(pack_state(trainer, state))
+                checkpoint.save(functools.partial(write_state, trainer, state))
                 saved = time.monotonic()
                 cost = saved - started
             yield Progress(state.step, recipe.steps, _latest(state, subsets))
@@ -120,7 +121,7 @@ def train_pack(
         rows = member_rows(trainer, state, subsets, final, peak_memory_bytes=peak_memory_bytes(device))
         yield Finished(rows, trajectory_rows(trainer, state, subsets), _weights(trainer))
     except GeneratorExit:
-        checkpoint.save(pack_state(trainer, state))
+        checkpoint.save(functools.partial(write_state, trainer, state))
         raise
     finally:
         trainer.close()
@@ -159,13 +160,13 @@ def _make_trainer(pack: Pack, subsets: Subsets, device: torch.device, evaluation
 
 def _advance(trainer: Trainer, state: TrainingState, subsets: Subsets, points: tuple[int, ...]) -> Iterator[None]:
     """Train to each point of the trajectory in slices of about half a second, and measure there."""
-    slice_steps = _FIRST_SLICE_STEPS
+    slice_steps, precision = _FIRST_SLICE_STEPS, trainer.members[0].recipe.precision
     measured = {step for step, _, _ in state.trajectory}
     for point in points:
         while state.step < point and _any_finite(trainer):
             before = state.wall_seconds
             steps = min(slice_steps, point - state.step)
-            with _at_work(trainer, state):
+            with _at_work(trainer, state), training_products(precision, trainer.device) as state.product_precision:
                 trainer.advance(state.step, steps)
             state.step += steps
             seconds = state.wall_seconds - before

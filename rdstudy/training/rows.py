@@ -33,6 +33,7 @@ def member_rows(
             "wall_seconds": state.wall_seconds / len(trainer.members),
             "peak_memory_bytes": peak_memory_bytes,
             "step_mode": trainer.step_mode,
+            "product_precision": state.product_precision,
         }
         for subset, sample in subsets.final.items():
             values = _values(final.last[subset], at) if final.last else {}

@@ -6,6 +6,7 @@ import math
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ class TrainingState:
     step: int = 0
     wall_seconds: float = 0.0
     trajectory: list[tuple[int, str, Measured]] = field(default_factory=list)  # step, subset, values
+    product_precision: str | None = None  # of the last steps, see `rdstudy.training.precision`
 
     def validation_objectives(self, betas: tuple[float, ...]) -> list[tuple[int, list[float]]]:
         """Steps, in order, and D + βR of each member on the validation subset there."""
@@ -44,18 +46,25 @@ class TrainingState:
         ]
 
 
-def pack_state(trainer: Trainer, state: TrainingState) -> bytes:
-    """A checkpoint: tensors and plain numbers, readable without running any code of it."""
+def write_state(trainer: Trainer, state: TrainingState, file: Any) -> None:
+    """Write a checkpoint: tensors and plain numbers, readable without running any code of it.
+
+    Tensors of a GPU come to the host one by one, as they are written.
+
+    Args:
+        trainer: of the pack.
+        state: of the pack.
+        file: has `write` and `flush`.
+    """
     trajectory = [(step, subset, list(m.distortion), list(m.rate)) for step, subset, m in state.trajectory]
     checkpoint = {
         "trainer": trainer.state(),
         "step": state.step,
         "wall_seconds": state.wall_seconds,
         "trajectory": trajectory,
+        "product_precision": state.product_precision,
     }
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    return buffer.getvalue()
+    torch.save(checkpoint, file)
 
 
 def restore(pack_id: str, make: Callable[[], Trainer], body: bytes | None) -> tuple[Trainer, TrainingState]:
@@ -64,7 +73,7 @@ def restore(pack_id: str, make: Callable[[], Trainer], body: bytes | None) -> tu
     Args:
         pack_id: for the message.
         make: makes the trainer anew.
-        body: of `pack_state`.
+        body: that `write_state` wrote.
     """
     trainer, state = make(), TrainingState()
     if body is None:
@@ -81,4 +90,5 @@ def _load_state(trainer: Trainer, state: TrainingState, body: bytes) -> None:
     checkpoint = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
     trainer.load_state(checkpoint["trainer"])
     state.step, state.wall_seconds = checkpoint["step"], checkpoint["wall_seconds"]
+    state.product_precision = checkpoint.get("product_precision")
     state.trajectory = [(step, subset, Measured(tuple(d), tuple(r))) for step, subset, d, r in checkpoint["trajectory"]]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from rdstudy.model.full_precision import keep_latent_layers
 from rdstudy.model.networks import VAE, NetworkShape, build
 from rdstudy.study import Member
 from rdstudy.study.seeds import derive_seed
@@ -67,8 +68,9 @@ class Trainer(Protocol):
 
 def network_of(member: Member, image_shape: tuple[int, int, int]) -> VAE:
     """The network that a member starts from, on the CPU, for images of `channel, row, column`."""
-    return build(
+    vae = build(
         NetworkShape.of(member, image_shape),
         seed=derive_seed(member.seed, "initial weights"),
         initialization=member.recipe.initialization,
     )
+    return vae if member.recipe.precision == "float32" else keep_latent_layers(vae, member.latent_dim)

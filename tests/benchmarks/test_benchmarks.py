@@ -207,6 +207,12 @@ def test_a_race_runs_in_processes_and_goes_on_without_those_that_fail(tmp_path):
     assert (rows["processes"].processes, rows["processes"].models) == (2, 1)
     assert (rows["stacked ×3"].processes, rows["stacked ×3"].models) == (1, 3)
     assert all(row.fraction_of_bound > 0 for row in rows.values())
+    assert {name: row.step_mode for name, row in rows.items()} == {
+        "rdstudy": "alone",
+        "eager": "",
+        "stacked ×3": "stacked, plain steps",
+        "processes": "",
+    }
 
 
 def test_ratios_are_medians_of_ratios_within_a_repeat():
@@ -326,7 +332,7 @@ def like_torch(module: torch.nn.Module, weight: torch.Tensor) -> torch.Tensor:
 
 def row_of(size: str, contender: str, speed: float) -> Row:
     """A row of which only these matter."""
-    return Row("cpu", size, 1, 1, contender, 1, None, None, None, None, None, 0.5, 1e3 / speed, speed, 1.0)
+    return Row("cpu", size, 1, 1, contender, 1, None, None, None, None, None, 0.5, 0.5, 1e3 / speed, speed, 1.0, "")
 
 
 def test_the_report_ends_with_the_papers_study_on_the_best_path_of_this_project():

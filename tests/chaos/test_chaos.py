@@ -51,7 +51,7 @@ def test_two_results_folders_are_held_against_each_other_and_leftovers_named(tmp
     (difference,) = table_differences(right.uri, other.uri)
     assert (difference.table, difference.lost, difference.doubled, difference.changed) == ("members", 1, 0, 0)
     assert leftovers(tmp_path / "one") == []
-    right.blobs.write_checkpoint("pack", 1, b"x")
+    right.blobs.write_checkpoint("pack", 1, lambda file: file.write(b"x"))
     assert leftovers(tmp_path / "one") == ["checkpoints/pack/1.bin"]
 
 

@@ -41,6 +41,7 @@ PARTS: Parts = {
         "schedule": '"constant"',
         "initialization": '"he"',
         "weight_decay": "0.001",
+        "precision": '"tf32"',
     },
     "Evaluation": {"trajectory_points": "3", "trajectory_images": "11", "final_images": "13", "validation_images": "5"},
     "Measures": {
@@ -64,6 +65,7 @@ PARTS: Parts = {
         "pack_size": "None",
         "checkpoint_seconds": "0",
         "gpu_memory_gib": "None",
+        "gpu_model": '"H200"',
         "evaluation_memory_gib": "2",
         "keep_weights": "True",
         "devices": "None",

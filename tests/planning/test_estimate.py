@@ -9,8 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.planning import estimate as model
+from rdstudy.planning.cards import ASSUMED_CARD, CARDS
 from rdstudy.planning.describe import describe_estimate, describe_limits, describe_plan
-from rdstudy.planning.estimate import ASSUMED, Estimate, calibrate, estimate, measuring_steps, stops, training_seconds
+from rdstudy.planning.estimate import (
+    ASSUMED_CORE,
+    Estimate,
+    Speed,
+    calibrate,
+    estimate,
+    measuring_steps,
+    pack_step_seconds,
+    stops,
+    training_seconds,
+)
 from rdstudy.planning.packs import cost_of
 from rdstudy.planning.plan import make_plan
 from rdstudy.planning.schedule import Load
@@ -22,10 +33,12 @@ MEMBER = Member("tetrominoes", "cv(8192)", 1.0, 0, depth=1, width=512)
 UNMEASURED = Evaluation(trajectory_points=1, trajectory_images=1, final_images=1)
 GRID: dict[str, Any] = {"dataset": ["tetrominoes"], "split": ["cv(8192)"], "beta": [0.1, 1, 3], "seed": range(5)}
 NO_MEASURES = Measures(names=())
+ASSUMED = Speed({}, 1.0, ASSUMED_CORE)
 
 
-def seconds(member=MEMBER, *, members=1, gpu=False, sharing=1, images=7) -> float:
-    return training_seconds(member, members=members, image_shape=SHAPE, images=images, gpu=gpu, sharing=sharing)
+def seconds(member=MEMBER, *, members=1, gpu=False, sharing=1, images=7, card=ASSUMED_CARD) -> float:
+    on = card if gpu else None
+    return training_seconds(member, members=members, image_shape=SHAPE, images=images, card=on, sharing=sharing)
 
 
 def study(*, grid=GRID, **settings) -> Study:
@@ -57,19 +70,36 @@ def test_a_core_takes_what_was_measured_on_one():
         )
 
 
-def test_a_gpu_is_bound_by_traffic_by_operations_or_by_launches():
+def test_a_gpu_takes_its_kernels_in_turn_and_no_less_than_launches():
     steps = MEMBER.recipe.steps
     quick = dataclasses.replace(MEMBER, evaluation=UNMEASURED)
-    traffic = 40 * cost_of(MEMBER, SHAPE).parameters + 16 * 128 * (512 + 20 + 512 + 3072)
-    bound = 60 * traffic / model.GPU_BANDWIDTH
-    assert seconds(quick, members=60, gpu=True) / steps == pytest.approx(bound + model.STEP_SECONDS, rel=1e-3)
-    assert seconds(quick, members=60, gpu=True, sharing=5) / steps == pytest.approx(5 * bound, rel=1e-3)
-    cnn = dataclasses.replace(quick, architecture="cnn", width=64, depth=3)
-    compute = 60 * cost_of(cnn, SHAPE).step_operations(128) / model.GPU_OPERATIONS
-    assert seconds(cnn, members=60, gpu=True) / steps == pytest.approx(compute + model.STEP_SECONDS, rel=1e-3)
+    for card in CARDS.values():
+        kernels = pack_step_seconds(quick, members=60, image_shape=SHAPE, card=card)
+        expected = kernels + model.STEP_SECONDS
+        assert seconds(quick, members=60, gpu=True, card=card) / steps == pytest.approx(expected, rel=1e-3)
+        assert seconds(quick, members=60, gpu=True, card=card, sharing=5) / steps == pytest.approx(
+            5 * kernels, rel=1e-3
+        )
     tiny = dataclasses.replace(quick, width=2, latent_dim=1, recipe=Recipe(batch_size=1, steps=steps))
     assert seconds(tiny, gpu=True) / steps == pytest.approx(model.STEP_SECONDS, rel=0.01)
     assert seconds(tiny, gpu=True, sharing=3) == pytest.approx(seconds(tiny, gpu=True), rel=0.01)  # nothing to share
+
+
+def test_a_better_card_takes_less_and_tf32_less_than_float32():
+    def hours(card: str, precision: str) -> float:
+        member = dataclasses.replace(MEMBER, recipe=Recipe(precision=precision), evaluation=UNMEASURED)
+        return seconds(member, members=60, gpu=True, card=CARDS[card])
+
+    by_card = [hours(card, "float32") for card in ("L4", "A10G", "A100", "H100", "H200")]
+    assert by_card == sorted(by_card, reverse=True)
+    assert hours("H200", "tf32") < 0.6 * hours("H200", "float32")
+    assert hours("A10G", "tf32") == hours("A10G", "float32"), "its tensor cores are no faster"
+
+
+def test_rounding_on_a_cpu_takes_time():
+    member = dataclasses.replace(MEMBER, recipe=Recipe(precision="tf32"), evaluation=UNMEASURED)
+    plain = dataclasses.replace(MEMBER, evaluation=UNMEASURED)
+    assert seconds(member) == pytest.approx(model.ROUNDING * seconds(plain), rel=1e-3)
 
 
 def test_measures_take_steps_in_proportion_to_their_draws():

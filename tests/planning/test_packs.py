@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.planning.packs import (
-    MOST_SHARES,
     Pack,
     PackMemory,
     cost_of,
@@ -272,14 +271,14 @@ def test_a_bound_on_measuring_bounds_the_estimate():
     assert members_at_once(cost_of(SMALL, (3, 8, 8)), 1024, bytes_bound=0) == 1
 
 
-@given(st.integers(1, 10**11), st.floats(1e6, 1e12))
-def test_a_share_is_the_smallest_that_fits(used, gpu_bytes):
+@given(st.integers(1, 10**11), st.floats(1e6, 1e12), st.integers(1, 8))
+def test_a_share_is_the_smallest_that_is_of_use_and_fits(used, gpu_bytes, at_once):
     needed = PackMemory(parameters=used, step=0, shared=0, evaluation=0)
-    parts = round(1 / gpu_share(needed, gpu_bytes))
-    assert 1 <= parts <= MOST_SHARES
-    assert gpu_share(needed, gpu_bytes) == 1 / parts
+    parts = round(1 / gpu_share(needed, gpu_bytes, at_once=at_once))
+    assert 1 <= parts <= at_once
+    assert gpu_share(needed, gpu_bytes, at_once=at_once) == 1 / parts
     assert parts == 1 or fits(needed, gpu_bytes / parts)
-    assert parts == MOST_SHARES or not fits(needed, gpu_bytes / (parts + 1))
+    assert parts == at_once or not fits(needed, gpu_bytes / (parts + 1))
 
 
 def test_a_pack_does_not_depend_on_the_process(run_python):

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.datasets import Dataset, DatasetInfo, registry
-from rdstudy.planning.describe import describe_packs
+from rdstudy.planning.describe import describe_estimate, describe_packs
 from rdstudy.planning.packs import GIB, GPU_PACK_SIZE, fits
-from rdstudy.planning.placement import ASSUMED_GPU_GIB, first_gpu_bytes
+from rdstudy.planning.placement import ASSUMED_GPU_GIB, Gpu, first_gpu
 from rdstudy.planning.plan import declaration, make_plan
 from rdstudy.results.declaration import Declaration
 from rdstudy.study import Evaluation, Experiment, Member, Recipe, Resources, Study
@@ -199,41 +199,87 @@ def test_packs_on_a_cpu_ask_for_no_gpu():
     assert plan.placements == {}
 
 
-def test_the_share_of_each_pack_follows_from_its_memory():
-    resources = Resources(gpus="auto", gpu_memory_gib=24, pack_size=15)
-    plan = make_plan(study(experiment(depth=[1, 3], width=[64, 512, 4096]), resources=resources), {})
-    assert len(plan.placements) == len(plan.packs) == 6
-    shares = {
-        (pack.members[0].depth, pack.members[0].width): plan.placements[pack.pack_id].share for pack in plan.packs
-    }
-    assert shares[1, 64] == 1 / 8
+def test_the_share_of_each_pack_is_the_largest_that_is_of_use():
+    """A pack that fills a card shares it with one other; small ones hide each other's launches."""
+    resources = Resources(gpus="auto", gpu_model="A10G", pack_size=15)
+    plan = make_plan(study(experiment(depth=[1, 3], width=[2, 64, 512, 4096]), resources=resources), {})
+    placements = {(pack.members[0].depth, pack.members[0].width): plan.placements[pack.pack_id] for pack in plan.packs}
+    shares = {key: placement.share for key, placement in placements.items()}
+    assert shares[1, 512] == shares[3, 512] == 1 / 2, "by memory alone it was an eighth"
+    assert placements[1, 512].reason == "one trains while another is measured"
     assert shares[3, 4096] == 1
-    assert 1 / 8 < shares[1, 4096] <= shares[3, 4096]
+    assert placements[3, 4096].reason == "it fits into no smaller share"
+    single = make_plan(
+        study(experiment(width=[2], beta=[1]), resources=dataclasses.replace(resources, pack_size=1)), {}
+    )
+    assert {(placement.share, placement.reason) for placement in single.placements.values()} == {
+        (1 / 7, "7 at a time hide each other's launches")
+    }
     fixed = make_plan(study(resources=Resources(gpus=0.2)), {})
-    assert {placement.share for placement in fixed.placements.values()} == {0.2}
+    assert {(placement.share, placement.reason) for placement in fixed.placements.values()} == {(0.2, "")}
 
 
 @pytest.mark.parametrize(
-    ("stated", "gpu_bytes", "gib", "source"),
+    ("stated", "model", "gpu_bytes", "gib", "source"),
     [
-        (None, None, ASSUMED_GPU_GIB, "assumed, no GPU here; resources.gpu_memory_gib says otherwise"),
-        (None, 24 * GIB, 24, "the first GPU of this machine"),
-        (11, 24 * GIB, 11, "as resources.gpu_memory_gib says"),
+        (None, None, None, ASSUMED_GPU_GIB, "assumed, no GPU here; resources.gpu_memory_gib says otherwise"),
+        (None, None, 24 * GIB, 24, "the first GPU of this machine"),
+        (None, "H200", 24 * GIB, 141e9 / GIB, "of an H200, by its data sheet"),
+        (11, "H200", 24 * GIB, 11, "as resources.gpu_memory_gib says"),
     ],
 )
 def test_the_memory_of_a_gpu_is_stated_found_or_assumed_and_the_plan_says_which(
-    monkeypatch, stated, gpu_bytes, gib, source
+    monkeypatch, *, stated, model, gpu_bytes, gib, source
 ):
-    monkeypatch.setattr("rdstudy.planning.placement.first_gpu_bytes", lambda: gpu_bytes)
-    plan = make_plan(study(resources=Resources(gpus=1, gpu_memory_gib=stated)), {})
+    monkeypatch.setattr("rdstudy.planning.placement.first_gpu", lambda: gpu_bytes and Gpu("NVIDIA X", gpu_bytes))
+    plan = make_plan(study(resources=Resources(gpus=1, gpu_model=model, gpu_memory_gib=stated)), {})
     assert plan.gpu is not None
-    assert (plan.gpu.bytes, plan.gpu.source) == (gib * GIB, source)
+    assert plan.gpu.bytes == pytest.approx(gib * GIB)
+    assert plan.gpu.source == source
     first, *_ = describe_packs(plan)
-    assert first == f"a trial takes 1 CPU and a share of a GPU of {gib:g} GiB ({source})"
+    assert first == f"a trial takes 1 CPU and a share of a GPU of {gib:.3g} GiB ({source})"
+
+
+@pytest.mark.parametrize(
+    ("model", "here", "card", "said"),
+    [
+        ("H200", None, "H200", "speed by the data sheet of an H200 (nothing measured yet)"),
+        ("L4", "NVIDIA H100 80GB HBM3", "L4", "speed by the data sheet of an L4 (nothing measured yet)"),
+        (
+            None,
+            "NVIDIA A100-SXM4-80GB",
+            "A100",
+            "speed by the data sheet of an A100, the first GPU of this machine (nothing measured yet)",
+        ),
+        (
+            None,
+            "NVIDIA L40S",
+            "A10G",
+            "speed by the data sheet of an A10G, assumed: no data sheet here of the first GPU, NVIDIA L40S "
+            "(nothing measured yet)",
+        ),
+        (
+            None,
+            None,
+            "A10G",
+            "speed by the data sheet of an A10G, assumed: no GPU here, and resources.gpu_model names none "
+            "(nothing measured yet)",
+        ),
+    ],
+)
+def test_speeds_are_those_of_the_card_that_is_named_or_there_and_the_plan_says_which(
+    monkeypatch, *, model, here, card, said
+):
+    monkeypatch.setattr("rdstudy.planning.placement.first_gpu", lambda: here and Gpu(here, 80 * GIB))
+    plan = make_plan(study(resources=Resources(gpus=1, gpu_model=model)), {})
+    named = make_plan(study(resources=Resources(gpus=1, gpu_model=card, gpu_memory_gib=80)), {})
+    assert plan.estimate.source == said
+    assert describe_estimate(plan)[0].endswith(said)
+    assert plan.estimate.wall_hours == pytest.approx(named.estimate.wall_hours)
 
 
 class FakeCuda:
-    """The three functions of CUDA's driver that are asked."""
+    """The functions of CUDA's driver that are asked."""
 
     def __init__(self, memory: int, status: int) -> None:
         self.memory, self.status = memory, status
@@ -248,29 +294,35 @@ class FakeCuda:
         memory._obj.value = self.memory
         return 0
 
+    def cuDeviceGetName(self, name, length, _device):  # noqa: N802
+        name.value = b"NVIDIA H100 80GB HBM3"[: length - 1]
+        return 0
 
-@pytest.mark.parametrize(("status", "expected"), [(0, 79 * GIB), (100, None)])
-def test_cuda_is_asked_for_the_memory_of_the_first_gpu(monkeypatch, status, expected):
+
+@pytest.mark.parametrize(("status", "expected"), [(0, Gpu("NVIDIA H100 80GB HBM3", 79 * GIB)), (100, None)])
+def test_cuda_is_asked_for_the_first_gpu(monkeypatch, status, expected):
     monkeypatch.setattr("ctypes.CDLL", lambda _: FakeCuda(79 * GIB, status))
-    assert first_gpu_bytes.__wrapped__() == expected
+    assert first_gpu.__wrapped__() == expected
 
 
-def test_without_cuda_no_memory_is_found(monkeypatch):
+def test_without_cuda_no_gpu_is_found(monkeypatch):
     def missing(name):
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr("ctypes.CDLL", missing)
-    assert first_gpu_bytes.__wrapped__() is None
+    assert first_gpu.__wrapped__() is None
 
 
 def test_a_plan_says_what_its_packs_ask_of_a_gpu():
     resources = Resources(gpus="auto", gpu_memory_gib=24)
     lines = describe_packs(make_plan(study(experiment(depth=[1, 3]), resources=resources), {}))
     assert len(lines) == 3
-    assert all(re.fullmatch(r"  1 × 15 members, about \d\.\d GiB, on 1/[4-8] of a GPU", line) for line in lines[1:])
+    why = r"\(one trains while another is measured\)"
+    assert all(re.fullmatch(rf"  1 × 15 members, about \d\.\d GiB, on 1/2 of a GPU {why}", line) for line in lines[1:])
     small = dataclasses.replace(resources, gpu_memory_gib=0.5)
     lines = describe_packs(make_plan(study(resources=small), {}))
-    assert lines[1].endswith("on a whole GPU: this may not fit, and a pack that does not is halved as it runs")
+    why = "(it fits into no smaller share)"
+    assert lines[1].endswith(f"on a whole GPU {why}: this may not fit, and a pack that does not is halved as it runs")
 
 
 def test_a_plan_of_many_kinds_of_packs_is_cut_short():

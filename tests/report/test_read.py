@@ -20,8 +20,8 @@ OF_NONE = {f"{group}.{each.name}" for group, kind in GROUPS.items() for each in 
         ("measures.annealing", None, "off"),
         ("resources.price", None, "none given"),
         ("resources.devices", None, "all there are"),
-        ("resources.gpu_memory_gib", None, "automatic, that of the first GPU"),
-        ("resources.gpus", "auto", "automatic, the smallest share of a GPU that a pack fits into"),
+        ("resources.gpu_memory_gib", None, "automatic, that of the GPU"),
+        ("resources.gpus", "auto", "automatic, the largest share of a GPU that is of use to a pack"),
         ("resources.gpus", 0.5, "0.5"),
         ("recipe.of_a_later_version", None, "off"),
         ("resources.keep_weights", False, "off"),
@@ -55,5 +55,5 @@ def test_no_setting_of_a_study_is_called_automatic_where_it_is_off(simulate):
     assert shown["measures", "annealing"] == "off"
     assert shown["resources", "price"] == "none given"
     automatic = {key for key, value in shown.items() if "automatic" in value}
-    assert automatic == {("resources", "pack size"), ("resources", "gpu memory gib")}
+    assert automatic == {("resources", name) for name in ("pack size", "gpu model", "gpu memory gib")}
     assert not any(word in value for value in shown.values() for word in ("None", "True", "False", "[", "{"))

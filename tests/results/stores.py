@@ -1,6 +1,8 @@
 """Rows of stores that tests write, and what a disk may do to them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from rdstudy.results.rows import new_run_id
 from rdstudy.results.snapshot import NeighboursKey
@@ -52,3 +54,8 @@ KEY = NeighboursKey("shapes", "cv(7)", 0, validation_images=2, neighbour_images=
 
 def near(*images: int, hard: int) -> list[dict[str, object]]:
     return [{"image": image, "nearest_image": 13, "hard": image == hard} for image in images]
+
+
+def writing(body: bytes) -> Callable[[Any], object]:
+    """What writes these bytes to a file."""
+    return lambda file: file.write(body)

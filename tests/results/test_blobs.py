@@ -1,13 +1,16 @@
 """The contract of the files of a store that are no rows, the same in a local folder and in a bucket."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from rdstudy.results import checkpoints
 from rdstudy.results.checkpoints import Checkpoints
 from rdstudy.results.files import Files
 from rdstudy.results.store import Store
-from tests.results.stores import truncate
+from tests.results.stores import truncate, writing
 
 
 def test_more_files_than_one_answer_of_a_bucket_lists(store):
@@ -20,12 +23,12 @@ def test_checkpoints_keep_two_and_fall_back_from_a_damaged_one(store):
     slot = Checkpoints(store, "pack")
     assert slot.load() is None
     for body in (b"one", b"two", b"three"):
-        slot.save(body)
+        slot.save(writing(body))
     assert store.blobs.checkpoint_names("pack") == [2, 3]
     assert slot.load() == b"three"
     truncate(store, "checkpoints/pack/3.bin", -2)
     assert slot.load() == b"two"
-    slot.save(b"four")
+    slot.save(writing(b"four"))
     assert slot.load() == b"four"
     assert store.blobs.checkpoint_packs() == ["pack"]
     slot.clear()
@@ -76,13 +79,13 @@ def test_a_file_of_a_data_set_that_changed_on_a_disk_is_sent_again(tmp_path):
 
 def test_strange_files_among_checkpoints_are_no_checkpoints(store):
     slot = Checkpoints(store, "pack")
-    slot.save(b"one")
+    slot.save(writing(b"one"))
     for name in ("notes.bin", "0.bin", "-1.bin", "1 (2).bin", "١.bin", "7.txt"):
         store._files.write(f"checkpoints/pack/{name}", b"strange")
     store._files.write("checkpoints/stray", b"a file")
     assert slot.load() == b"one"
     assert store.blobs.checkpoint_packs() == ["pack"]
-    slot.save(b"two")
+    slot.save(writing(b"two"))
     assert slot.load() == b"two"
 
 
@@ -102,3 +105,51 @@ def test_weights_come_back_by_member_and_run_those_of_an_earlier_version_too(sto
         store.blobs.set_aside_weights(file)
         assert store._files.read(f"{file.name}.damaged") == file.content
     assert store.blobs.weights() == []
+
+
+class CountingStream:
+    """Remembers how much is written at once, and what was hashed when it was."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.content = b""
+
+    def write(self, piece: bytes) -> None:
+        self.sizes.append(len(piece))
+        self.content += piece
+
+
+def test_a_checkpoint_is_written_piece_by_piece_and_hashed_as_it_passes(monkeypatch):
+    hashed: list[int] = []
+
+    class Counting:
+        def __init__(self, body: bytes) -> None:
+            self._digest = hashlib.blake2b(body, digest_size=16)
+
+        def update(self, piece: bytes) -> None:
+            hashed.append(len(piece))
+            self._digest.update(piece)
+
+        def digest(self) -> bytes:
+            return self._digest.digest()
+
+    monkeypatch.setattr(checkpoints, "_hash", Counting)
+    stream = CountingStream()
+    pieces = [b"a" * 7, b"b" * 11, b"c" * 13]
+    checkpoints._write_hashed(lambda file: [file.write(piece) for piece in pieces], stream)
+    assert stream.sizes == [7, 11, 13, 16], "and the digest last: nothing was put together"
+    assert hashed == [7, 11, 13], "each byte once"
+    body = b"".join(pieces)
+    assert stream.content == body + hashlib.blake2b(body, digest_size=16).digest()
+
+
+def test_what_a_library_swallows_is_raised_all_the_same():
+    class Full(CountingStream):
+        def write(self, _: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+    def careless(file: Any) -> None:
+        assert file.write(b"one") == 3
+
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints._write_hashed(careless, Full())

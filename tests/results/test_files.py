@@ -16,6 +16,7 @@ from rdstudy import whole_files
 from rdstudy.results.checkpoints import Checkpoints
 from rdstudy.results.files import Files, StorageError
 from rdstudy.results.store import Store
+from tests.results.stores import writing
 from tests.s3 import Network, s3_uri
 
 
@@ -168,7 +169,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_the_next_one_is_ke
     caplog.set_level(logging.WARNING)
     store = Store.create(str(tmp_path / "out"))
     slot = Checkpoints(store, "pack")
-    slot.save(b"one")
+    slot.save(writing(b"one"))
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -176,12 +177,12 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_the_next_one_is_ke
     with monkeypatch.context() as patch:
         patch.setattr(whole_files, "_flush", full)
         for body in (b"two", b"three"):
-            slot.save(body)
+            slot.save(writing(body))
     assert [record.getMessage() for record in caplog.records][1:] == []
     assert "training goes on: " in caplog.text
     assert "No space left on device" in caplog.text
     assert slot.load() == b"one"
-    slot.save(b"four")
+    slot.save(writing(b"four"))
     assert slot.load() == b"four"
     assert "are kept again" in caplog.text
     monkeypatch.setattr(Files, "delete_folder", full_storage)

@@ -8,7 +8,7 @@ from rdstudy.results.checkpoints import Checkpoints
 from rdstudy.results.declaration import Declaration
 from rdstudy.results.files import Files, StorageError
 from rdstudy.results.store import FolderGoneError, Store
-from tests.results.stores import KEY, measured, near, write
+from tests.results.stores import KEY, measured, near, write, writing
 
 
 def test_a_store_is_known_by_one_identity_and_another_by_another(store, uri):
@@ -112,7 +112,7 @@ WAYS_TO_WRITE: dict[str, Callable[[Store], object]] = {
     "declaration": lambda store: store.declarations.declare(Declaration("quick", "Quick")),
     "weights": lambda store: store.blobs.write_weights("run", "a", b""),
     "log": lambda store: store.blobs.write_log("quick", "0", ""),
-    "checkpoint": lambda store: Checkpoints(store, "pack").save(b"state"),
+    "checkpoint": lambda store: Checkpoints(store, "pack").save(writing(b"state")),
     "entry of a run": lambda store: store.blobs.write_run_entry("token", "{}"),
     "beat": lambda store: store.blobs.write_beat("token", "1"),
 }

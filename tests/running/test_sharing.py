@@ -14,6 +14,7 @@ from rdstudy.results.store import Store
 from rdstudy.running.leftovers import remove_leftovers
 from rdstudy.running.sharing import ids_of, left_to_others, share
 from rdstudy.study import Experiment, Measures, Recipe, Study
+from tests.results.stores import writing
 
 GRID: dict[str, list[Any]] = {
     "dataset": ["gaussian"],
@@ -126,7 +127,7 @@ def id_of_pack(*members) -> str:
 
 def left_behind(store: Store, pack_ids) -> None:
     for name in pack_ids:
-        Checkpoints(store, name).save(b"state")
+        Checkpoints(store, name).save(writing(b"state"))
     store._files.write("tmp/half", b"half")
 
 

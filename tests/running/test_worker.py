@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from rdstudy.datasets import cache, own_dataset
 from rdstudy.datasets.cache import FOLDER_VARIABLE
 from rdstudy.planning.packs import Pack
+from rdstudy.planning.placement import memory_of
 from rdstudy.results.store import Store
 from rdstudy.running import worker
 from rdstudy.running.failures import PackError, ShareTooSmallError
@@ -297,6 +299,30 @@ def test_memory_is_given_back_between_halves_on_a_gpu(monkeypatch):
     assert calls == []
     worker._release(torch.device("cuda"))
     assert calls == ["emptied"]
+
+
+def test_memory_is_given_back_before_each_pack_that_starts(tmp_path, monkeypatch):
+    """A process trains one pack after the other: before the first of a second call too."""
+    calls: list[str] = []
+    monkeypatch.setattr(worker, "_release", lambda _: calls.append("released"))
+    store = Store.create(str(tmp_path / "out"))
+    everything(store, Pack(MEMBERS[:1]), Pack(MEMBERS[1:2]))
+    assert calls == ["released"] * 2
+
+
+def test_a_pack_for_which_a_gpu_has_no_room_is_halved_before_it_starts(tmp_path, monkeypatch):
+    needed = [memory_of(Pack(FIVE[:count]), Resources()).peak for count in range(1, 6)]
+    device = SmallDevice(monkeypatch, most=5)
+    check = worker._check_free
+    gpu: Any = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (needed[2], 10 * needed[4]))
+    monkeypatch.setattr(worker, "_check_free", lambda pack, _, resources: check(pack, gpu, resources))
+    everything(Store.create(str(tmp_path / "out")), Pack(FIVE))
+    assert [len(members) for members in device.tried] == [3, 2], "five of them were never begun"
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"5 members need about .* of the GPU's .* GiB are free"):
+        check(Pack(FIVE), gpu, Resources())
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 1))
+    check(Pack(FIVE[:1]), gpu, Resources())  # there is nothing smaller: it may try
 
 
 def test_the_bound_of_a_measurement_reaches_the_trainer(tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """A small data set of random images, and members that train on it in a moment."""
 
 import dataclasses
+import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,8 +38,10 @@ class Slot:
     def load(self) -> bytes | None:
         return self.body
 
-    def save(self, body: bytes) -> None:
-        self.body, self.saves = body, self.saves + 1
+    def save(self, write: Callable[[Any], object]) -> None:
+        file = io.BytesIO()
+        write(file)
+        self.body, self.saves = file.getvalue(), self.saves + 1
 
     def clear(self) -> None:
         self.body = None

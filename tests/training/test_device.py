@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import time
 import weakref
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,8 +51,8 @@ def test_float32_is_float32_while_members_are_trained_and_measured():
 
 def test_checkpoints_that_take_long_are_written_less_often(subsets):
     class SlowSlot(Slot):
-        def save(self, body: bytes) -> None:
-            super().save(body)
+        def save(self, write: Callable[[Any], object]) -> None:
+            super().save(write)
             time.sleep(2)
 
     slow, fast = SlowSlot(), Slot()

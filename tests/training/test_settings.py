@@ -27,6 +27,7 @@ OTHER_RECIPE: dict[str, Any] = {
     "steps": 139,
     "schedule": "cosine",
     "initialization": "he",
+    "precision": "tf32",
 }
 OTHER_EVALUATION: dict[str, Any] = {
     "trajectory_points": 5,
