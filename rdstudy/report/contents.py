@@ -35,7 +35,7 @@ from rdstudy.report.notices import notices_of
 from rdstudy.report.own_figures import own_figures
 from rdstudy.report.page import Costs, Coverage, DataSet, ExperimentSection, Figure, Page, Provenance, Splits
 from rdstudy.report.pictures import Album, example_images, spread
-from rdstudy.report.read import StudyTables
+from rdstudy.report.read import TEXT, StudyTables
 from rdstudy.report.runs import runs_json
 from rdstudy.report.strips import SheetTable, StripTable, sample_sheets, strip_table
 from rdstudy.report.verdicts import findings_of, with_verdicts
@@ -52,6 +52,7 @@ _PICTURES = (reconstructions.FIGURE, samples.FIGURE)  # a page shows them as ima
 _EXAMPLES_SHOWN = 24
 
 
+@pd.option_context(*TEXT)
 def page_of(study: StudyTables) -> Page:
     """What the page of a study shows, however much of it is done."""
     whole = ExperimentTables(study, study.name, with_cells(study.planned))
