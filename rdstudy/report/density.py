@@ -74,7 +74,7 @@ class PointMembers:
 
 
 def mean_points(points: Iterable[PointMembers]) -> Iterator[dict[str, object]]:
-    """Means over members with their intervals: of seeds and images, or mean ± sd where images' numbers are not stored."""
+    """Means over members with intervals: of seeds and images, or mean ± sd where images' numbers are not stored."""
     rest = iter(points)
     while batch := list(itertools.islice(rest, _AT_ONCE)):
         intervals = iter(crossed_intervals([point.tables for point in batch if point.tables is not None]))

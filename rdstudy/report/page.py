@@ -96,6 +96,7 @@ class ExperimentSection:
         status: how much of it is done; empty where the study has no other experiment.
         findings: what its numbers say in words.
         figures: its charts: first the curves, then what lies behind them.
+        omitted: which cells they leave out, and how these are seen; empty where they show all.
         missing: why a figure of the study's own is not there.
         strips: reconstructions of test images along β.
         sheets: samples from the prior, and traversals.
@@ -110,6 +111,7 @@ class ExperimentSection:
     status: str
     findings: tuple[str, ...]
     figures: tuple[Figure, ...]
+    omitted: str = ""
     missing: tuple[str, ...] = ()
     strips: StripTable | None = None
     sheets: SheetTable | None = None
@@ -267,6 +269,7 @@ class Page:
     splits: Splits
     experiments: tuple[ExperimentSection, ...]
     runs: str  # JSON of `rdstudy.report.runs`
+    has_runs: bool  # whether that has single models
     methods: tuple[Method, ...]
     costs: Costs
     coverage: Coverage
