@@ -183,16 +183,19 @@ def _give_way(store: Store, run: Run) -> None:
     """Of two runs that begin at the same moment, each of which may or may not see the other, one goes on.
 
     Each puts itself down before it looks, so that one of them sees the other. One that sees a settled run gives way, or
-    one that is not settled and has a lower token; else it waits until the other has given way or settled.
+    one that is not settled and has a lower token; else it waits until the other has given way or settled. It goes on
+    once it has seen nobody twice: a storage that does not replace files at once may hide a rival that settles.
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
+    looks_without_rivals = 0
     while True:
         rivals = [other for other in overlapping(runs_at_work(store), run.member_ids) if other.token != run.token]
         rivals = [other for other in rivals if not is_here_and_dead(other)]
         for other in rivals:
             if other.settled or other.token < run.token:
                 raise ValueError(f"{other} is at work on the same models; allowed: --wait, --force, or another study")
-        if not rivals or time.monotonic() > deadline:
+        looks_without_rivals = 0 if rivals else looks_without_rivals + 1
+        if looks_without_rivals == 2 or time.monotonic() > deadline:
             return
         time.sleep(0.2)
 

@@ -151,6 +151,18 @@ def test_of_runs_that_begin_at_the_same_moment_one_goes_on(store):
     assert sorted(outcomes) == [refused] * 4 + ["goes on"]
 
 
+def test_a_rival_whose_file_cannot_be_read_for_a_moment_is_not_overlooked(store, monkeypatch):
+    rival = replace(this_run("quick", ["a"]), settled=True)
+    store.blobs.write_run_entry(rival.token, "")  # as it looks while it is replaced
+
+    def settle(_seconds):
+        store.blobs.write_run_entry(rival.token, json.dumps(vars(rival)))
+
+    monkeypatch.setattr("time.sleep", settle)
+    with pytest.raises(ValueError, match="at work on the same models"), present(store, this_run("quick", ["a"])):
+        pass
+
+
 def test_runs_with_other_members_begin_side_by_side(store):
     with present(store, this_run("quick", ["a"])), present(store, this_run("mini", ["b"])):
         assert {run.study for run in runs_at_work(store)} == {"quick", "mini"}
