@@ -63,7 +63,7 @@ def _answer(options: argparse.Namespace) -> int:
     install_stored_images(study, options.out)
     if options.plan:
         store = _existing_store(options.out)
-        snapshot = store.snapshot(("members", "measures")) if store else None
+        snapshot = store.snapshot(("members", "measures"), keys_alone=("measures",)) if store else None
         plan = _plan(study, snapshot, options)
         print(_describe(plan, store, snapshot, options))
         return _OK
@@ -146,11 +146,10 @@ def _plan(
     check_study(study)
 
     measures = study.measures
-    rows = snapshot.table("members").select([*CALIBRATION_COLUMNS, "member_id"]).to_pylist() if snapshot else []
     return make_plan(
         study,
-        {row["member_id"]: row["outcome"] for row in rows},
-        rows=rows,
+        snapshot.outcomes() if snapshot else {},
+        rows=snapshot.rows("members", CALIBRATION_COLUMNS) if snapshot else (),
         only=options.only,
         member_id=options.member,
         elsewhere=elsewhere,

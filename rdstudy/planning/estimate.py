@@ -5,10 +5,12 @@ data sheet; nothing here has ever been measured on a GPU. Members that are store
 over modelled seconds.
 """
 
+import functools
 import math
 import statistics
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rdstudy.model.description import NetworkShape
@@ -145,34 +147,51 @@ def calibrate(
         modelled: seconds of a pack of so many members of a cell; ValueError where that is not known.
         assumed: how the modelled seconds are known, where no row says more.
     """
-    runs: dict[str, list[Mapping[str, Any]]] = {}
+    cells: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # one object for equal cells: rows are as many as members
+    runs: dict[str, _Run] = {}
     for row in rows:
         if row["subset"] == "train" and row["wall_seconds"] and str(row["device"]).startswith(f"{kind}:"):
-            runs.setdefault(row["run_id"], []).append(row)
+            cell = tuple(row[setting.name] for setting in _OF_A_CELL)
+            run = runs.setdefault(row["run_id"], _Run(cells.setdefault(cell, cell), row["wall_seconds"]))
+            run.members += 1
+            run.is_ok = run.is_ok or row["outcome"] == "ok"
+            run.devices.add(sys.intern(row["device"]))
+    make = functools.cache(functools.partial(_cell, evaluation=evaluation))
     ratios: dict[str, list[float]] = {}
-    used: list[Mapping[str, Any]] = []
-    for of_run in runs.values():
-        first, count = of_run[0], len(of_run)
+    used: list[_Run] = []
+    for run in runs.values():
         try:
-            expected = modelled(_cell(first, evaluation), count)
+            cell_of_run = make(run.cell)
+            expected = modelled(cell_of_run, run.members)
         except ValueError:  # a data set that is not known here
             continue
-        if any(row["outcome"] == "ok" for row in of_run):  # one that is not finite is not trained to its end
-            ratios.setdefault(first["architecture"], []).append(count * first["wall_seconds"] / expected)
-            used += of_run
+        if run.is_ok:  # one that is not finite is not trained to its end
+            ratios.setdefault(cell_of_run.architecture, []).append(run.members * run.seconds / expected)
+            used.append(run)
     if not used:
         return Speed({}, 1.0, assumed)
-    devices = sorted({row["device"] for row in used})
+    devices = sorted(set().union(*(run.devices for run in used)))
     of_others = statistics.median(ratio for of_kind in ratios.values() for ratio in of_kind)
-    source = f"measured on {len(used)} stored members ({', '.join(devices)})"
+    source = f"measured on {sum(run.members for run in used)} stored members ({', '.join(devices)})"
     return Speed({name: statistics.median(of_kind) for name, of_kind in ratios.items()}, of_others, source)
 
 
-def _cell(row: Mapping[str, Any], evaluation: Evaluation) -> Cell:
-    """The cell of a row, but for the evaluation."""
+@dataclass
+class _Run:
+    """What `calibrate` keeps of a run: its first row's values, and what all rows have."""
+
+    cell: tuple[Any, ...]  # values of `_OF_A_CELL`
+    seconds: float
+    members: int = 0
+    is_ok: bool = False
+    devices: set[str] = field(default_factory=set)
+
+
+def _cell(levels: tuple[Any, ...], evaluation: Evaluation) -> Cell:
+    """The cell of a run, but for the evaluation."""
     values: dict[str, dict[str, Any]] = {"": {}, "recipe": {}}
-    for setting in _OF_A_CELL:
-        values[setting.holder][setting.name] = row[setting.name]
+    for setting, level in zip(_OF_A_CELL, levels, strict=True):
+        values[setting.holder][setting.name] = level
     return Cell(**values[""], recipe=Recipe(**values["recipe"]), evaluation=evaluation)
 
 

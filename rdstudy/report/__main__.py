@@ -59,7 +59,12 @@ def _check(options: argparse.Namespace) -> None:
         ValueError: such options.
     """
     if options.figures is None:
-        for name, form in (("format", "|".join(_FORMATS)), ("style", "NAME"), ("figure", "NAME")):
+        for name, form in (
+            ("format", "|".join(_FORMATS)),
+            ("style", "NAME"),
+            ("figure", "NAME"),
+            ("where", "FACTOR=LEVEL"),
+        ):
             if getattr(options, name):
                 raise ValueError(f"--{name} is for --figures, which is missing; allowed: --figures DIR --{name} {form}")
     contrary = [name for name in ("figures", "tables", "other") if options.watch and getattr(options, name) is not None]
@@ -94,7 +99,9 @@ def _files(options: argparse.Namespace) -> "FigureFiles | None":
     if options.figures is None:
         return None
     names = tuple(options.figure)
-    return FigureFiles(options.figures, options.format or "svg", names, options.style, options.columns or 1)
+    return FigureFiles(
+        options.figures, options.format or "svg", names, options.style, options.columns or 1, tuple(options.where)
+    )
 
 
 def _source(options: argparse.Namespace) -> "Source":
@@ -132,6 +139,13 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument("--format", choices=_FORMATS, help="of the figures (svg); json is Vega-Lite")
     parser.add_argument(
         "--figure", metavar="NAME", action="append", default=[], help="this figure alone, such as depth-distortion"
+    )
+    parser.add_argument(
+        "--where",
+        metavar="FACTOR=LEVEL",
+        action="append",
+        default=[],
+        help="figures of the cells with this level alone, such as depth=1",
     )
     parser.add_argument(
         "--style",

@@ -140,17 +140,17 @@ def _lowest(name: str, table: pd.DataFrame) -> str:
         return ""
     test = table[table["subset"] == "test"].dropna(subset=["distortion"])
     identity = [column for column in ("panel", "size") if column in test]
-    lines = [_at(dict(zip(identity, key, strict=True)), part) for key, part in test.groupby(identity, sort=False)]
-    known = [line for line in lines if line]
-    more = len(known) - _NAMED
+    test = test[test.groupby(identity)["beta"].transform("nunique") > 1]
+    curves = test[identity].drop_duplicates()
+    named = test.merge(curves[:_NAMED], on=identity)
+    lines = [_at(dict(zip(identity, key, strict=True)), part) for key, part in named.groupby(identity, sort=False)]
+    more = len(curves) - _NAMED
     rest = f"; and {more} more curves" if more > 0 else ""
-    return f"Mean test D is lowest {'; '.join(known[:_NAMED])}{rest}." if known else ""
+    return f"Mean test D is lowest {'; '.join(lines)}{rest}." if lines else ""
 
 
 def _at(curve: Mapping[str, Any], points: pd.DataFrame) -> str:
-    """Such as "at β = 1 (1 layer: 253.1 nats)"; empty for one β."""
-    if points["beta"].nunique() < 2:
-        return ""
+    """Such as "at β = 1 (1 layer: 253.1 nats)"."""
     row = points.sort_values("distortion", kind="stable").iloc[0]
     edge = ", an end of the range" if row["beta"] in (points["beta"].min(), points["beta"].max()) else ""
     size = f", {curve['size']:,} training images" if "size" in curve else ""

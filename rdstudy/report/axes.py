@@ -40,7 +40,7 @@ class ValueAxis:
         ends = _unbent(np.array([bottom - room, top + room], np.float64), symlog=symlog)
         return cls(float(ends[0]), float(ends[1]), height, symlog)
 
-    def pixels(self, values: "pd.Series[float]") -> NDArray[np.float64]:
+    def pixels(self, values: "pd.Series[float] | NDArray[np.float64]") -> NDArray[np.float64]:
         """How far below the upper edge values are drawn, in CSS pixels."""
         low, high = _bent(np.array([self.low, self.high], np.float64), symlog=self.symlog)
         shares = (_bent(np.asarray(values, np.float64), symlog=self.symlog) - low) / (high - low)

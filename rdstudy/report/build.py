@@ -64,6 +64,7 @@ class FigureFiles:
         style: of `papers.STYLES`, for a paper: at the width of its columns, without the title, with the caption and
             the table in files beside it; None for the figure as it is on the page, with its title.
         columns: 1 or 2, of that style.
+        conditions: `FACTOR=LEVEL`, which cells are drawn; none for those of the page.
     """
 
     folder: str
@@ -71,6 +72,7 @@ class FigureFiles:
     names: tuple[str, ...] = ()
     style: str | None = None
     columns: int = 1
+    conditions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.format not in get_args(Format):
@@ -187,7 +189,7 @@ def write_figures(report: Report, files: FigureFiles) -> Iterator[Path]:
         ValueError: no figure of such a name, nothing that it could show, or a file cannot be written.
     """
     tables = report.tables
-    for drawn in figures_of(tables, files.names):
+    for drawn in figures_of(tables, files.names, files.conditions):
         path = Path(files.folder) / f"{tables.name}-{drawn.figure.key}.{files.format}"
         if files.style is None:
             _write(path, _as_on_page(drawn, files.format))

@@ -5,6 +5,7 @@ A cell is one combination of levels, β and seed left out. Nothing here knows a 
 
 from collections.abc import Hashable, Iterable, Mapping
 
+import numpy as np
 import pandas as pd
 
 from rdstudy.study.factors import CELL_FACTORS, FACTORS
@@ -40,10 +41,13 @@ def telling_factors(planned: pd.DataFrame) -> tuple[str, ...]:
         planned: one row per member, with the columns `rdstudy.study.factors.CELL_FACTORS`.
     """
     kept: list[str] = []
+    group, groups = np.zeros(len(planned), np.int64), min(1, len(planned))  # of the factors that are kept
     for factor in (*cell_factors(planned)[len(CELL_FACTORS) :], *CELL_FACTORS):
-        groups = len(planned[kept].drop_duplicates()) if kept else min(1, len(planned))
-        if len(planned[[*kept, factor]].drop_duplicates()) > groups:
+        level, levels = pd.factorize(planned[factor], use_na_sentinel=False)
+        finer, distinct = pd.factorize(group * len(levels) + level)
+        if len(distinct) > groups:
             kept.append(factor)
+            group, groups = finer, len(distinct)
     return tuple(kept)
 
 

@@ -15,6 +15,7 @@ from rdstudy.report import costs, coverage, data_words, sentences, tables, text,
 from rdstudy.report.alt_text import alt_text
 from rdstudy.report.cells import grid_phrase, with_cells
 from rdstudy.report.citation import PAPER, software, study_citation
+from rdstudy.report.drawn_cells import drawn, omission
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind, are_many
 from rdstudy.report.figures import (
@@ -35,8 +36,8 @@ from rdstudy.report.notices import notices_of
 from rdstudy.report.own_figures import own_figures
 from rdstudy.report.page import Costs, Coverage, DataSet, ExperimentSection, Figure, Page, Provenance, Splits
 from rdstudy.report.pictures import Album, example_images, spread
-from rdstudy.report.read import StudyTables
-from rdstudy.report.runs import runs_json
+from rdstudy.report.read import TEXT, StudyTables
+from rdstudy.report.runs import has_runs, runs_json
 from rdstudy.report.strips import SheetTable, StripTable, sample_sheets, strip_table
 from rdstudy.report.verdicts import findings_of, with_verdicts
 from rdstudy.results.declaration import DeclaredExperiment
@@ -52,6 +53,7 @@ _PICTURES = (reconstructions.FIGURE, samples.FIGURE)  # a page shows them as ima
 _EXAMPLES_SHOWN = 24
 
 
+@pd.option_context(*TEXT)
 def page_of(study: StudyTables) -> Page:
     """What the page of a study shows, however much of it is done."""
     whole = ExperimentTables(study, study.name, with_cells(study.planned))
@@ -84,6 +86,7 @@ def page_of(study: StudyTables) -> Page:
         provenance=_provenance(study, produced),
         pictures=album.sources,
         runs=runs_json(study, whole, experiments),
+        has_runs=has_runs(whole),
         footer=_footer(study),
     )
 
@@ -129,7 +132,7 @@ def _splits(study: StudyTables, *, number: int) -> Splits:
 def _section(tables: ExperimentTables, experiment: DeclaredExperiment, album: Album) -> ExperimentSection:
     study = tables.study
     own = tuple(own_figures(tables, experiment)) if len(tables.rows) else ()
-    charts = [*_figures(tables, experiment), *(figure for figure in own if isinstance(figure, Figure))]
+    charts = [*_figures(drawn(tables), experiment), *(figure for figure in own if isinstance(figure, Figure))]
     return ExperimentSection(
         name=experiment.name,
         title=experiment.title,
@@ -137,6 +140,7 @@ def _section(tables: ExperimentTables, experiment: DeclaredExperiment, album: Al
         status=_status(tables) if len(study.experiments) > 1 else "",
         findings=sentences.lowest_lines(tables, experiment),
         figures=tuple(sorted(charts, key=lambda figure: figure.is_behind)),
+        omitted=omission(tables, charts[0].key) if charts else "",
         missing=tuple(line for line in own if isinstance(line, str)),
         strips=_strips(tables, album) if experiment.shows(reconstructions.FIGURE.name) else None,
         sheets=_sheets(tables, album) if experiment.shows(samples.FIGURE.name) else None,

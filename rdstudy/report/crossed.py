@@ -4,8 +4,7 @@ An interval over seeds alone is one for these very images, and too short where a
 another mean. The arithmetic is that of the verdicts: `rdstudy.findings.spread`.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,18 +49,40 @@ def crossed_interval(tables: Sequence[NDArray[np.float64]]) -> Interval:
     Raises:
         ValueError: tables differ in seeds, or one has fewer than two images.
     """
-    seeds = {len(table) for table in tables}
-    if len(seeds) != 1 or any(table.shape[1] < 2 for table in tables):
-        shapes = ", ".join(str(table.shape) for table in tables)
-        raise ValueError(f"tables [seed, image] are {shapes}; allowed: equal numbers of seeds, two images or more")
-    many, images = seeds.pop(), sum(table.shape[1] for table in tables)
-    means = np.sum([table.mean(axis=1) for table in tables], axis=0)  # [seed]
+    return crossed_intervals([tables])[0]
+
+
+def crossed_intervals(points: Sequence[Sequence[NDArray[np.float64]]]) -> list[Interval]:
+    """`crossed_interval` of many points, those whose tables are of equal shapes at once.
+
+    Raises:
+        ValueError: of one point, as there.
+    """
+    alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for at, tables in enumerate(points):
+        alike.setdefault(tuple(table.shape for table in tables), []).append(at)
+    intervals: dict[int, Interval] = {}
+    for shapes, places in alike.items():
+        if len({seeds for seeds, _ in shapes}) != 1 or any(images < 2 for _, images in shapes):
+            raise ValueError(
+                f"tables [seed, image] are {', '.join(map(str, shapes))}; allowed: equal numbers of seeds, two images "
+                "or more"
+            )
+        tables = [np.stack([points[at][number] for at in places], axis=1) for number in range(len(shapes))]
+        intervals |= zip(places, _intervals(tables), strict=True)
+    return [intervals[at] for at in range(len(points))]
+
+
+def _intervals(tables: Sequence[NDArray[np.float64]]) -> Iterator[Interval]:
+    """Of tables [seed, point, image], the interval of each point."""
+    many, images = len(tables[0]), sum(table.shape[2] for table in tables)
+    means = np.sum([table.mean(axis=2) for table in tables], axis=0)  # [seed, point]
     if many == 1:  # nothing is known of seeds
-        error = math.sqrt(sum(float(table[0].var(ddof=1)) / table.shape[1] for table in tables))
-        df = min(table.shape[1] for table in tables) - 1
+        errors = np.sqrt(np.sum([table[0].var(axis=1, ddof=1) / table.shape[2] for table in tables], axis=0))
+        degrees = np.full(len(errors), min(table.shape[2] for table in tables) - 1)
     else:
-        spread = spread_of(means[:, None, None], [table[:, None, None] for table in tables])
-        error, df = float(spread.error[0, 0]), int(spread.df[0, 0])
-    half = student_quantile((1 + LEVEL) / 2, min(df, _MOST_DF)) * error
-    mean = float(means.mean())
-    return Interval(mean, mean - half, mean + half, many, images)
+        spread = spread_of(means[:, :, None], [table[:, :, None] for table in tables])
+        errors, degrees = spread.error[:, 0], spread.df[:, 0]
+    for mean, error, df in zip(means.mean(axis=0).tolist(), errors.tolist(), degrees.tolist(), strict=True):
+        half = student_quantile((1 + LEVEL) / 2, min(df, _MOST_DF)) * error
+        yield Interval(mean, mean - half, mean + half, many, images)

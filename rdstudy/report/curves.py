@@ -11,9 +11,11 @@ import pandas as pd
 from rdstudy.report import labels, seeds, text, theme
 from rdstudy.report.axes import ValueAxis
 from rdstudy.report.figure import Note
+from rdstudy.report.groups import Groups
 from rdstudy.report.statistics import AXES
 
 _ROW = ("beta", "beta_at", "series", "subset", "value", "low", "high", "sd", "models", "believed", "error")
+_RULE = ["value", "text", "text_x", "text_y"]  # of a horizontal line with its name
 _APART = 4  # CSS pixels between the series of one β
 _FONT = 11  # of the names of lines, in CSS pixels
 
@@ -91,12 +93,13 @@ def curves_chart(
     beta, grid = theme.beta_axis(table["beta"]), theme.Grid.of(table["cell"].nunique())
     rules = rules if rules is not None else pd.DataFrame(columns=["cell", "series", "value"])
     table = _placed(_with_ends(table, domain), beta, width=grid.width, apart=apart)
+    table["curve"] = table.groupby(["series", "subset"], sort=False).ngroup()
     look = _look_of(table, beta, more or {}, percent=domain is not None, width=grid.width)
     height = min(270, round(0.7 * grid.width))
     shared = _shared_axes(table, rules, axes, domain, height=height, symlog=symlog)
-    panels, sets = [], theme.Datasets()
-    for place, (cell, part) in enumerate(table.groupby("cell", sort=True)):
-        names = _roles(part, rules[rules["cell"] == cell], look, shared[cell], sets)
+    panels, sets, lines = [], theme.Datasets(), Groups(rules)
+    for place, (cell, part) in enumerate(Groups(table)):
+        names = _roles(part, lines.rows(cell), look, shared[cell], sets)
         template = _panel(look, shared[cell], title if grid.first(place) else None)
         own = part["cell_of_models"].iloc[0] if "cell_of_models" in part else cell
         panel = theme.fill(template, names, title=part["panel"].iloc[0], cell=own)
@@ -168,29 +171,30 @@ def _roles(
 
 def _named_rules(part: pd.DataFrame, lines: pd.DataFrame, look: _Look, axis: ValueAxis) -> pd.DataFrame:
     """Horizontal lines with their names where these hide nothing; a name for which there is no room is at the end."""
-    lines = lines.sort_values("value", ascending=False)
-    heights = axis.pixels(lines["value"].astype(float))
+    if lines.empty:
+        return pd.DataFrame(columns=_RULE)
+    values = lines["value"].to_numpy(float)
+    order = np.argsort(-values, kind="stable")
+    heights = axis.pixels(values)
     across = [labels.along(np.array([[0.0, y], [look.width, y]])) for y in heights]
     panel = labels.Panel(look.width, axis.height, np.concatenate([_drawn(part, look, axis), *across]))
-    rows = []
-    for line, height in zip(lines.to_dict("records"), heights, strict=True):
-        words, y = str(line["series"]), float(height)
+    rows, named = [], lines["series"].tolist()
+    for at in order:
+        words, y = str(named[at]), float(heights[at])
         centres = list(labels.beside_line(y, words, width=look.width, font=_FONT))
-        at = panel.place(words, centres, font=_FONT) or centres[0] if words else (0.0, 0.0)
-        rows.append({"value": line["value"], "text": words, "text_x": at[0], "text_y": at[1]})
-    return pd.DataFrame(rows, columns=["value", "text", "text_x", "text_y"])
+        x, y = panel.place(words, centres, font=_FONT) or centres[0] if words else (0.0, 0.0)
+        rows.append((values[at], words, x, y))
+    return pd.DataFrame(rows, columns=_RULE)
 
 
 def _drawn(part: pd.DataFrame, look: _Look, axis: ValueAxis) -> labels.Positions:
     """What curves and bars of a panel cover."""
-    part = part.sort_values("beta_at")
-
-    def at(rows: pd.DataFrame, column: str = "value") -> labels.Positions:
-        x = look.beta.pixels(rows["beta_at"], width=look.width)
-        return np.column_stack([x, axis.pixels(rows[column].astype(float))])
-
-    curves = [labels.along(at(rows)) for _, rows in part.groupby(["series", "subset"], sort=False)]
-    return np.concatenate([*curves, labels.between(at(part, "low"), at(part, "high"))])
+    order = np.argsort(part["beta_at"].to_numpy(float), kind="stable")
+    x = look.beta.pixels(part["beta_at"], width=look.width)[order]
+    points, lows, highs = (
+        np.column_stack([x, axis.pixels(part[name].to_numpy(float)[order])]) for name in ("value", "low", "high")
+    )
+    return np.concatenate([labels.along(points, part["curve"].to_numpy()[order]), labels.between(lows, highs)])
 
 
 @functools.cache

@@ -4,7 +4,9 @@ A value that is made of a log p(x) that is not to be believed is not to be belie
 image. An image's number is the same image's in all members of a cell and subset, and already above its floor.
 """
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from rdstudy.findings.belief import believed
 from rdstudy.findings.evidence import LEVEL
-from rdstudy.report.crossed import crossed_interval
+from rdstudy.report.crossed import Interval, crossed_intervals
 from rdstudy.report.measures import CURVES, by_seed
 from rdstudy.report.statistics import AXES
 
@@ -24,6 +26,7 @@ INTERVAL = [*CURVES, "low", "high", "of_images"]
 """The columns of every table of such means: `of_images`, whether the interval holds the choice of images too."""
 
 POINT = ["cell", "panel", *AXES, "beta"]
+_AT_ONCE = 1_000  # points whose images are in memory twice
 ImageTable = NDArray[np.float64]  # [seed, image]
 Numbers = NDArray[Any]  # [member]
 
@@ -53,25 +56,41 @@ def places(rows: pd.DataFrame, by: list[str]) -> list[tuple[tuple[Any, ...], Num
     return sorted(groups.items())
 
 
-def mean_point(
-    numbers: Numbers, seeds: Numbers, believed: Numbers, tables: Sequence[ImageTable] | None
-) -> dict[str, object]:
-    """A mean over members with its interval: of seeds and images, or mean ± sd where images' numbers are not stored.
+@dataclass(frozen=True)
+class PointMembers:
+    """The members behind a point.
 
-    Args:
+    Attributes:
         numbers: [member].
-        seeds: [member], of these members.
+        seeds: [member].
         believed: [member], whether each is to be believed; their mean is where all are.
-        tables: of `crossed_interval`, or None.
+        tables: of `crossed_interval`; None where images' numbers are not stored.
     """
+
+    numbers: Numbers
+    seeds: Numbers
+    believed: Numbers
+    tables: Sequence[ImageTable] | None
+
+
+def mean_points(points: Iterable[PointMembers]) -> Iterator[dict[str, object]]:
+    """Means over members with intervals: of seeds and images, or mean ± sd where images' numbers are not stored."""
+    rest = iter(points)
+    while batch := list(itertools.islice(rest, _AT_ONCE)):
+        intervals = iter(crossed_intervals([point.tables for point in batch if point.tables is not None]))
+        for point in batch:
+            yield _mean_point(point, None if point.tables is None else next(intervals))
+
+
+def _mean_point(point: PointMembers, interval: Interval | None) -> dict[str, object]:
+    numbers = point.numbers
     mean, sd = float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else np.nan
-    point: dict[str, object] = {"value": mean, "sd": sd, "models": len(numbers)}
-    point |= {"seeds": by_seed(seeds, numbers, believed), "believed": bool(believed.all())}
-    if tables is None:
+    mean_of: dict[str, object] = {"value": mean, "sd": sd, "models": len(numbers)}
+    mean_of |= {"seeds": by_seed(point.seeds, numbers, point.believed), "believed": bool(point.believed.all())}
+    if interval is None:
         half = 0.0 if np.isnan(sd) else sd
-        return {**point, "of_images": False, "low": mean - half, "high": mean + half}
-    interval = crossed_interval(tables)
-    return {**point, "of_images": True, "low": interval.low, "high": interval.high}
+        return {**mean_of, "of_images": False, "low": mean - half, "high": mean + half}
+    return {**mean_of, "of_images": True, "low": interval.low, "high": interval.high}
 
 
 def image_table(rows: Iterable[object]) -> ImageTable | None:

@@ -17,6 +17,8 @@ from rdstudy.report.theme import CELL, Datasets, Panel, Spec
 
 Json = dict[str, Any]
 
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=False)  # one for hundreds of thousands
+
 
 def embedded(spec: Spec) -> str:
     """A chart as JSON text: `web/page.js` reads it.
@@ -44,7 +46,7 @@ def embedded(spec: Spec) -> str:
 
 def dumps(value: Any) -> str:
     """Compact JSON without NaN."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 # --- panels ---------------------------------------------------------------------------------------------------------
@@ -137,7 +139,8 @@ def _column_json(values: pd.Series) -> str:
         for place in np.flatnonzero(~np.isfinite(values.to_numpy())):
             texts[place] = "null"
     else:
-        texts = [dumps(_finite(value)) for value in plain]
+        words = {value: dumps(value) for value in {value for value in plain if isinstance(value, str)}}  # they repeat
+        texts = [words[value] if isinstance(value, str) else dumps(_finite(value)) for value in plain]
     different = list(dict.fromkeys(texts))
     if len(different) == 1:
         return f'{{"all":{texts[0]}}}'

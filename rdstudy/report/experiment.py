@@ -1,5 +1,6 @@
 """The tables behind the figures of one experiment: those of the store, and those that figures share, each made once."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,6 +35,10 @@ class ExperimentTables:
         """The tables of an experiment of a study."""
         planned = study.planned[study.planned["member_id"].isin(experiment.member_ids)]
         return cls(study, experiment.name, with_cells(planned.reset_index(drop=True)))
+
+    def of_cells(self, cells: Collection[int]) -> "ExperimentTables":
+        """The same of some cells, which keep their numbers and names."""
+        return ExperimentTables(self.study, self.name, self.planned[self.planned["cell"].isin(cells)], self.view)
 
     @cached_property
     def rows(self) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from rdstudy.report.drawn_cells import drawn, where
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
 from rdstudy.report.figures import FIGURES, reconstructions, samples, splits
@@ -35,17 +36,20 @@ class _Sketch:
     draw: Callable[[], DrawnFigure | str]
 
 
-def figures_of(study: StudyTables, names: Collection[str] = ()) -> Iterator[DrawnFigure]:
+def figures_of(
+    study: StudyTables, names: Collection[str] = (), conditions: Sequence[str] = ()
+) -> Iterator[DrawnFigure]:
     """The figures of a study.
 
     Args:
         study: its tables.
         names: `<experiment>-<figure>` or `splits`, of those that are wanted; empty for those of the page.
+        conditions: of `drawn_cells.where`, on the cells that are drawn; none for those of the page.
 
     Raises:
         ValueError: no figure of that name, or nothing is stored that one of them could show.
     """
-    sketches = list(_sketches(study))
+    sketches = list(_sketches(study, conditions))
     for name in names:
         _check_name(name, [sketch.key for sketch in sketches])
     for sketch in sketches:
@@ -64,9 +68,9 @@ def _check_name(name: str, known: Sequence[str]) -> None:
     raise ValueError(f"--figure is {name!r}, which this study does not have; the nearest is {nearest[0]}")
 
 
-def _sketches(study: StudyTables) -> Iterator[_Sketch]:
+def _sketches(study: StudyTables, conditions: Sequence[str]) -> Iterator[_Sketch]:
     for experiment in study.experiments:
-        tables = ExperimentTables.of(study, experiment)
+        tables = drawn(where(ExperimentTables.of(study, experiment), conditions))
         for kind in FIGURES:
             if kind not in _PICTURES:
                 yield _sketch(kind, tables, experiment)

@@ -27,10 +27,18 @@ def none() -> Positions:
     return np.empty((0, 2))
 
 
-def along(line: Positions) -> Positions:
-    """Points every few pixels along a line through these positions, those that are not finite left out."""
-    known = line[np.isfinite(line).all(axis=1)]
-    return np.concatenate([known, between(known[:-1], known[1:])])
+def along(line: Positions, curve: NDArray[np.int64] | None = None) -> Positions:
+    """Points every few pixels along a line through these positions, those that are not finite left out.
+
+    Args:
+        line: positions in the order of the line.
+        curve: [position], which of several lines each is on; None where there is one.
+    """
+    known = np.isfinite(line).all(axis=1)
+    line, curve = line[known], np.zeros(known.sum(), np.int64) if curve is None else curve[known]
+    order = np.argsort(curve, kind="stable")
+    line, joined = line[order], np.diff(curve[order]) == 0
+    return np.concatenate([line, between(line[:-1][joined], line[1:][joined])])
 
 
 def between(starts: Positions, ends: Positions) -> Positions:

@@ -35,7 +35,7 @@ def notices_of(study: StudyTables, produced: pd.DataFrame) -> list[Notice]:
     for bad in study.damaged:
         notices.append(Notice(f"A file cannot be read, and what it held is left out: {bad.path} ({bad.reason})."))
     ok = set(study.members.loc[study.members["outcome"] == "ok", "member_id"])
-    gone = len(ok - set(study.trajectories["member_id"]))
+    gone = len(ok - set(study.trajectories["member_id"].unique()))
     if gone:
         notices.append(
             Notice(f"The trajectories of {text.models(gone)} are gone: their file was deleted or moved away.")

@@ -3,16 +3,15 @@
 One copy of the JavaScript serves all charts. The page loads nothing: a policy in its head forbids it.
 """
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 import jinja2
-import vl_convert
 from markupsafe import Markup
 
+from rdstudy.report.bundle import javascript
 from rdstudy.report.citation import PAPER, SHORT_PAPER, Citation
 from rdstudy.report.data_words import SplitWords
 from rdstudy.report.differences import Comparison
@@ -97,6 +96,7 @@ class ExperimentSection:
         status: how much of it is done; empty where the study has no other experiment.
         findings: what its numbers say in words.
         figures: its charts: first the curves, then what lies behind them.
+        omitted: which cells they leave out, and how these are seen; empty where they show all.
         missing: why a figure of the study's own is not there.
         strips: reconstructions of test images along β.
         sheets: samples from the prior, and traversals.
@@ -111,6 +111,7 @@ class ExperimentSection:
     status: str
     findings: tuple[str, ...]
     figures: tuple[Figure, ...]
+    omitted: str = ""
     missing: tuple[str, ...] = ()
     strips: StripTable | None = None
     sheets: SheetTable | None = None
@@ -268,6 +269,7 @@ class Page:
     splits: Splits
     experiments: tuple[ExperimentSection, ...]
     runs: str  # JSON of `rdstudy.report.runs`
+    has_runs: bool  # whether that has single models
     methods: tuple[Method, ...]
     costs: Costs
     coverage: Coverage
@@ -313,7 +315,7 @@ def _environment() -> jinja2.Environment:
 
 def render(page: Page) -> str:
     """The page as one self-contained HTML file."""
-    ours = {"javascript": _javascript(), "css": _web("page.css") + _web("findings.css"), "js": _web("page.js")}
+    ours = {"javascript": javascript(), "css": _web("page.css") + _web("findings.css"), "js": _web("page.js")}
     own = {name: Markup(text) for name, text in ours.items()}  # noqa: S704  it is ours, not a user's
     charts = [[(figure.key, figure.spec) for figure in group] for group in page.figure_groups]
     paper = {"paper": PAPER, "short_paper": SHORT_PAPER}
@@ -341,19 +343,3 @@ def _script_json(value: Mapping[str, Any]) -> Markup:
 def _in_script(json_text: str) -> Markup:
     """JSON for a script element: no text in it can close the element, whatever a title holds."""
     return Markup(json_text.replace("<", "\\u003c"))  # noqa: S704
-
-
-_BUNDLED = """\
-import * as vegaModule from "/npm/vega@6.2.0/+esm";
-import * as vegaLiteModule from "/npm/vega-lite@6.4.1/+esm";
-Object.assign(window, {vega: vegaModule, vegaLite: vegaLiteModule});
-"""
-"""Modules by the names under which vl-convert carries them: the names `vega` and `vegaLite` of its own are empty."""
-
-
-@functools.cache
-def _javascript() -> str:
-    """Vega and Vega-Lite in one piece, which sets `window.vega` and `window.vegaLite`."""
-    bundle: str = vl_convert.javascript_bundle(_BUNDLED)
-    assert "</script" not in bundle.lower()
-    return bundle

@@ -101,21 +101,42 @@ def contour_lines(x: alt.X, y: alt.Y) -> list[alt.Chart]:
     return [lines, names.mark_text(clip=True, align="left", dx=5, dy=9, fontSize=_CONTOUR_FONT, color=theme.FAINT)]
 
 
-def contour_names(domain: PlotDomain, panel: labels.Panel) -> pd.DataFrame:
-    """The rows of the values of contours, those that would hide something of this panel left out."""
-    table = elbo_contours(domain)
-    table = table[table["label"]]
-    at = pixels(table, domain, width=round(panel.width), height=round(panel.height))
+def contour_names(ends: pd.DataFrame, domain: PlotDomain, panel: labels.Panel) -> pd.DataFrame:
+    """The rows of the values of contours, those that would hide something of this panel left out.
+
+    Args:
+        ends: of `contour_ends`.
+        domain: of the panel.
+        panel: what stands in it.
+    """
+    at = pixels(ends, domain, width=round(panel.width), height=round(panel.height))
     kept = []
-    for (x, y), elbo in zip(at, table["elbo"], strict=True):
+    for (x, y), elbo in zip(at, ends["elbo"].tolist(), strict=True):
         across, up = labels.size_of(f"{elbo:g}", font=_CONTOUR_FONT)
         kept.append(panel.is_free((x + 5, y + 9 - up / 2, x + 5 + across, y + 9 + up / 2)))
-    return table.loc[np.array(kept, dtype=bool), ["elbo", "rate", "distortion"]]
+    return ends[np.array(kept, dtype=bool)]
 
 
-def floors(part: pd.DataFrame) -> pd.DataFrame:
-    """The distortion floor of each subset."""
-    return part.groupby("subset", sort=True)["floor"].mean().reset_index()
+def contour_ends(domain: PlotDomain) -> pd.DataFrame:
+    """Where the values of the contours of a domain stand."""
+    table = elbo_contours(domain)
+    return table.loc[table["label"], ["elbo", "rate", "distortion"]]
+
+
+FLOORS = ("subset", "floor")
+"""Of a floor, as charts draw it."""
+
+
+def floors(points: pd.DataFrame) -> pd.DataFrame:
+    """The distortion floor of each cell and subset: `cell` and `FLOORS`."""
+    return points.groupby(["cell", "subset"], sort=True)["floor"].mean().reset_index()
+
+
+def floors_across(floors: pd.DataFrame, domain: PlotDomain, *, width: int, height: int) -> labels.Positions:
+    """What the lines of a panel's floors cover."""
+    down = heights(floors["floor"], domain, height=height)
+    left, right = (np.column_stack([np.full(len(down), x), down]) for x in (0.0, width))
+    return labels.between(left, right)
 
 
 def floor_lines() -> alt.Chart:

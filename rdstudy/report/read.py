@@ -103,6 +103,11 @@ def choose_study(store: Store, study: str | None) -> str:
     return names[0]
 
 
+TEXT = ("mode.string_storage", "python")
+"""How pandas is to keep words: a page makes thousands of small tables, of which those in Arrow cost a third more."""
+
+
+@pd.option_context(*TEXT)
 def read_study(store: Store, study: str, *, snapshot: Snapshot | None = None) -> StudyTables:
     """Read the declaration and the rows of one study.
 

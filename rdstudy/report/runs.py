@@ -14,7 +14,7 @@ from rdstudy.report.read import StudyTables
 MOST_RUNS = 20_000
 """With more, their rows would be most of a page."""
 
-_NO_RUNS = "With more than {most:,} models, this page holds their means and not single runs: the tables have them."
+_NO_RUNS = "With more than {most:,} models, this page holds their means and not single runs: --tables writes them."
 _VALUES = ("distortion", "rate", "distortion_floor", "stop_distortion", "stop_rate")
 
 
@@ -33,7 +33,7 @@ def runs_json(study: StudyTables, whole: ExperimentTables, experiments: Sequence
         the experiment, its number in `runs.cell`) and `runs` (ranges of rows). Of very many models, `runs` is null
         and `no_runs` says why.
     """
-    few = len(whole.planned) <= MOST_RUNS
+    few = has_runs(whole)
     numbers = dict(zip(whole.planned["member_id"], range(len(whole.planned)), strict=True))
     parts = {
         "name": dumps(study.name),
@@ -46,6 +46,11 @@ def runs_json(study: StudyTables, whole: ExperimentTables, experiments: Sequence
         "experiments": dumps({each.name: _experiment(each, whole, numbers) for each in experiments} if few else {}),
     }
     return "{" + ",".join(f'"{name}":{text}' for name, text in parts.items()) + "}"
+
+
+def has_runs(whole: ExperimentTables) -> bool:
+    """Whether a page holds its single models."""
+    return len(whole.planned) <= MOST_RUNS
 
 
 def _folder(study: StudyTables) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rdstudy.findings.evidence import LEVEL
 from rdstudy.findings.student import student_quantile
+from rdstudy.report.groups import Groups
 
 MEASURES = ("rate", "distortion", "excess", "elbo")
 """`excess` is the distortion above its floor."""
@@ -123,11 +124,13 @@ def best_beta(rows: pd.DataFrame) -> pd.DataFrame:
     """
     test = rows[rows["subset"] == "test"]
     kept = ["cell", "panel", "beta", "distortion", "distortion_sd", "floor", "models"]
+    by_seed = test.pivot_table(index=["cell", "seed"], columns="beta", values="distortion")
+    of_cells = Groups(by_seed.reset_index("cell"))
     cells = []
-    for cell, points in rate_distortion(test).groupby("cell", sort=True):
-        best = points.sort_values("distortion", kind="stable").iloc[0]
+    for cell, points in Groups(rate_distortion(test)):
+        best = points.iloc[np.argsort(points["distortion"].to_numpy(float), kind="stable")[0]]
         betas = {"smallest": points["beta"].min(), "largest": points["beta"].max()}
-        seeds = test[test["cell"] == cell].pivot_table(index="seed", columns="beta", values="distortion")
+        seeds = of_cells.rows(cell)
         record: dict[Any, Any] = best[kept].to_dict()
         record |= {"betas": len(points), "place": _place(best["beta"], *betas.values())}
         for end, beta in betas.items():

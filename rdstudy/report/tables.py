@@ -33,7 +33,7 @@ def results_table(whole: ExperimentTables) -> text.Table:
     """Rate, distortion, ELBO and gap of every cell and β."""
     planned = whole.planned
     factors = naming_factors(planned)
-    cells = planned.drop_duplicates("cell").set_index("cell")
+    cells = planned.drop_duplicates("cell").set_index("cell")[list(factors)]
     measures = [(name, subset) for name in ("distortion", "rate", "elbo") for subset in ("test", "train")]
     heads = [(factor.replace("_", " ").capitalize(), "") for factor in factors]
     heads += [("β", ""), ("Models", "behind the row")]
@@ -44,12 +44,12 @@ def results_table(whole: ExperimentTables) -> text.Table:
     lines, levels = [], {factor: cells[factor].unique() for factor in factors}
     falls = whole.falls[["cell", "beta", "fall", "error"]]
     table = statistics.results(whole.rows).merge(falls, on=["cell", "beta"], how="left")
+    named = {
+        cell: [_level(factor, level, levels[factor]) for factor, level in row.items()]
+        for cell, row in cells.to_dict("index").items()
+    }
     for row in table.to_dict("records"):
-        cell = cells.loc[row["cell"]]
-        line = [_level(factor, cell[factor], levels[factor]) for factor in factors] + [
-            text.plain(row["beta"]),
-            text.count(row["models"]),
-        ]
+        line = [*named[row["cell"]], text.plain(row["beta"]), text.count(row["models"])]
         line += [text.mean_sd(row[f"{name}_{subset}"], row[f"{name}_sd_{subset}"]) for name, subset in measures]
         line += [
             text.mean_sd(row["gap"], row["gap_sd"]),

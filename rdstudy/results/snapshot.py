@@ -1,8 +1,9 @@
 """What the tables of a store held at one moment: every question about rows that are stored is put to a `Snapshot`."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,9 @@ from rdstudy.study import Measures, Member
 
 Parts = Mapping[str, Mapping[str, pa.Table | Damaged]]
 """Table -> name of a file -> its rows, or why it cannot be read. A file's name is a path below the store's folder."""
+
+
+_BATCH_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,19 @@ class Snapshot:
     def table(self, name: str) -> pa.Table:
         """All rows of a table (`schema.TABLES`), each member from one run alone, in a fixed order.
 
+        Not of one that was read for `unmeasured` alone, see `Store.snapshot`.
+
         Raises:
             KeyError: the table was not read.
         """
         if name not in self._tables:
             self._tables[name] = self._resolved(name)
         return self._tables[name]
+
+    def rows(self, name: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Some columns of the rows of a table as plain data, some thousands of rows in memory at a time."""
+        for batch in self.table(name).select(columns).to_batches(max_chunksize=_BATCH_ROWS):
+            yield from batch.to_pylist()
 
     def outcomes(self) -> dict[str, str]:
         """Member id -> outcome of every member stored."""

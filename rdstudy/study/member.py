@@ -80,14 +80,21 @@ class Member(Cell):
 
     def id_under(self, numerics: int) -> str:
         """The id that this member has, or had, under a version of the numerics."""
-        return _hash(self, numerics)
+        if numerics not in self._ids:
+            self._ids[numerics] = settings_id({name: getattr(self, name) for name in _MEMBER_FIELDS}, numerics)
+        return self._ids[numerics]
 
-    @property
+    @functools.cached_property
+    def _ids(self) -> dict[int, str]:
+        """By version, those that were asked for: a plan asks some five times a member."""
+        return {}
+
+    @functools.cached_property
     def cell(self) -> Cell:
         """What this member shares with the others of its cell."""
-        return _cell(self)
+        return _shared(Cell(**{name: getattr(self, name) for name in _CELL_FIELDS}))
 
-    @property
+    @functools.cached_property
     def stack(self) -> Cell:
         """Its cell without the numbers that enter a step as tensors: members of equal stacks can share a pack."""
         return _stack(self.cell)
@@ -95,7 +102,7 @@ class Member(Cell):
     @property
     def cell_id(self) -> str:
         """16 hex digits: a hash of what this member shares with the others of its cell."""
-        return _hash(self.cell, NUMERICS_VERSION)
+        return settings_id(dict(vars(self.cell)), NUMERICS_VERSION)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain data; `from_dict` reads them back."""
@@ -111,24 +118,38 @@ class Member(Cell):
 _HOLDERS = {setting.name: setting.holder for setting in SETTINGS}
 _LATER = tuple(setting for setting in SETTINGS if setting.before is not NOTHING)
 _CELL_FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
+_MEMBER_FIELDS = tuple(field.name for field in dataclasses.fields(Member))
 
 
-@functools.lru_cache(maxsize=MOST_MEMBERS)
-def _hash(member: Cell, numerics: int) -> str:
-    """Cached because a plan asks for it some five times a member."""
-    parts = {"recipe": dict(vars(member.recipe)), "evaluation": dict(vars(member.evaluation))}  # `asdict` copies deeply
-    settings: dict[str, Any] = {"numerics": numerics, **vars(member), **parts}
+def settings_id(settings: Mapping[str, Any], numerics: int) -> str:
+    """The id of a member with these settings, as they stand: whether they are allowed is not asked.
+
+    Args:
+        settings: name -> value of all fields of `Member`; `recipe` and `evaluation` may be plain data.
+        numerics: the version of the numerics.
+
+    Raises:
+        ValueError: a number is not finite.
+        KeyError: a setting is missing.
+        TypeError: no plain values.
+    """
+    parts = {name: dict(part if isinstance(part := settings[name], Mapping) else vars(part)) for name in _PARTS}
+    kept: dict[str, Any] = {"numerics": numerics, **settings, **parts}
     for setting in _LATER:
-        holder = settings[setting.holder] if setting.holder else settings
+        holder = kept[setting.holder] if setting.holder else kept
         if holder[setting.name] == setting.before:
             del holder[setting.name]
-    text = json.dumps(settings, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_ENCODER.encode(kept).encode()).hexdigest()[:16]
+
+
+_PARTS = ("recipe", "evaluation")
+_ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
 @functools.lru_cache(maxsize=MOST_MEMBERS)
-def _cell(member: Member) -> Cell:
-    return Cell(**{name: getattr(member, name) for name in _CELL_FIELDS})
+def _shared(cell: Cell) -> Cell:
+    """One object for all equal cells: members of a cell share it, and comparing it with itself takes no time."""
+    return cell
 
 
 @functools.lru_cache(maxsize=MOST_MEMBERS)

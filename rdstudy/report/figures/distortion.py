@@ -12,6 +12,7 @@ import pandas as pd
 from rdstudy.report import gaps, labels, plane, seeds, sentences, statistics, text, theme
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
+from rdstudy.report.groups import Groups
 from rdstudy.report.statistics import AXES, PlotDomain
 
 _LOWEST, _FONT = "lowest test", 12
@@ -39,13 +40,17 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
     grid, domains = theme.Grid.of(points["cell"].nunique()), plane.domains(table, single)
     below = _Gaps.of(experiment, table, beta, domains, width=grid.width)
     panels, sets = [], theme.Datasets()
-    for place, (cell, part) in enumerate(points.groupby("cell", sort=True)):
+    points["curve"] = points.groupby("subset").ngroup()
+    floors, singles = Groups(plane.floors(points)), Groups(single)
+    best = Groups(experiment.best[experiment.best["place"] != "only"])
+    for place, (cell, part) in enumerate(Groups(points)):
         titled = grid.first(place)
         template = _panel(beta, domains[cell], width=grid.width, titled=titled, has_seeds=len(single) > 0)
-        names = {"points": sets.add(part, plane.COLUMNS), "floors": sets.add(plane.floors(part))}
-        names["seeds"] = sets.add(single[single["cell"] == cell], plane.SEEDS)
-        best = experiment.best[(experiment.best["cell"] == cell) & (experiment.best["place"] != "only")]
-        names["best"] = sets.add(_ring(best, part, beta, domains[cell], width=grid.width))
+        names = {"points": sets.add(part, plane.COLUMNS), "floors": sets.add(floors.rows(cell), plane.FLOORS)}
+        names["seeds"] = sets.add(singles.rows(cell), plane.SEEDS)
+        drawn = _drawn(part, floors.rows(cell), beta, domains[cell], width=grid.width)
+        room = labels.Panel(grid.width, _height(grid.width), drawn)
+        names["best"] = sets.add(_ring(best.rows(cell), room, beta, domains[cell]))
         panel = theme.fill(template, names, title=part["panel"].iloc[0], cell=cell)
         panels.append(below.added_to(panel, cell, sets, titled=titled))
     return theme.finish(theme.lay_out(panels, grid), sets)
@@ -56,8 +61,9 @@ class _Gaps:
     """The panels of gaps: bars and single models of all cells, and the axis of each cell that has a gap."""
 
     beta: theme.BetaAxis
-    bars: pd.DataFrame
-    members: pd.DataFrame
+    bars: Groups
+    members: Groups
+    has_seeds: bool
     axes: Mapping[Any, gaps.GapAxis]
     width: int
 
@@ -79,15 +85,15 @@ class _Gaps:
             ends = gaps.ends(part, members[members["cell"].isin(cells)])
             axis = gaps.GapAxis.of(ends, domain=domains[cells[0]], height=_height(width))
             axes |= dict.fromkeys(table.loc[(table[list(AXES)] == part[list(AXES)].iloc[0]).all(axis=1), "cell"], axis)
-        return cls(beta, bars, members, axes, width)
+        return cls(beta, Groups(bars), Groups(members), len(members) > 0, axes, width)
 
     def added_to(self, panel: theme.Panel, cell: object, sets: theme.Datasets, *, titled: bool) -> theme.Panel:
         """The panel of a cell with its gaps below it, where cells that share its axes have any."""
         if cell not in self.axes:
             return panel
-        below = _gap_panel(self.beta, self.axes[cell], width=self.width, titled=titled, has_seeds=len(self.members) > 0)
-        names = {"gaps": sets.add(self.bars[self.bars["cell"] == cell], gaps.COLUMNS)}
-        names["seeds"] = sets.add(self.members[self.members["cell"] == cell], gaps.SEEDS)
+        below = _gap_panel(self.beta, self.axes[cell], width=self.width, titled=titled, has_seeds=self.has_seeds)
+        names = {"gaps": sets.add(self.bars.rows(cell), gaps.COLUMNS)}
+        names["seeds"] = sets.add(self.members.rows(cell), gaps.SEEDS)
         return gaps.below(panel, theme.fill(below, names))
 
 
@@ -101,15 +107,11 @@ def _height(width: int) -> int:
     return min(290, round(0.75 * width))
 
 
-def _ring(
-    best: pd.DataFrame, part: pd.DataFrame, beta: theme.BetaAxis, domain: PlotDomain, *, width: int
-) -> pd.DataFrame:
+def _ring(best: pd.DataFrame, panel: labels.Panel, beta: theme.BetaAxis, domain: PlotDomain) -> pd.DataFrame:
     """The lowest test point, with its words where they hide nothing; without words where there is no room."""
-    height = _height(width)
-    panel = labels.Panel(width, height, _drawn(part, beta, domain, width=width))
     ring = best.assign(beta_at=beta.place(best["beta"]))
-    x, y = beta.pixels(ring["beta_at"], width=width), plane.heights(ring["distortion"], domain, height=height)
-    at = np.column_stack([x, y])
+    x = beta.pixels(ring["beta_at"], width=round(panel.width))
+    at = np.column_stack([x, plane.heights(ring["distortion"], domain, height=round(panel.height))])
     words = [
         panel.place(_LOWEST, labels.around(at, own, _LOWEST, font=_FONT, radii=_RADII), font=_FONT)
         for own in range(len(at))
@@ -118,19 +120,19 @@ def _ring(
     return ring.assign(text=[_LOWEST if place else "" for place in words], text_x=text_x, text_y=text_y)
 
 
-def _drawn(part: pd.DataFrame, beta: theme.BetaAxis, domain: PlotDomain, *, width: int) -> labels.Positions:
+def _drawn(
+    part: pd.DataFrame, floors: pd.DataFrame, beta: theme.BetaAxis, domain: PlotDomain, *, width: int
+) -> labels.Positions:
     """What curves, bars and floors of a panel cover."""
-    part = part.sort_values("beta")
-
-    def at(rows: pd.DataFrame, column: str = "distortion") -> labels.Positions:
-        y = plane.heights(rows[column], domain, height=_height(width))
-        return np.column_stack([beta.pixels(rows["beta_at"], width=width), y])
-
-    floors = plane.heights(plane.floors(part)["floor"], domain, height=_height(width))
-    left, right = (np.column_stack([np.full(len(floors), x), floors]) for x in (0.0, width))
-    curves = [labels.along(at(rows)) for _, rows in part.groupby("subset")]
-    bars = labels.between(at(part, "distortion_low"), at(part, "distortion_high"))
-    return np.concatenate([*curves, bars, labels.between(left, right)])
+    order = np.argsort(part["beta"].to_numpy(float), kind="stable")
+    x, height = beta.pixels(part["beta_at"], width=width), _height(width)
+    points, lows, highs = (
+        np.column_stack([x, plane.heights(part[f"distortion{end}"], domain, height=height)])[order]
+        for end in ("", "_low", "_high")
+    )
+    curves = labels.along(points, part["curve"].to_numpy()[order])
+    across = plane.floors_across(floors, domain, width=width, height=height)
+    return np.concatenate([curves, labels.between(lows, highs), across])
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """Where the generalization gap comes from: the gap of the ELBO, the decoder's part and the encoder's, against β."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from rdstudy.report import density, seeds, statistics, text
 from rdstudy.report.curves import axes_note, curves_chart
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
-from rdstudy.report.measures import by_seed
+from rdstudy.report.measures import Seeds, by_seed
 from rdstudy.report.statistics import AXES
 
 GAP, DECODER, ENCODER = "gap of the ELBO, on these images", "decoder's part", "encoder's part"
@@ -92,23 +92,25 @@ def _parts(rows: pd.DataFrame) -> pd.DataFrame:
     Args:
         rows: of `measures.with_planned`.
     """
-    rows, points = density.with_belief(rows), []
+    rows = density.with_belief(rows)
     train, test = (rows[rows["subset"] == subset].set_index("member_id") for subset in ("train", "test"))
     both = train.index.intersection(test.index)
     train, test = train.loc[both], test.loc[both]
     lists = {(column, subset): table[column].to_numpy() for column in _LISTS for subset, table in _named(train, test)}
     believed, seed = (train["believed"] & test["believed"]).to_numpy(bool), train["seed"].to_numpy()
     numbers = {series: value.of_rows(train, test).to_numpy(float) for series, value in _GAP_PARTS.items()}
+    keys, points = [], []
     for key, members in density.places(train, density.POINT):
+        tables = {of: density.image_table(column[members]) for of, column in lists.items()}
         for series, value in _GAP_PARTS.items():
             known = members[~np.isnan(numbers[series][members])]
             if len(known):
                 sure = believed[known] | (not value.needs_belief)
-                tables = _tables(value, lists, members)
-                point = density.mean_point(numbers[series][known], seed[known], sure, tables)
-                named = {"series": series, "subset": "test", "error": np.nan}
-                points.append({**dict(zip(density.POINT, key, strict=True)), **point, **named})
-    return pd.DataFrame(points, columns=density.INTERVAL)
+                keys.append({**dict(zip(density.POINT, key, strict=True)), "series": series})
+                points.append(density.PointMembers(numbers[series][known], seed[known], sure, _tables(value, tables)))
+    rest = {"subset": "test", "error": np.nan}
+    means = [{**key, **point, **rest} for key, point in zip(keys, density.mean_points(points), strict=True)]
+    return pd.DataFrame(means, columns=density.INTERVAL)
 
 
 def _named(train: pd.DataFrame, test: pd.DataFrame) -> tuple[tuple[str, pd.DataFrame], ...]:
@@ -124,29 +126,29 @@ def _whole_gap(experiment: ExperimentTables, parts: pd.DataFrame) -> pd.DataFram
     half = (gaps["elbo_gap_sd"] * factors).fillna(0.0)
     value = gaps["elbo_gap"]
     named = gaps.assign(value=value, sd=gaps["elbo_gap_sd"], models=models, low=value - half, high=value + half)
-    own = {point: by_seed(part["seed"], part["elbo_gap"]) for point, part in _known_gaps(experiment)}
+    own = _seeds_of_gaps(statistics.member_gaps(experiment.rows))
     seeds_of_points = [own[point] for point in zip(named["cell"], named["beta"], strict=True)]
     named = named.assign(seeds=pd.Series(seeds_of_points, named.index, dtype=object))
     whole = named.assign(series=WHOLE, subset="test", believed=True, error=np.nan, of_images=True)[density.INTERVAL]
     return whole.merge(parts[["cell", "beta"]].drop_duplicates(), on=["cell", "beta"])
 
 
-def _known_gaps(experiment: ExperimentTables) -> Iterable[tuple[Any, pd.DataFrame]]:
-    """The gap of each member, by cell and β."""
-    gaps = statistics.member_gaps(experiment.rows)
-    return gaps[gaps["elbo_gap"].notna()].groupby(["cell", "beta"])
+def _seeds_of_gaps(gaps: pd.DataFrame) -> Mapping[tuple[Any, ...], Seeds]:
+    """The known gaps of single members, by cell and β; of `statistics.member_gaps`."""
+    known = gaps[gaps["elbo_gap"].notna()]
+    seed, gap = known["seed"].to_numpy(), known["elbo_gap"].to_numpy()
+    return {point: by_seed(seed[at], gap[at]) for point, at in density.places(known, ["cell", "beta"])}
 
 
 def _tables(
-    value: _Value, lists: Mapping[tuple[str, str], density.Numbers], members: density.Numbers
+    value: _Value, made: Mapping[tuple[str, str], density.ImageTable | None]
 ) -> Sequence[density.ImageTable] | None:
     """The tables of a value; None where a list that it needs is not stored, or seeds or images differ."""
-    made = {key: density.image_table(lists[key][members]) for key in value.lists}
-    tables = {key: table for key, table in made.items() if table is not None}
+    tables = {key: table for key in value.lists if (table := made[key]) is not None}
     alike = all(
         len({table.shape for key, table in tables.items() if key[1] == subset}) <= 1 for subset in ("train", "test")
     )
-    return value.of_images(tables) if len(tables) == len(made) and alike else None
+    return value.of_images(tables) if len(tables) == len(value.lists) and alike else None
 
 
 def note(_: ExperimentTables, table: pd.DataFrame) -> str:

@@ -37,14 +37,19 @@ class _Check:
 
 def table(experiment: ExperimentTables) -> pd.DataFrame:
     """-log p(x) above the floor of the same images: the columns `density.INTERVAL` and `density.DOUBT`."""
-    points, rows = [], density.with_belief(experiment.measured)
+    rows = density.with_belief(experiment.measured)
     values = {name: rows[name].to_numpy() for name in rows}
     by = [*density.POINT, "subset"]
     means: Any = rows.groupby(by)[[*density.DOUBT, "log_marginal_se"]].mean().to_dict("index")
-    for key, at in density.places(rows, by):
+    keys, places = zip(*density.places(rows, by), strict=True) if len(rows) else ((), ())
+
+    def members(at: density.Numbers) -> density.PointMembers:
         table = density.image_table(values[density.LOG_MARGINAL][at])
         tables = None if table is None else [-table]
-        point = density.mean_point(-values["above"][at], values["seed"][at], values["believed"][at], tables)
+        return density.PointMembers(-values["above"][at], values["seed"][at], values["believed"][at], tables)
+
+    points = []
+    for key, point in zip(keys, density.mean_points(map(members, places)), strict=True):
         doubt = {name: means[key][name] for name in density.DOUBT}
         named = {"series": "−log p(x) above the floor", "error": means[key]["log_marginal_se"]}
         points.append({**dict(zip(by, key, strict=True)), **point, **doubt, **named})

@@ -15,6 +15,7 @@ import pandas as pd
 from rdstudy.report import labels, measures, plane, seeds, sentences, text, theme
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
+from rdstudy.report.groups import Groups
 from rdstudy.report.statistics import PlotDomain
 
 _FONT = 11  # of the names of β, in CSS pixels
@@ -75,25 +76,29 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
     points, single = plane.with_bars(table), plane.seeds_of(experiment.rows, table)
     grid, domains = theme.Grid.of(points["cell"].nunique()), plane.domains(table, single)
     panels, sets = [], theme.Datasets()
-    has_best = bool(points["best_rate"].notna().any())
+    points["curve"] = points.groupby("subset").ngroup()
+    floors, best, singles = Groups(plane.floors(points)), Groups(_under_best_prior(points)), Groups(single)
+    stars, has_best = Groups(points[points["beta"] == 1.0]), bool(points["best_rate"].notna().any())
     shared = {domain: plane.add_contours(sets, domain) for domain in set(domains.values())}
-    for place, (cell, part) in enumerate(points.groupby("cell", sort=True)):
+    ends = {domain: plane.contour_ends(domain) for domain in shared}
+    for place, (cell, part) in enumerate(Groups(points)):
         domain = domains[cell]
         look = {"width": grid.width, "titled": grid.first(place), "has_best": has_best, "has_seeds": len(single) > 0}
-        names = {"points": sets.add(part, plane.COLUMNS), "floors": sets.add(plane.floors(part))}
-        names["best"] = sets.add(_under_best_prior(part), _BEST_COLUMNS)
-        names["seeds"] = sets.add(single[single["cell"] == cell], plane.SEEDS)
-        panel = labels.Panel(grid.width, _height(grid.width), _drawn(part, domain, width=grid.width))
+        names = {"points": sets.add(part, plane.COLUMNS), "floors": sets.add(floors.rows(cell), plane.FLOORS)}
+        names["best"] = sets.add(best.rows(cell), _BEST_COLUMNS)
+        names["seeds"] = sets.add(singles.rows(cell), plane.SEEDS)
+        drawn = _drawn(part, best.rows(cell), floors.rows(cell), domain, width=grid.width)
+        panel = labels.Panel(grid.width, _height(grid.width), drawn)
         names["betas"] = sets.add(_named_betas(part, domain, panel))
-        names["stars"] = sets.add(part[part["beta"] == 1.0], plane.COLUMNS)
-        names = shared[domain] | names | {"contour names": sets.add(plane.contour_names(domain, panel))}
+        names["stars"] = sets.add(stars.rows(cell), plane.COLUMNS)
+        names = shared[domain] | names | {"contour names": sets.add(plane.contour_names(ends[domain], domain, panel))}
         panels.append(theme.fill(_panel(domain, **look), names, title=part["panel"].iloc[0], cell=cell))
     return theme.finish(theme.lay_out(panels, grid), sets)
 
 
-def _under_best_prior(part: pd.DataFrame) -> pd.DataFrame:
+def _under_best_prior(points: pd.DataFrame) -> pd.DataFrame:
     """The points whose rate under the best prior is known, at that rate."""
-    known = part[part["best_rate"].notna()]
+    known = points[points["best_rate"].notna()]
     rates = {f"rate{end}": known[f"best_rate{end}"] for end in ("", "_low", "_high")}
     return known.assign(**rates)
 
@@ -144,34 +149,38 @@ def _best_tooltip() -> list[alt.Tooltip]:
 
 def _named_betas(part: pd.DataFrame, domain: PlotDomain, panel: labels.Panel) -> pd.DataFrame:
     """Names of β beside the points of the test curve, the first and the last first, each where it hides nothing."""
-    test = part[part["subset"] == "test"].sort_values("beta")
-    is_end = test["beta"].isin([test["beta"].min(), test["beta"].max()])
+    betas = part["beta"].to_numpy(float)
+    test = np.flatnonzero((part["subset"] == "test").to_numpy(bool))
+    test = test[np.argsort(betas[test], kind="stable")]
+    is_end = np.isin(betas[test], betas[test[[0, -1]]] if len(test) else [])
     every = len(test) * _NAME_PIXELS <= panel.width
-    test = pd.concat([test[is_end], test[~is_end]]) if every else test[is_end]
-    places, rows = plane.pixels(test, domain, width=round(panel.width), height=round(panel.height)), []
-    for own, beta in enumerate(test["beta"]):
+    named = np.concatenate([test[is_end], test[~is_end]]) if every else test[is_end]
+    places, rows = plane.pixels(part, domain, width=round(panel.width), height=round(panel.height))[named], []
+    for own, beta in enumerate(betas[named]):
         words = f"β = {beta:g}"
         at = panel.place(words, labels.around(places, own, words, font=_FONT, radii=_RADII), font=_FONT)
         rows += [{"text": words, "text_x": at[0], "text_y": at[1]}] if at else []
     return pd.DataFrame(rows, columns=["text", "text_x", "text_y"])
 
 
-def _drawn(part: pd.DataFrame, domain: PlotDomain, *, width: int) -> labels.Positions:
+def _drawn(
+    part: pd.DataFrame, best: pd.DataFrame, floors: pd.DataFrame, domain: PlotDomain, *, width: int
+) -> labels.Positions:
     """What curves, bars and floors of a panel cover."""
 
     def at(rows: pd.DataFrame, rate: str = "rate", distortion: str = "distortion") -> labels.Positions:
         return plane.pixels(rows, domain, width=width, height=_height(width), columns=(rate, distortion))
 
-    part, best = part.sort_values("beta"), _under_best_prior(part.sort_values("beta"))
-    curves = [rows for table in (part, best) for _, rows in table.groupby("subset")]
-    floors = plane.heights(plane.floors(part)["floor"], domain, height=_height(width))
-    left, right = (np.column_stack([np.full(len(floors), x), floors]) for x in (0.0, width))
+    def along(rows: pd.DataFrame) -> labels.Positions:
+        order = np.argsort(rows["beta"].to_numpy(float), kind="stable")
+        return labels.along(at(rows)[order], rows["curve"].to_numpy()[order])
+
     return np.concatenate(
         [
-            *(labels.along(at(rows)) for rows in curves),
+            *map(along, (part, best)),
             *(labels.between(at(rows, rate="rate_low"), at(rows, rate="rate_high")) for rows in (part, best)),
             labels.between(at(part, distortion="distortion_low"), at(part, distortion="distortion_high")),
-            labels.between(left, right),
+            plane.floors_across(floors, domain, width=width, height=_height(width)),
         ]
     )
 

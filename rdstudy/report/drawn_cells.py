@@ -1,0 +1,97 @@
+"""Which cells of an experiment its figures draw: of very many some, and how a reader sees the others.
+
+Thousands of panels are too much for a page to hold and for a reader to look at. Cells that a figure leaves out are in
+the table of results and in the tables of `--tables`, and `--where` draws them.
+"""
+
+import shlex
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from rdstudy.report.cells import cell_factors
+from rdstudy.report.experiment import ExperimentTables
+from rdstudy.study.checks import fail
+from rdstudy.study.factors import FACTORS
+
+MOST_CELLS = 120
+"""That a figure of a page draws: more than the paper's largest experiment has."""
+
+_LISTED = 20  # levels in a message
+
+
+def drawn(tables: ExperimentTables) -> ExperimentTables:
+    """The tables of the cells that a page draws: all, or `MOST_CELLS` of them, evenly over their order."""
+    cells = np.unique(tables.planned["cell"].to_numpy())
+    if len(cells) <= MOST_CELLS:
+        return tables
+    places = np.linspace(0, len(cells) - 1, MOST_CELLS).round().astype(int)
+    return tables.of_cells(cells[places].tolist())
+
+
+def omission(tables: ExperimentTables, figure: str) -> str:
+    """What is said of the cells that are not drawn; empty where all are.
+
+    Args:
+        tables: of the whole experiment.
+        figure: key of a figure of it, for an example.
+    """
+    shown, cells = drawn(tables).planned, tables.planned["cell"].nunique()
+    if shown["cell"].nunique() == cells:
+        return ""
+    left_out = tables.planned[~tables.planned["cell"].isin(shown["cell"])].iloc[0]
+    varied = [name for name in cell_factors(tables.planned) if tables.planned[name].nunique() > 1]
+    levels = " ".join(f"--where {shlex.quote(f'{name}={left_out[name]}')}" for name in varied)
+    return (
+        f"Figures draw {MOST_CELLS} of {cells:,} cells, evenly over the grid; the table of results has all of them, "
+        "with means and deviations. To draw others, such as one that is left out: python -m rdstudy.report RESULTS "
+        f"--figures DIR --figure {figure} {levels}"
+    )
+
+
+def where(tables: ExperimentTables, conditions: Sequence[str]) -> ExperimentTables:
+    """The tables of the cells that have some levels.
+
+    Args:
+        tables: of an experiment.
+        conditions: `FACTOR=LEVEL`; one of several levels of a factor, and all factors.
+
+    Raises:
+        ValueError: no such factor, or no cell of the study has such a level.
+    """
+    chosen = np.ones(len(tables.planned), bool)
+    for name, texts in _by_factor(tables, conditions).items():
+        chosen &= _texts(tables.planned[name]).isin(texts).to_numpy()
+    return tables.of_cells(tables.planned.loc[chosen, "cell"].unique().tolist()) if conditions else tables
+
+
+def _by_factor(tables: ExperimentTables, conditions: Sequence[str]) -> dict[str, list[str]]:
+    levels: dict[str, list[str]] = {}
+    planned, factors = tables.study.planned, cell_factors(tables.study.planned)
+    for condition in conditions:
+        name, _, text = (part.strip() for part in condition.partition("="))
+        if name not in factors:
+            raise fail("--where", condition, f"FACTOR=LEVEL, of {', '.join(factors)}")
+        known = list(dict.fromkeys(_texts(planned[name])))
+        if name in FACTORS and FACTORS[name].kind is float and _is_number(text):
+            text = f"{float(text):g}"
+        if text not in known:
+            more = ", ..." if len(known) > _LISTED else ""
+            raise fail(f"--where {name}", text, f"{', '.join(known[:_LISTED])}{more}")
+        levels.setdefault(name, []).append(text)
+    return levels
+
+
+def _texts(levels: pd.Series) -> pd.Series:
+    """Levels as a user writes them."""
+    named = {level: f"{level:g}" if isinstance(level, float) else str(level) for level in levels.unique().tolist()}
+    return levels.map(named)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
