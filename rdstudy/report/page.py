@@ -3,6 +3,7 @@
 One copy of the JavaScript serves all charts. The page loads nothing: a policy in its head forbids it.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files

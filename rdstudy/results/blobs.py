@@ -60,8 +60,8 @@ class Blobs:
     not there. A checkpoint is written before an older one is deleted, and all are deleted after the rows are stored.
 
     What never changes: weights, files of parts and of a data set that are whole; but weights of members that a person
-    asks to forget go with their rows. Logs, checkpoints, files of trackers and of runs at work are replaced and deleted,
-    and whoever lacks one loses time and no number.
+    asks to forget go with their rows. Logs, checkpoints, files of trackers and of runs at work are replaced and
+    deleted, and whoever lacks one loses time and no number.
 
     Args:
         files: of the store.
