@@ -30,17 +30,15 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 10000))
 start=("$ray" start --block --disable-usage-stats --object-store-memory=500000000
     --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")
-on_nodes() {  # COUNT, options of srun --: a step beside the others
-    srun --overlap --ntasks="$1" --nodes="$1" --cpus-per-task="$SLURM_CPUS_PER_TASK" "${@:2}"
-}
+step=(srun --overlap --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK")
 steps=()
 finish() {
     if ((${#steps[@]})); then kill "${steps[@]}" 2>/dev/null || true; wait "${steps[@]}" 2>/dev/null || true; fi
-    on_nodes "$SLURM_JOB_NUM_NODES" rm -rf "$RAY_TMPDIR" || true
+    "${step[@]}" rm -rf "$RAY_TMPDIR" || true
 }
 trap finish EXIT
-on_nodes "$SLURM_JOB_NUM_NODES" mkdir -p "$RAY_TMPDIR"
-on_nodes 1 --nodelist="$head" "${start[@]}" --head --port="$port" --include-dashboard=false &
+"${step[@]}" mkdir -p "$RAY_TMPDIR"
+"${step[@]}" --nodes=1 --ntasks=1 --nodelist="$head" "${start[@]}" --head --port="$port" --include-dashboard=false &
 steps+=($!)
 for ((tries = 0; ; tries++)); do
     "$ray" health-check --address "$head:$port" >/dev/null 2>&1 && break
@@ -48,7 +46,8 @@ for ((tries = 0; ; tries++)); do
     sleep 2
 done
 if ((SLURM_JOB_NUM_NODES > 1)); then
-    on_nodes $((SLURM_JOB_NUM_NODES - 1)) --exclude="$head" "${start[@]}" --address="$head:$port" &
+    others=$((SLURM_JOB_NUM_NODES - 1))
+    "${step[@]}" --nodes="$others" --ntasks="$others" --exclude="$head" "${start[@]}" --address="$head:$port" &
     steps+=($!)
 fi
 

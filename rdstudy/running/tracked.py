@@ -27,7 +27,7 @@ class PackValues:
 
     def means(self) -> dict[str, float]:
         """`<subset>/distortion`, `<subset>/rate` and `<subset>/elbo`: means over members, of which all are finite."""
-        means = {}
+        means: dict[str, float] = {}
         for subset, members in self._latest.items():
             distortion, rate = (math.fsum(column) / len(members) for column in zip(*members.values(), strict=True))
             values = {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate)}

@@ -309,7 +309,9 @@ def test_classes_of_a_folder_are_factors_of_a_data_set(folder, tmp_path, monkeyp
         (folder / name).write_bytes(png(97 * value))
     pictures = pictures_from_folder(folder, side=7)
     name = own_dataset("pets", pictures.images, factors=pictures.classes, factor_names=["class"])
-    assert dataset_info(name).load().factors.tolist() == [[0.25], [0.75]]
+    factors = dataset_info(name).load().factors
+    assert factors is not None
+    assert factors.tolist() == [[0.25], [0.75]]
 
 
 def test_pictures_beside_folders_of_classes_have_none(folder):

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -9,6 +10,7 @@ from rdstudy.report import build
 from rdstudy.report import watch as watching
 from rdstudy.report.__main__ import main
 from rdstudy.report.build import Source
+from rdstudy.report.page import Page
 from rdstudy.results.presence import Presence, this_run
 from rdstudy.results.store import Store
 
@@ -19,7 +21,8 @@ class Pages:
     """In place of pages: when they were written, and whether a browser reloads them."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.reloaded = path, []
+        self.path = path
+        self.reloaded: list[int | None] = []
 
     def __call__(self, report, *, out, reloaded_seconds):
         assert report == "read"
@@ -39,7 +42,8 @@ def pages(tmp_path, monkeypatch) -> Pages:
 
 def watch(store: Store, pages: Pages, steps):
     """Watch while at each look one of these steps is done; returns what was said."""
-    said, now, left = [], [0.0], iter(steps)
+    said: list[str] = []
+    now, left = [0.0], iter(steps)
 
     def sleep(seconds: float) -> None:
         now[0] += seconds
@@ -111,5 +115,5 @@ def test_a_page_that_is_watched_asks_its_browser_and_no_other_does(tmp_path, mon
     template = Path(build.__file__).with_name("web").joinpath("page.html").read_text()
     assert template.count("<head>") == 1
     monkeypatch.setattr(build, "render", lambda _: template)
-    path = build._write_page(None, "tiny", out=str(tmp_path / "page.html"), reloaded_seconds=seconds)
+    path = build._write_page(cast(Page, None), "tiny", out=str(tmp_path / "page.html"), reloaded_seconds=seconds)
     assert path.read_text().count(f"<head>\n{REFRESH}\n") == (seconds is not None)

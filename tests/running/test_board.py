@@ -14,7 +14,7 @@ from rdstudy.results.store import Store
 from rdstudy.running.board import Board, CellState, at_work_in, table_of
 from rdstudy.running.log import follow
 from rdstudy.running.progress import PackProgress, ProgressLine
-from tests.running.terminals import terminal
+from tests.running.terminals import screen, terminal
 from tests.running.test_worker import MEMBER
 
 CELLS = [dataclasses.replace(MEMBER, depth=depth, beta=beta) for depth in (1, 3) for beta in (0.1, 1.0, 5.0)]
@@ -56,7 +56,12 @@ def test_each_file_is_read_once(store, monkeypatch):
     store_row(store, CELLS[0], distortion=31.0)
     board.states()
     read, names = store.rows._read, []
-    monkeypatch.setattr(store.rows, "_read", lambda table, name: names.append(name) or read(table, name))
+
+    def count(table: str, name: str):
+        names.append(name)
+        return read(table, name)
+
+    monkeypatch.setattr(store.rows, "_read", count)
     store_row(store, CELLS[1], distortion=30.0)
     board.states()
     board.states()
@@ -180,8 +185,7 @@ def test_a_follower_at_a_terminal_sees_one_table_below_the_log(store, monkeypatc
     with terminal(columns) as shown:
         follow(store, "tiny", board=board.lines, stream=shown.stream, sleep=sleep)
         seen.append(shown.written())
-        shown.written = lambda: "".join(seen)
-        lines = shown.screen()
+    lines = screen("".join(seen), columns)
     text = "\n".join(lines)
     assert text.count("cell ") == 1
     assert [line.split()[:3] for line in lines if "layer" in line] == [["1", "layer", "1/3"], ["3", "layers", "0/3"]]

@@ -7,7 +7,7 @@ import pytest
 from rdstudy.planning.packs import Pack
 from rdstudy.running.progress import PackProgress, ProgressLine, fitted
 from tests.running.terminals import screen, terminal
-from tests.test_run import MEMBERS
+from tests.running.test_worker import MEMBERS
 
 FULL = "2/4 models, 2.0 models/min, 60 s so far, 60 s left, 1 not ok, 8 GPUs, 97% at work, $1234.56"
 
@@ -48,7 +48,8 @@ def test_columns_that_the_user_names_count_and_a_log_has_all(monkeypatch):
         line._shown = 0.0
         line.tick()
         assert screen_of.screen() == ["2/4 models, 60 s left, 1 not ok"]
-        line._log = (log := []).append
+        log: list[str] = []
+        line._log = log.append
         line.close()
         assert log == [FULL]
 

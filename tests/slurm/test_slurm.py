@@ -59,8 +59,6 @@ def test_a_study_runs_as_a_job_to_its_rows(cluster, tmp_path):
         "recipe.steps=20",
         "--set",
         "measures.names=[]",
-        "--only",
-        "depth",
         "--set",
         "resources.pack_size=9",
     )

@@ -45,6 +45,8 @@ def test_a_trial_names_its_members_and_its_factors():
         [pack, Pack(MEMBERS[:1])], placements={}, resources=Resources(), most_cpus=lambda: 1, failures=Failures()
     )
     several, single = queue.suggest("a"), queue.suggest("b")
+    assert isinstance(several, dict)
+    assert isinstance(single, dict)
     assert several["member_ids"].split(", ") == [member.member_id for member in MEMBERS]
     assert several["beta"] == ", ".join(str(beta) for beta in dict.fromkeys(member.beta for member in MEMBERS))
     assert single["member_ids"] == MEMBERS[0].member_id
