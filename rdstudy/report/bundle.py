@@ -7,6 +7,7 @@ study takes: the piece is kept in the cache folder, by the version of vl-convert
 import contextlib
 import functools
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
 
 import vl_convert
@@ -35,7 +36,7 @@ def javascript() -> str:
 
 
 def _path() -> Path:
-    return cache_folder() / f"vega-{vl_convert.__version__}-{_digest(_BUNDLED.encode())[:16]}.js"
+    return cache_folder() / f"vega-{version('vl-convert-python')}-{_digest(_BUNDLED.encode())[:16]}.js"
 
 
 def _kept(path: Path) -> str:

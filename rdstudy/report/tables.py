@@ -45,7 +45,7 @@ def results_table(whole: ExperimentTables) -> text.Table:
     falls = whole.falls[["cell", "beta", "fall", "error"]]
     table = statistics.results(whole.rows).merge(falls, on=["cell", "beta"], how="left")
     named = {
-        cell: [_level(factor, level, levels[factor]) for factor, level in row.items()]
+        cell: [_level(str(factor), level, levels[str(factor)]) for factor, level in row.items()]
         for cell, row in cells.to_dict("index").items()
     }
     for row in table.to_dict("records"):

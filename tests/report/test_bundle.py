@@ -12,8 +12,13 @@ MADE = "var vega = 7; // β"
 @pytest.fixture
 def calls(monkeypatch):
     """How often vl-convert was asked."""
-    asked = []
-    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda modules: asked.append(modules) or MADE)
+    asked: list[str] = []
+
+    def make(modules: str) -> str:
+        asked.append(modules)
+        return MADE
+
+    monkeypatch.setattr(vl_convert, "javascript_bundle", make)
     bundle.javascript.cache_clear()
     yield asked
     bundle.javascript.cache_clear()
