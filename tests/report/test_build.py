@@ -128,15 +128,11 @@ def test_hostile_text_stays_text(simulate):
 
 @pytest.mark.parametrize(("format", "start"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("json", b"{")])
 def test_figures_are_files_of_their_own(results, tmp_path, format, start):
-    store = results(SMALL)
-    paths = list(write_figures(read_report(Source(store)), FigureFiles(str(tmp_path / "f"), format)))
-    names = {
-        f"simulated-depth-distortion.{format}",
-        f"simulated-depth-rate-distortion.{format}",
-        f"simulated-depth-learning.{format}",
-        f"simulated-splits.{format}",
-    }
-    assert {path.name for path in paths} == names
+    whole = ("depth-distortion", "depth-rate-distortion", "depth-learning", "splits")
+    asked = () if format == "json" else ("depth-learning", "splits")  # pictures take longer to draw
+    files = FigureFiles(str(tmp_path / "f"), format, asked)
+    paths = list(write_figures(read_report(Source(results(SMALL))), files))
+    assert [path.name for path in paths] == [f"simulated-{name}.{format}" for name in asked or whole]
     assert all(path.read_bytes().startswith(start) for path in paths)
 
 
