@@ -79,7 +79,7 @@ def test_a_misspelt_study_is_answered_with_the_nearest(tmp_path, monkeypatch, ca
     assert main(["run", "qick", "--plan"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: study file qick does not exist (did you mean quick?); allowed: a Python file that ")
-    assert "or one that comes with rdstudy: linear, mini, paper, priors, quick, examples/" in err
+    assert "or one that comes with rdstudy: linear, mini, paper, precision, priors, quick, examples/" in err
 
 
 def test_a_file_goes_before_a_study_that_comes_along(tmp_path, monkeypatch, capsys):

@@ -76,7 +76,6 @@ _OBJECTIVES = {
     "no_marginal_kl": "objective without marginal KL",
     "no_mutual_information": "objective without mutual information",
 }
-_PRECISIONS = {"float32": "full precision", "tf32": "TF32 products"}
 
 
 def _split_label(split: object) -> str:
@@ -211,7 +210,7 @@ _TABLE: tuple[Setting, ...] = (
     _of_recipe(
         "weight_decay", float, plural="weight decays", label="weight decay {:g}", is_tensor=True, before=0.0, appended=2
     ),
-    _of_recipe("precision", str, plural="precisions", label=_PRECISIONS.__getitem__, before="float32", appended=3),
+    _of_recipe("precision", str, plural="precisions", label="products in {}", before="float32", appended=3),
     Setting("trajectory_points", int, "evaluation", Evaluation.trajectory_points, appended=1),
     Setting("trajectory_images", int, "evaluation", Evaluation.trajectory_images, appended=1),
     Setting("final_images", int, "evaluation", Evaluation.final_images, appended=1),

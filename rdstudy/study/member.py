@@ -117,6 +117,7 @@ class Member(Cell):
 
 _HOLDERS = {setting.name: setting.holder for setting in SETTINGS}
 _LATER = tuple(setting for setting in SETTINGS if setting.before is not NOTHING)
+_NUMBERS = tuple(setting for setting in SETTINGS if setting.kind in (int, float))
 _CELL_FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
 _MEMBER_FIELDS = tuple(field.name for field in dataclasses.fields(Member))
 
@@ -139,6 +140,10 @@ def settings_id(settings: Mapping[str, Any], numerics: int) -> str:
         holder = kept[setting.holder] if setting.holder else kept
         if holder[setting.name] == setting.before:
             del holder[setting.name]
+    for setting in _NUMBERS:  # 1 and 1.0 are one number
+        holder = kept[setting.holder] if setting.holder else kept
+        if isinstance(value := holder.get(setting.name), int | float) and value == (plain := setting.kind(value)):
+            holder[setting.name] = plain
     return hashlib.sha256(_ENCODER.encode(kept).encode()).hexdigest()[:16]
 
 

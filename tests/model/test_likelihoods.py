@@ -159,6 +159,7 @@ def test_simulation_depends_on_the_generator_alone(name):
 def test_all_likelihoods_are_tested_and_no_other_is_taken():
     assert {parts.parse(name).name for name in LIKELIHOODS} == set(parts.names("likelihood"))
     with pytest.raises(
-        ValueError, match=r"^likelihood is 'gauss'; allowed: bernoulli, continuous_bernoulli, gaussian, "
+        ValueError,
+        match=r"^likelihood is 'gauss' \(did you mean gaussian\?\); allowed: bernoulli, continuous_bernoulli, ",
     ):
         likelihood("gauss")

@@ -39,7 +39,7 @@ def test_another_process_reads_what_the_first_one_made(calls, tmp_path, monkeypa
 def test_another_version_makes_its_own(calls, tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     again()
-    monkeypatch.setattr(vl_convert, "__version__", "another")
+    monkeypatch.setattr(bundle, "version", lambda package: f"another {package}")
     again()
     assert len(calls) == 2
     assert len(list(tmp_path.iterdir())) == 2

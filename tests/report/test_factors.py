@@ -26,7 +26,7 @@ LEVELS: Mapping[str, tuple[list[Any], list[str]]] = {
     "initialization": (["default", "he"], ["default initialization", "he initialization"]),
     "batch_size": ([64, 128], ["batches of 64", "batches of 128"]),
     "weight_decay": ([0.0, 0.01], ["weight decay 0", "weight decay 0.01"]),
-    "precision": (["float32", "tf32"], ["full precision", "TF32 products"]),
+    "precision": (["float32", "tf32"], ["products in float32", "products in tf32"]),
     "objective": (["beta", "no_marginal_kl"], ["β objective", "objective without marginal KL"]),
     "latent_dim": ([2, 10], ["2 latent dimensions", "10 latent dimensions"]),
 }

@@ -49,12 +49,16 @@ def test_a_table_is_tidy_and_holds_what_is_drawn(results):
 @pytest.mark.parametrize(
     ("name", "chosen", "message"),
     [
-        ("distortions", {}, f"figure is 'distortions'; allowed: {', '.join(rdstudy.study.FIGURES)}"),
+        (
+            "distortions",
+            {},
+            f"figure is 'distortions' .did you mean distortion.*; allowed: {', '.join(rdstudy.study.FIGURES)}",
+        ),
         ("learning", {"study": "thesis"}, "study 'thesis' is not in .*simulated"),
         (
             "learning",
             {"experiment": "width"},
-            "study 'simulated': experiment is 'width'; allowed: depth",
+            r"study 'simulated': experiment is 'width' \(did you mean depth\?\); allowed: depth",
         ),
         (
             "exact",

@@ -149,7 +149,7 @@ def test_the_page_says_how_models_were_trained(simulate):
     line = sentences.recipe_line(study.planned)
     assert line.startswith(
         "Trained with: adam optimizer, learning rate 0.001, batches of 128, 9,973 steps, cosine(warmup=500) schedule, "
-        "he initialization. What is said"
+        "he initialization, products in float32. What is said"
     )
     text = render(page_of(study))
     assert text.index("30 of 30 models trained") < text.index(line) < text.index('id="data"')

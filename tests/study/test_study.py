@@ -375,6 +375,7 @@ OTHER = {
 def changed(path: str, value: object) -> Member:
     """MEMBER with one setting replaced, past the checks: some settings have a single level as yet."""
     member = copy.deepcopy(MEMBER)
+    member.__dict__.pop("_ids", None)  # it keeps the ids that it was asked for
     part, _, name = path.rpartition(".")
     object.__setattr__(getattr(member, part) if part else member, name, value)
     return member
@@ -393,6 +394,14 @@ def test_every_setting_changes_the_id(path):
     assert other != MEMBER
     assert other.member_id != MEMBER.member_id
     assert re.fullmatch("[0-9a-f]{16}", other.member_id)
+
+
+def test_a_number_makes_one_id_however_it_is_written():
+    def written(kind: type) -> str:
+        recipe = Recipe(learning_rate=kind(1), weight_decay=kind(2))
+        return Member("tetrominoes", "cv(1000)", beta=kind(1), seed=0, depth=kind(2), recipe=recipe).member_id
+
+    assert written(float) == written(int)
 
 
 def test_no_two_of_these_changes_lead_to_the_same_id():

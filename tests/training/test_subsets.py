@@ -55,7 +55,7 @@ def test_the_bernoulli_floor_has_the_bits_of_older_results(subsets):
 
 
 def test_an_unknown_likelihood_is_refused():
-    with pytest.raises(ValueError, match=r"^likelihood is 'gauss'; allowed: bernoulli, continuous_bernoulli, gaussian"):
+    with pytest.raises(ValueError, match=r"^likelihood is 'gauss' \(did you mean gaussian\?\); allowed: bernoulli, "):
         make_subsets(toy_dataset(), SPLIT, Evaluation(), study_seed=1, likelihood="gauss")
 
 
