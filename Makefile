@@ -30,7 +30,7 @@ study: setup ## run studies/quick.py and print where its page is
 	$(BIN)/python -m rdstudy.run studies/quick.py --out $(OUT)
 
 test: setup ## the quick tests, a worker on each core
-	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser and not slurm"
+	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser and not slurm and not trackers"
 
 test-all: test-without-ray test-ray ## all tests but those of `make test-cluster` and `make test-slurm`
 
