@@ -315,6 +315,7 @@ def _usable(store: "Store", say: Callable[[str], None]) -> "Snapshot":
 
 
 def _follow(study: Study, options: argparse.Namespace) -> int:
+    from rdstudy.planning.plan import make_plan
     from rdstudy.results.store import Store
     from rdstudy.running.board import Board
     from rdstudy.running.log import follow
@@ -326,8 +327,8 @@ def _follow(study: Study, options: argparse.Namespace) -> int:
 
     with contextlib.suppress(KeyboardInterrupt):  # the run goes on
         store = Store.open(options.out)
-        chosen = [each for each in study.experiments if not options.only or each.name in options.only]
-        board = Board(store, study.name, dict.fromkeys(member for each in chosen for member in each.members(study)))
+        wanted = make_plan(study, {}, only=options.only, member_id=options.member).wanted
+        board = Board(store, study.name, wanted)
         follow(store, study.name, board=board.lines, sleep=wait)
     return _OK
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from rdstudy.results.store import Store
 from rdstudy.run import load_study, main
 from rdstudy.running.driver import Ended
 from rdstudy.running.executor import Work
+from rdstudy.running.log import RunLog
 from rdstudy.running.progress import PackProgress, ProgressLine
 from rdstudy.running.tune.connection import Connection
 from rdstudy.study.words import duration
@@ -424,6 +426,18 @@ def test_folders_that_cannot_serve_are_one_line_and_status_2(study, capsys):
         assert capsys.readouterr().err.count("\n") == 1
     assert main(["nowhere.py"]) == 2
     assert "nowhere.py does not exist" in capsys.readouterr().err
+
+
+def test_a_follower_counts_models_by_the_split_that_the_plan_knows(study, capsys, monkeypatch):
+    study.write_text(STUDY.replace("cv(97)", "default"))
+    (first, *_) = make_plan(load_study(str(study)), {}).wanted
+    store = Store.create("out")
+    row = {"member_id": first.member_id, "run_id": "a" * 32, "subset": "test", "outcome": "ok", "distortion": 2.5}
+    store.rows.write_run("a" * 32, {"members": [row]})
+    RunLog(store, "tiny").close("exit status 0")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert run(study, "--follow") == 0
+    assert re.search(r"1 layer +1/2 +2\.50 +0\.1", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("option", ["--plan", "--follow"])

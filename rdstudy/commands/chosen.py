@@ -7,7 +7,7 @@ stale, orphaned            stored and not asked for, see `rdstudy.results.standi
 
 import argparse
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,11 @@ def add_filters(parser: Parser) -> None:
     only = parser.add_argument("--only", metavar="EXPERIMENT", action="append", default=[], help="of these experiments")
     parser.add_argument("--state", choices=STATES, action="append", default=[], help="in these states")
     where = parser.add_argument(
-        "--where", metavar="FACTOR=LEVEL", action="append", default=[], help="with these levels, such as depth=3"
+        "--where",
+        metavar="FACTOR=LEVEL",
+        action="append",
+        default=[],
+        help="with such levels, as depth=3; of one factor any",
     )
     complete(ids, lambda options: _opened(options).snapshot(("members",)).outcomes())
     complete(studies, lambda options: _opened(options).declarations.names())
@@ -84,7 +88,8 @@ def chosen_models(options: argparse.Namespace, store: "Store", snapshot: "Snapsh
     if options.study is not None and options.study not in declarations:
         raise fail_name("--study", options.study, declarations, also="" if declarations else "none is declared there")
     asked = [options.study] if options.study is not None else list(declarations)
-    models = [model for study in asked for model in _models_of(study, declarations, snapshot)]
+    rows = _first_rows(snapshot)
+    models = [model for study in asked for model in _models_of(study, declarations, snapshot, rows)]
     models = list({(each.study, each.member_id): each for each in models}.values())
     known = {each.member_id for each in models}
     ids = {id_beginning(given, known, where=f"in {store.uri}") for given in options.member}
@@ -92,14 +97,16 @@ def chosen_models(options: argparse.Namespace, store: "Store", snapshot: "Snapsh
     for name in options.only:
         if name not in experiments:
             raise fail_name("--only", name, experiments)
-    levels = [_level(text) for text in options.where]
+    levels: dict[str, list[Any]] = {}
+    for factor, level in map(_level, options.where):
+        levels.setdefault(factor, []).append(level)
     return [
         model
         for model in models
         if (not ids or model.member_id in ids)
         and (not options.state or model.state in options.state)
         and (not options.only or not set(options.only).isdisjoint(model.experiments))
-        and all(model.levels[factor] == level for factor, level in levels)
+        and all(model.levels[factor] in allowed for factor, allowed in levels.items())
     ]
 
 
@@ -117,11 +124,15 @@ def _level(text: str) -> tuple[str, Any]:
     return factor, FACTORS[factor].check(f"--where {factor}", value)
 
 
-def _models_of(study: str, declarations: "Mapping[str, Declaration]", snapshot: "Snapshot") -> Iterator[Model]:
+def _models_of(
+    study: str,
+    declarations: "Mapping[str, Declaration]",
+    snapshot: "Snapshot",
+    rows: Mapping[str, Mapping[str, Any]],
+) -> Iterator[Model]:
     from rdstudy.results.standing import declared_levels, unasked
 
     declaration = declarations[study]
-    rows = _first_rows(snapshot)
     experiments: dict[str, list[str]] = {}
     for experiment in declaration.experiments:
         for member_id in experiment.member_ids:
@@ -144,10 +155,7 @@ def _first_rows(snapshot: "Snapshot") -> dict[str, Mapping[str, Any]]:
     """Member id -> the first of its rows."""
     from rdstudy.results import schema
 
-    rows: Iterable[Mapping[str, Any]] = (
-        snapshot.table("members").select(["member_id", "outcome", "reason", *schema.SETTINGS]).to_pylist()
-    )
     first: dict[str, Mapping[str, Any]] = {}
-    for row in rows:
+    for row in snapshot.rows("members", ["member_id", "outcome", "reason", *schema.SETTINGS]):
         first.setdefault(row["member_id"], row)
     return first

@@ -22,13 +22,10 @@ from rdstudy.results.address import without_keys
 from rdstudy.study.factors import SETTINGS
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from rdstudy.results.snapshot import Snapshot
 
 _METRICS = ("distortion", "rate", "elbo")
 _TAGS = ("member_id", "run_id", "outcome", "reason", "code_version", "numerics_version", "torch_version", "device")
-_BATCH_ROWS = 2**14
 
 
 @dataclass(frozen=True)
@@ -103,21 +100,16 @@ def tracked_runs(models: Sequence[Model], snapshot: "Snapshot") -> Iterator[Trac
         snapshot: of `members` and `trajectories`.
     """
     from rdstudy.results.chosen import ChosenRows
+    from rdstudy.results.snapshot import plain_rows
 
     studies = {model.member_id: model.study for model in models}
     rows = ChosenRows(snapshot, studies)
-    trajectories = itertools.groupby(_plain_rows(rows.trajectories()), key=lambda row: row["member_id"])
+    trajectories = itertools.groupby(plain_rows(rows.trajectories()), key=lambda row: row["member_id"])
     name, trajectory = next(trajectories, ("", iter(())))
-    for member_id, group in itertools.groupby(_plain_rows(rows.members()), key=lambda row: row["member_id"]):
+    for member_id, group in itertools.groupby(plain_rows(rows.members()), key=lambda row: row["member_id"]):
         while name and name < member_id:
             name, trajectory = next(trajectories, ("", iter(())))
         yield _tracked_run(studies[member_id], list(group), list(trajectory) if name == member_id else [])
-
-
-def _plain_rows(table: "pa.Table") -> Iterator[dict[str, Any]]:
-    """Rows of a table that is sorted by `member_id`, in its order."""
-    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-        yield from batch.to_pylist()
 
 
 def _tracked_run(study: str, rows: Sequence[Mapping[str, Any]], trajectory: Sequence[Mapping[str, Any]]) -> TrackedRun:

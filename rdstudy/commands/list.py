@@ -8,7 +8,6 @@ comes last. Exit status: 0; 1 the storage failed; 2 bad input.
 
 import argparse
 import itertools
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from rdstudy.commandline import WIDTH, Parser, answer, open_output
 from rdstudy.commands.chosen import STATES, Model, add_filters, chosen_models
 from rdstudy.results.address import without_keys
+from rdstudy.running.screen import size_of
 from rdstudy.study.factors import FACTORS
 from rdstudy.study.parts import short_name
 from rdstudy.study.words import one_line
@@ -42,7 +42,7 @@ def _list(options: argparse.Namespace) -> int:
 
     store = Store.open(without_keys(options.results, tell=print))
     models = chosen_models(options, store, store.snapshot(("members",)))
-    width = None if not sys.stdout.isatty() else shutil.get_terminal_size((WIDTH, 24)).columns
+    width = size_of(sys.stdout).columns if sys.stdout.isatty() else None
     for line in listed(models):
         print(line if width is None or len(line) <= width else f"{line[: width - 1]}…")
     return 0

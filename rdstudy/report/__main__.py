@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdstudy.commandline import Parser, answer, open_output
+from rdstudy.commandline import Parser, answer, open_output, sigterm_interrupts
 from rdstudy.results.address import without_keys
 from rdstudy.study.checks import fail
 
@@ -32,7 +32,7 @@ def _write(options: argparse.Namespace) -> int:
     if options.watch:
         from rdstudy.report.watch import watch
 
-        with contextlib.suppress(KeyboardInterrupt):  # the run goes on
+        with contextlib.suppress(KeyboardInterrupt), sigterm_interrupts():  # the run goes on
             watch(_source(options), out=options.out, say=lambda line: print(line, flush=True))
         return 0
     files = _files(options)

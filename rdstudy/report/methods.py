@@ -127,14 +127,14 @@ def _elbo(study: StudyTables) -> Method:
         "The evidence lower bound is at most log p(x), on average over images. Training weighs the rate by β: for "
         "β < 1 what it minimizes is no bound.",
         Markup("ELBO = −(D + R) ≤ E<sub>x</sub> log p(x)<br>training minimizes D + β R"),
-        f"{'; '.join(removed)}, as the batch that is trained on estimates it (paper, 4.5)." if removed else "",
+        f"Here {'; '.join(removed)}, as the batch that is trained on estimates it (paper, 4.5)." if removed else "",
         "Kingma and Welling 2014; Higgins et al. 2017",
     )
 
 
 _OBJECTIVES = {
-    "no_marginal_kl": "The objective no_marginal_kl leaves KL(q(z) ‖ p(z)) out of R",
-    "no_mutual_information": "The objective no_mutual_information leaves I out of R",
+    "no_marginal_kl": "the objective no_marginal_kl leaves KL(q(z) ‖ p(z)) out of R",
+    "no_mutual_information": "the objective no_mutual_information leaves I out of R",
 }
 
 

@@ -125,7 +125,8 @@ class Files:
 
     def stream(self, name: str, send: Callable[[pa.NativeFile], object]) -> None:
         """Put a file there as `send` writes it, piece by piece; it is called again where a fault of a bucket passes."""
-        self._put(name, send)
+        put = self._put_object if self._in_bucket else self._put_file
+        self._patiently("written", name, lambda: put(name, send))
 
     def upload(self, file: Path, name: str) -> None:
         """Put a copy of a local file there, piece by piece."""
@@ -179,10 +180,6 @@ class Files:
 
     def _inner(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
-
-    def _put(self, name: str, send: Callable[[pa.NativeFile], object]) -> None:
-        put = self._put_object if self._in_bucket else self._put_file
-        self._patiently("written", name, lambda: put(name, send))
 
     def _put_object(self, name: str, send: Callable[[pa.NativeFile], object]) -> None:
         stream = self._fs.open_output_stream(self._inner(name))

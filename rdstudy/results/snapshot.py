@@ -19,6 +19,12 @@ Parts = Mapping[str, Mapping[str, pa.Table | Damaged]]
 _BATCH_ROWS = 10_000
 
 
+def plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table as plain data, in its order, some thousands of them in memory at a time."""
+    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+        yield from batch.to_pylist()
+
+
 @dataclass(frozen=True)
 class NeighboursKey:
     """What the neighbours of a split depend on; the fields are `schema.NEIGHBOURS_KEY`."""
@@ -84,9 +90,8 @@ class Snapshot:
         return self._tables[name]
 
     def rows(self, name: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Some columns of the rows of a table as plain data, some thousands of rows in memory at a time."""
-        for batch in self.table(name).select(columns).to_batches(max_chunksize=_BATCH_ROWS):
-            yield from batch.to_pylist()
+        """Some columns of the rows of a table, see `plain_rows`."""
+        return plain_rows(self.table(name).select(columns))
 
     def outcomes(self) -> dict[str, str]:
         """Member id -> outcome of every member stored."""

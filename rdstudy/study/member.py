@@ -140,11 +140,22 @@ def settings_id(settings: Mapping[str, Any], numerics: int) -> str:
         holder = kept[setting.holder] if setting.holder else kept
         if holder[setting.name] == setting.before:
             del holder[setting.name]
-    for setting in _NUMBERS:  # 1 and 1.0 are one number
+    for setting in _NUMBERS:
         holder = kept[setting.holder] if setting.holder else kept
-        if isinstance(value := holder.get(setting.name), int | float) and value == (plain := setting.kind(value)):
-            holder[setting.name] = plain
+        if setting.name in holder:
+            holder[setting.name] = _as_kept(holder[setting.name], setting.kind)
     return hashlib.sha256(_ENCODER.encode(kept).encode()).hexdigest()[:16]
+
+
+def _as_kept(value: Any, kind: type) -> Any:
+    """A number in the type of its setting, where it is the same number there: 1 and 1.0 make one id."""
+    if type(value) not in (int, float) or type(value) is kind:
+        return value
+    try:
+        number = kind(value)
+    except OverflowError:
+        raise ValueError(f"{value} is not finite, or too large for a number") from None
+    return number if number == value else value
 
 
 _PARTS = ("recipe", "evaluation")

@@ -44,6 +44,7 @@ def test_filters_choose(capsys, ids):
     assert {row[0] for row in listed(capsys, "--where", "depth=3", "--where", "beta=1")} == {ids[6], ids[7]}
     assert {row[0] for row in listed(capsys, ids[2][:9], ids[5])} == {ids[2], ids[5]}
     assert len(listed(capsys, "--only", "depth")) == 8
+    assert len(listed(capsys, "--where", "depth=3", "--where", "depth=1")) == 8  # of one factor any
     assert listed(capsys, "--where", "depth=2") == []
 
 

@@ -1,6 +1,7 @@
 """A page that keeps up with a run: anew when rows come, whole at any moment, and left as one to send around."""
 
 import os
+import signal
 from pathlib import Path
 from typing import cast
 
@@ -99,6 +100,13 @@ def test_ctrl_c_leaves_a_page_that_is_not_reloaded(tmp_path, pages):
 
     with pytest.raises(KeyboardInterrupt):
         watch(store, pages, [nothing, interrupt])
+    assert pages.reloaded == [60, None]
+
+
+def test_sigterm_does_so_too(tmp_path, pages, monkeypatch):
+    store = Store.create(str(tmp_path / "out"))
+    monkeypatch.setattr(watching, "_is_at_work", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert main([store.uri, "--watch", "--out", str(pages.path)]) == 0
     assert pages.reloaded == [60, None]
 
 

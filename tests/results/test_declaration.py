@@ -110,6 +110,8 @@ DAMAGE = {
     "another beta": lambda text: text.replace(b'"beta": 0.1', b'"beta": 0.2'),
     "another id": lambda text: text.replace(MEMBERS[0].member_id.encode(), b"0" * 16, 1),
     "infinite seed": lambda text: text.replace(b'"seed": 0', b'"seed": Infinity', 1),
+    "infinite width": lambda text: text.replace(b'"width": 512', b'"width": Infinity', 1),
+    "beta of 400 digits": lambda text: text.replace(b'"beta": 0.1', b'"beta": ' + b"9" * 400, 1),
     "half a history": lambda text: text.replace(b'"changes"', b'"chances"'),
     "another history": lambda text: text.replace(b'"whole"', b'"holed"'),
 }
