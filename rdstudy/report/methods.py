@@ -127,7 +127,9 @@ def _elbo(study: StudyTables) -> Method:
         "The evidence lower bound is at most log p(x), on average over images. Training weighs the rate by β: for "
         "β < 1 what it minimizes is no bound.",
         Markup("ELBO = −(D + R) ≤ E<sub>x</sub> log p(x)<br>training minimizes D + β R"),
-        f"Here {'; '.join(removed)}, as the batch that is trained on estimates it (paper, 4.5)." if removed else "",
+        f"Where it is used, {'; '.join(removed)}, as the batch that is trained on estimates it (paper, 4.5)."
+        if removed
+        else "",
         "Kingma and Welling 2014; Higgins et al. 2017",
     )
 

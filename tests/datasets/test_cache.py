@@ -17,6 +17,7 @@ import pytest
 
 from rdstudy.datasets import cache
 from rdstudy.datasets.cache import FOLDER_VARIABLE, cache_folder, cached_images
+from tests.datasets.moves import die_at_move
 
 SHAPE = (5, 3, 7, 11)
 PATTERN = np.random.default_rng(3).integers(1, 256, SHAPE, np.uint8)
@@ -69,15 +70,7 @@ def hang_while_writing(folder: Path):
 
 def die_while_moving(folder: Path, number: int):
     """Ask for the images, and die when a file is to be moved into place: the first of them, or the second."""
-    moved = []
-
-    def replace(source, target, replace=os.replace):
-        moved.append(target)
-        if len(moved) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(source, target)
-
-    cache.os.replace = replace  # type: ignore[attr-defined]
+    die_at_move(number)
     ask(folder)
 
 

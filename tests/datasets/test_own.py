@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rdstudy.datasets import cache as cache_module
 from rdstudy.datasets import dataset_info, own_dataset
 from rdstudy.datasets.cache import FOLDER_VARIABLE
 from rdstudy.datasets.own import install_own, own_files
 from rdstudy.planning.plan import make_plan
 from rdstudy.study import Experiment, Study
+from tests.datasets.moves import die_at_move
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.integers(0, 256, (13, 3, 5, 7), np.uint8)
@@ -269,16 +269,8 @@ def test_files_are_read_once_by_each_process_as_long_as_they_stay(monkeypatch):
 
 def die_while_moving(folder: Path, number: int):
     """Keep the images, and die when a file is to be moved into place: the first of them, or the second."""
-    moved = []
-
-    def replace(source, target, replace=os.replace):
-        moved.append(target)
-        if len(moved) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(source, target)
-
+    die_at_move(number)
     os.environ[FOLDER_VARIABLE] = str(folder)
-    cache_module.os.replace = replace  # type: ignore[attr-defined]
     own_dataset("faces", IMAGES, factors=FACTORS, factor_names=NAMES)
 
 
