@@ -160,7 +160,7 @@ def present(store: Store, run: Run) -> Iterator[Presence]:
     """Let others see a run while it is at work.
 
     Raises:
-        ValueError: another run with the same members began at the same moment.
+        ValueError: another run with the same members began at the same moment, or took this one over before it began.
     """
     presence = Presence(store, run)
     presence._write()
@@ -188,11 +188,15 @@ def _give_way(store: Store, run: Run) -> None:
 
     Each puts itself down before it looks, so that one of them sees the other. One that sees a settled run gives way, or
     one that is not settled and has a lower token; else it waits until the other has given way or settled. It goes on
-    once it has seen nobody twice: a storage that does not replace files at once may hide a rival that settles.
+    once it has seen nobody twice: a storage that does not replace files at once may hide a rival that settles. One that
+    was taken over meanwhile gives way too, or its next entry would hide that from it.
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
     looks_without_rivals = 0
     while True:
+        itself = _read(store, run.token)
+        if itself is not None and itself.taken_over_by:
+            raise ValueError(f"{itself.taken_over_by} was started with --force and goes on in the place of this run")
         rivals = [other for other in overlapping(runs_at_work(store), run.member_ids) if other.token != run.token]
         rivals = [other for other in rivals if not is_here_and_dead(other)]
         for other in rivals:

@@ -75,7 +75,7 @@ def two_runs(world: World) -> None:
         world.end(first)
     elif how == "force":
         world.end(second)
-        world.end(first, INTERRUPTED, OK)
+        world.end(first, INTERRUPTED, OK, REFUSED)  # refused where it was taken over before its work began
     else:
         world.end(second)
         world.end(first)

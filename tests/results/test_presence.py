@@ -121,6 +121,21 @@ def test_a_run_that_was_taken_over_says_so_and_is_seen_no_more(store):
 
 
 @pytest.mark.usefixtures("fast")
+def test_a_run_that_is_taken_over_before_it_begins_gives_way_and_leaves_that_on_record(store, monkeypatch):
+    first, second = this_run("quick", ["a"]), this_run("quick", ["a"])
+    looks = []
+
+    def take_over_at_the_first_look(seconds):
+        if not looks:
+            take_over(store, first, second)
+        looks.append(seconds)
+
+    monkeypatch.setattr(presence_module.time, "sleep", take_over_at_the_first_look)
+    with pytest.raises(ValueError, match=rf"process {second.pid}.*--force.*in the place of this run"), present(store, first):
+        raise AssertionError("it went on, and both train the same members")
+    assert runs_at_work(store) == []
+
+
 def test_a_run_whose_folder_goes_says_so(store, uri):
     with present(store, this_run("quick", ["a"])) as presence:
         Files(uri).write("store.json", b'{"format": "rdstudy results", "version": 1, "id": "of another"}')
