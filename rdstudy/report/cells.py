@@ -18,6 +18,7 @@ __all__ = [
     "grid_phrase",
     "level_name",
     "naming_factors",
+    "plural",
     "telling_factors",
     "with_cells",
 ]
@@ -115,11 +116,15 @@ def level_name(factor: str, level: object, *, among: Iterable[object] = ()) -> s
     return label(level) if is_plain else f"{label(level)} @{str(level).rpartition('@')[2]}"
 
 
+def plural(factor: str) -> str:
+    """What several levels of a factor are called, or several studies."""
+    return "studies" if factor == STUDY else FACTORS[factor].plural
+
+
 def grid_phrase(planned: pd.DataFrame) -> str:
     """What the grid is made of, such as "2 depths × 5 β × 3 seeds"; cells are counted where it is no full product."""
     factors = telling_factors(planned)
-    plural = {STUDY: "studies", **{name: factor.plural for name, factor in FACTORS.items()}}
-    counts = [(planned[factor].nunique(), plural[factor]) for factor in factors]
+    counts = [(planned[factor].nunique(), plural(factor)) for factor in factors]
     betas, seeds = planned["beta"].nunique(), planned["seed"].nunique()
     product = betas * seeds
     for count, _ in counts:

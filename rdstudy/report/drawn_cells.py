@@ -4,13 +4,15 @@ Thousands of panels are too much for a page to hold and for a reader to look at.
 the table of results and in the tables of `--tables`, and `--where` draws them.
 """
 
+import math
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rdstudy.report.cells import cell_factors
+from rdstudy.report.cells import cell_factors, plural, telling_factors
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.study.checks import fail
 from rdstudy.study.factors import FACTORS
@@ -22,12 +24,30 @@ _LISTED = 20  # levels in a message
 
 
 def drawn(tables: ExperimentTables) -> ExperimentTables:
-    """The tables of the cells that a page draws: all, or `MOST_CELLS` of them, evenly over their order."""
-    cells = np.unique(tables.planned["cell"].to_numpy())
+    """The tables of the cells that a page draws: all, or those of fewer levels, so that whole curves are compared."""
+    cells = tables.planned.drop_duplicates("cell")
     if len(cells) <= MOST_CELLS:
         return tables
-    places = np.linspace(0, len(cells) - 1, MOST_CELLS).round().astype(int)
-    return tables.of_cells(cells[places].tolist())
+    chosen = np.ones(len(cells), bool)
+    for name, kept in _kept_levels(cells).items():
+        chosen &= cells[name].isin(kept).to_numpy()
+    return tables.of_cells(cells.loc[chosen, "cell"].head(MOST_CELLS).tolist())
+
+
+def _kept_levels(cells: pd.DataFrame) -> dict[str, list[Any]]:
+    """Levels of each factor whose combinations are at most `MOST_CELLS`: of most levels fewer, evenly, both ends kept.
+
+    Args:
+        cells: one row each.
+    """
+    levels = {name: cells[name].unique().tolist() for name in telling_factors(cells)}
+    counts = {name: len(every) for name, every in levels.items()}
+    while math.prod(counts.values()) > MOST_CELLS:
+        counts[max(counts, key=lambda name: counts[name])] -= 1
+    return {
+        name: [every[place] for place in np.linspace(0, len(every) - 1, counts[name]).round().astype(int)]
+        for name, every in levels.items()
+    }
 
 
 def omission(tables: ExperimentTables, figure: str) -> str:
@@ -37,17 +57,25 @@ def omission(tables: ExperimentTables, figure: str) -> str:
         tables: of the whole experiment.
         figure: key of a figure of it, for an example.
     """
-    shown, cells = drawn(tables).planned, tables.planned["cell"].nunique()
-    if shown["cell"].nunique() == cells:
+    planned, shown = tables.planned, drawn(tables).planned
+    cells, few = planned["cell"].nunique(), shown["cell"].nunique()
+    if few == cells:
         return ""
-    left_out = tables.planned[~tables.planned["cell"].isin(shown["cell"])].iloc[0]
-    varied = [name for name in cell_factors(tables.planned) if tables.planned[name].nunique() > 1]
+    varied = telling_factors(planned)
+    thinned = [name for name in varied if shown[name].nunique() < planned[name].nunique()]
+    kept = "; ".join(f"of {planned[name].nunique()} {plural(name)} {_listed(shown[name])}" for name in thinned)
+    left_out = planned[~planned["cell"].isin(shown["cell"])].iloc[0]
     levels = " ".join(f"--where {shlex.quote(f'{name}={left_out[name]}')}" for name in varied)
     return (
-        f"Figures draw {MOST_CELLS} of {cells:,} cells, evenly over the grid; the table of results has all of them, "
-        "with means and deviations. To draw others, such as one that is left out: python -m rdstudy.report RESULTS "
+        f"Figures draw {few:,} of {cells:,} cells: {kept}. The table of results has all of them, with means and "
+        "deviations. To draw others, such as one that is left out: python -m rdstudy.report RESULTS "
         f"--figures DIR --figure {figure} {levels}"
     )
+
+
+def _listed(levels: pd.Series) -> str:
+    every = list(dict.fromkeys(_texts(levels)))
+    return ", ".join(every[:_LISTED]) + (f" and {len(every) - _LISTED} more" if len(every) > _LISTED else "")
 
 
 def where(tables: ExperimentTables, conditions: Sequence[str]) -> ExperimentTables:

@@ -43,10 +43,22 @@ def test_few_cells_are_all_drawn_and_nothing_is_said(tables):
 
 def test_of_many_cells_some_are_drawn_evenly_and_the_others_are_named(tables, monkeypatch):
     monkeypatch.setattr(drawn_cells, "MOST_CELLS", 5)
-    assert cells_of(drawn_cells.drawn(tables)) == [0, 3, 6, 10, 13]
+    shown = drawn_cells.drawn(tables).planned
+    assert sorted(set(zip(shown["split"], shown["depth"], strict=True))) == [
+        (f"cv({size})", depth) for size in (1_001, 1_007) for depth in (1, 3)
+    ]
     said = drawn_cells.omission(tables, "depth-distortion")
-    assert "draw 5 of 14 cells" in said
-    assert "--figure depth-distortion --where 'split=cv(1001)' --where depth=3" in said
+    assert "draw 4 of 14 cells: of 7 splits cv(1001), cv(1007). The table" in said
+    assert "--figure depth-distortion --where 'split=cv(1002)' --where depth=1" in said
+
+
+@pytest.mark.parametrize("most", range(1, 15))
+def test_never_more_are_drawn_and_always_whole_combinations(tables, monkeypatch, most):
+    monkeypatch.setattr(drawn_cells, "MOST_CELLS", most)
+    shown = drawn_cells.drawn(tables).planned
+    cells = shown["cell"].nunique()
+    assert 1 <= cells <= most
+    assert cells == shown["split"].nunique() * shown["depth"].nunique()
 
 
 def test_a_page_draws_no_more_than_it_says_and_its_table_has_all(study, monkeypatch):
@@ -54,10 +66,10 @@ def test_a_page_draws_no_more_than_it_says_and_its_table_has_all(study, monkeypa
     page = page_of(study)
     (section,) = page.experiments
     by_key = {figure.key: figure.spec.panels for figure in section.figures}
-    assert by_key["depth-distortion"] == by_key["depth-rate-distortion"] == 5
-    assert by_key["depth-learning"] == 10  # distortion and rate
+    assert by_key["depth-distortion"] == by_key["depth-rate-distortion"] == 4
+    assert by_key["depth-learning"] == 8  # distortion and rate
     assert len(page.results.rows) == 14 * 2
-    assert "Figures draw 5 of 14 cells" in render(page)
+    assert "Figures draw 4 of 14 cells" in render(page)
 
 
 def test_cells_are_chosen_by_levels(tables):
