@@ -122,14 +122,14 @@ def test_measures_are_part_of_a_run_and_of_its_page(study, capsys):
 
 def test_members_whose_weights_were_kept_are_measured_later_without_training(study, capsys):
     study.write_text(STUDY.replace("checkpoint_seconds=0", "checkpoint_seconds=0, keep_weights=True"))
-    assert run(study) == 0
+    assert run(study, "--no-report") == 0
     trained = sorted(Path("out/members").iterdir())
     before = table()
     with_measures(study, keep_weights=True)
     capsys.readouterr()
     assert run(study, "--plan") == 0
     assert "to be measured, without training: 4 members whose weights are kept" in capsys.readouterr().out
-    assert run(study) == 0
+    assert run(study, "--no-report") == 0
     assert sorted(Path("out/members").iterdir()) == trained
     assert table() == before
     later = {(row["member_id"], row["subset"]): row for row in table("measures")}
@@ -141,7 +141,7 @@ def test_members_whose_weights_were_kept_are_measured_later_without_training(stu
     assert table("probes") == table("probes", out="at once")
     assert table("reconstructions") == table("reconstructions", out="at once")
     capsys.readouterr()
-    assert run(study) == 0
+    assert run(study, "--no-report") == 0
     assert "nothing to do: all members are stored" in capsys.readouterr().out
 
 

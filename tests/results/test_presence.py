@@ -139,6 +139,7 @@ def test_a_run_that_is_taken_over_before_it_begins_gives_way_and_leaves_that_on_
     assert runs_at_work(store) == []
 
 
+@pytest.mark.usefixtures("fast")
 def test_a_run_whose_folder_goes_says_so(store, uri):
     with present(store, this_run("quick", ["a"])) as presence:
         Files(uri).write("store.json", b'{"format": "rdstudy results", "version": 1, "id": "of another"}')

@@ -337,16 +337,16 @@ def test_files_of_other_tables_and_types_are_damaged_and_cost_no_other_row(store
     for rows in tables:
         pq.write_table(pa.table(rows), sink := io.BytesIO())
         foreign[f"members/{new_run_id()}.parquet"] = sink.getvalue()
-    before = {table: store.snapshot().table(table) for table in schema.TABLES}
+    before = store.snapshot()
     for name, content in foreign.items():
         store._files.write(name, content)
-    assert {bad.path for bad in list(store.snapshot().damaged.values())} == {
-        store._files.path(name) for name in foreign
-    }
-    assert all(store.snapshot().table(table).equals(rows) for table, rows in before.items())
+    among = store.snapshot()
+    assert {bad.path for bad in list(among.damaged.values())} == {store._files.path(name) for name in foreign}
+    assert all(among.table(table).equals(before.table(table)) for table in schema.TABLES)
     set_aside(store)
-    assert list(store.snapshot().damaged.values()) == []
-    assert all(store.snapshot().table(table).equals(rows) for table, rows in before.items())
+    after = store.snapshot()
+    assert list(after.damaged.values()) == []
+    assert all(after.table(table).equals(before.table(table)) for table in schema.TABLES)
 
 
 def test_a_folder_in_place_of_a_file_is_damaged_and_is_set_aside(tmp_path):
