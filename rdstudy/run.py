@@ -340,7 +340,7 @@ def _train(plan: "Plan", store: "Store", options: argparse.Namespace, log: "RunL
     from rdstudy.running.sharing import ids_of
 
     limits = Limits(options.max_hours, options.max_cost)
-    with present(store, this_run(plan.study.name, ids_of(plan))) as presence:
+    with present(store, this_run(plan.study.name, ids_of(plan), log=log.name)) as presence:
         return train(
             plan,
             store,

@@ -1,6 +1,7 @@
 """The one command: what it names, what a slip is answered with, and that a shell completes it."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 
 import rdstudy
 from rdstudy.__main__ import _COMMANDS, main
+from rdstudy.results.store import Store
 from rdstudy.running.provenance import code_version
 from rdstudy.study.study import SETTABLE
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rdstudy.__file__).parents[1])}
 HEAVY = ("torch", "ray", "altair", "pandas", "numpy", "pyarrow")
 NAMES = ["run", "report", "retrain", "list", "export", "fetch", "forget"]
 
@@ -61,6 +64,34 @@ def test_the_help_of_run_lists_all_that_set_takes_with_its_default(capsys):
         assert f"\n  {name}=" in out
     assert "\n  recipe.learning_rate=0.001  of the first step, or after the schedule's warm-up" in out
     assert "\n  recipe.steps=257000  of training\n" in out
+
+
+def programs() -> list[str]:
+    """Each module of the package that `python -m` runs, by its file."""
+    package = Path(rdstudy.__file__).parent
+    files = sorted(path for path in package.rglob("*.py") if "\nif __name__ ==" in path.read_text())
+    names = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in files]
+    return [name.removesuffix(".__main__") for name in names]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([name, *([] if name == "rdstudy.running.provenance" else ["--help"])] for name in programs()),
+        *(["rdstudy", name, "--help"] for name in NAMES),
+        ["rdstudy", "--version"],
+        ["rdstudy"],
+        ["rdstudy", "list", "{store}"],
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_has_gone_is_no_fault_of_any_command(tmp_path, words):
+    """Every module of the package that runs, and every command."""
+    words = [word.format(store=Store.create(str(tmp_path)).uri) for word in words]
+    for reader in ("true", "head -1 >/dev/null"):
+        line = f"{shlex.join([sys.executable, '-m', *words])} | {reader}; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), line
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 # Named, so that the same files are pictures whatever else Pillow has been taught; and none of them starts a program.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _WHITE_OF_16_BITS = 65_535
+_SECOND_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
+"""Layout of a PNG's bytes of which Pillow keeps the first of two -> one of which it keeps the second."""
 _WHITES = (1, 255, _WHITE_OF_16_BITS)
 _MOST_NAMED = 10
 
@@ -93,9 +95,10 @@ def pictures_from_folder(
 ) -> Pictures:
     """Read every picture of a folder and of those in it, in the order of names: its middle square, in one size.
 
-    Pictures are turned as their EXIF data say. Of those that move, the first frame is taken. 16-bit grey keeps its
-    range; where a format has none (32-bit integers, floats), white is the first of 1, 255 and 65,535 that no such
-    picture of the folder exceeds. Files and folders whose names begin with a dot are passed over; empty folders, and
+    Pictures are turned as their EXIF data say. Of those that move, the first frame is taken. 16-bit grey, and 16-bit
+    colour of PNG, keep their range, 65,535 is white; deeper colour of other formats is read by its first 8 bits. Where
+    a format has no range (32-bit integers, floats), white is the first of 1, 255 and 65,535 that no such picture of the
+    folder exceeds. Files and folders whose names begin with a dot are passed over; empty folders, and
     files that are no pictures, are left out, each with a warning. A study file reads its pictures whenever it is run, a
     few photographs of 12 megapixels a second: `np.save` keeps the result of many.
 
@@ -199,20 +202,13 @@ def _read(path: Path, side: int, background: int) -> _Picture:
     Raises:
         _UnusableError: it is no picture.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     if not path.is_file():
         what = "an empty folder, or one that leads back" if path.is_dir() else "no file"
         raise _UnusableError(what)  # a pipe would be waited for
     try:
-        # A stream, not the path: what Pillow maps into memory and a TIFF says to turn, it reads with the wrong width.
-        with warnings.catch_warnings(), open(path, "rb") as stream, Image.open(stream, formats=_FORMATS) as file:
-            warnings.simplefilter("ignore")  # of large files and odd metadata: what cannot be read raises
-            file.load()
-            ImageOps.exif_transpose(file, in_place=True)
-            least = min(file.size)
-            left, top = ((length - least) // 2 for length in file.size)
-            values, white = _values(file.crop((left, top, left + least, top + least)), file.format, background)
+        values, white = _values(*_square(path), background)
     except UnidentifiedImageError:
         raise _UnusableError(f"no picture of a kind that is read ({', '.join(_FORMATS)})") from None
     except Exception as error:  # damaged bytes make the parts of Pillow raise almost anything
@@ -223,8 +219,46 @@ def _read(path: Path, side: int, background: int) -> _Picture:
     return _Picture(mean_squares(values, side), white, largest)
 
 
-def _values(image: "Image.Image", kind: str | None, background: int) -> tuple[NDArray[Any], int | None]:
+def _square(path: Path) -> "tuple[Image.Image, str | None, NDArray[np.int64] | None]":
+    """The middle square of a picture, its format, and all 16 bits of its pixels `[row, column, channel]` in colour."""
+    image, kind, layout = _opened(path)
+    if layout == "LA;16B":  # two bytes of grey and two of opacity, as if they were four channels of one
+        first = np.asarray(_opened(path, layout="RGBA")[0]).astype(np.int64)
+        return image, kind, (first[..., 0::2] * 256 + first[..., 1::2])[..., [0, 0, 0, 1]]
+    if layout not in _SECOND_BYTES:
+        return image, kind, None
+    second = _opened(path, layout=_SECOND_BYTES[layout])[0]
+    return image, kind, np.asarray(image).astype(np.int64) * 256 + np.asarray(second)
+
+
+def _opened(path: Path, *, layout: str | None = None) -> "tuple[Image.Image, str | None, str]":
+    """The middle square of a picture, upright, its format, and how Pillow names the layout of a PNG's bytes.
+
+    Args:
+        path: of the file.
+        layout: that its bytes are read by, in place of their own.
+    """
+    from PIL import Image, ImageOps
+
+    # A stream, not the path: what Pillow maps into memory and a TIFF says to turn, it reads with the wrong width.
+    with warnings.catch_warnings(), open(path, "rb") as stream, Image.open(stream, formats=_FORMATS) as file:
+        warnings.simplefilter("ignore")  # of large files and odd metadata: what cannot be read raises
+        own = str(file.tile[0].args) if file.format == "PNG" and file.tile else ""
+        if layout:
+            file.tile = [tile._replace(args=layout) for tile in file.tile]
+        file.load()
+        ImageOps.exif_transpose(file, in_place=True)
+        least = min(file.size)
+        left, top = ((length - least) // 2 for length in file.size)
+        return file.crop((left, top, left + least, top + least)), file.format, own
+
+
+def _values(
+    image: "Image.Image", kind: str | None, deep: NDArray[np.int64] | None, background: int
+) -> tuple[NDArray[Any], int | None]:
     """A picture's values `[row, column, channel]` and that of white, None where it is not known."""
+    if deep is not None:
+        return _over(deep, image.info.get("transparency"), background)
     if image.mode.startswith("I;16"):
         return np.asarray(image)[..., None], _WHITE_OF_16_BITS
     if image.mode in ("I", "F"):
@@ -236,3 +270,21 @@ def _values(image: "Image.Image", kind: str | None, background: int) -> tuple[ND
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))[..., None], 255
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), 255
+
+
+def _over(pixels: NDArray[np.int64], transparent: Any, background: int) -> tuple[NDArray[np.int64], int]:
+    """Colours of 16 bits over a background, and the value of white.
+
+    Args:
+        pixels: `[row, column, channel]`, three channels, or four, of which the last is opacity.
+        transparent: the colour that is none; None where there is no such colour.
+        background: from 0 to 255.
+    """
+    if pixels.shape[2] == 3 and transparent is None:
+        return pixels, _WHITE_OF_16_BITS
+    if pixels.shape[2] == 3:
+        opacity = _WHITE_OF_16_BITS * (pixels != transparent).any(axis=2, keepdims=True)
+    else:
+        opacity = pixels[..., 3:]
+    shown = pixels[..., :3] * opacity + 257 * background * (_WHITE_OF_16_BITS - opacity)
+    return (shown + _WHITE_OF_16_BITS // 2) // _WHITE_OF_16_BITS, _WHITE_OF_16_BITS  # whole: their means are exact

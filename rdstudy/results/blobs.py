@@ -157,10 +157,15 @@ class Blobs:
         Returns:
             The name of the log.
         """
-        name = f"{study}-{re.sub('[^A-Za-z0-9]', '', started)}"
+        name = self.log_name(study, started)
         self._check()
         self._files.write(f"logs/{name}.log", text.encode())
         return name
+
+    @staticmethod
+    def log_name(study: str, started: str) -> str:
+        """The name that `write_log` gives a log."""
+        return f"{study}-{re.sub('[^A-Za-z0-9]', '', started)}"
 
     def logs(self, study: str) -> list[str]:
         """Names of the logs of a study, oldest first."""

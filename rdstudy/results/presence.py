@@ -41,6 +41,7 @@ class Run:
         member_ids: members that it trains or measures.
         settled: whether it has looked for others after it was put down.
         taken_over_by: the run that was told to go on in its place; empty where none was.
+        log: name of its log, for whoever follows it; empty where it keeps none.
     """
 
     token: str
@@ -53,13 +54,14 @@ class Run:
     member_ids: tuple[str, ...]
     settled: bool = False
     taken_over_by: str = ""
+    log: str = ""
 
     def __str__(self) -> str:
         return f"the run of study {self.study!r} on {self.host} (process {self.pid}, since {self.since})"
 
 
-def this_run(study: str, member_ids: Sequence[str]) -> Run:
-    """The run of this process."""
+def this_run(study: str, member_ids: Sequence[str], *, log: str = "") -> Run:
+    """The run of this process; `log` is the name of what it says."""
     return Run(
         token=uuid.uuid4().hex,
         study=study,
@@ -69,6 +71,7 @@ def this_run(study: str, member_ids: Sequence[str]) -> Run:
         process_started=_process_started(os.getpid()),
         since=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         member_ids=tuple(member_ids),
+        log=log,
     )
 
 

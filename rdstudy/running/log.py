@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TextIO
 
+from rdstudy.results.presence import is_here_and_dead, runs_at_work
 from rdstudy.results.store import Store
 from rdstudy.running.screen import Screen, size_of
 
@@ -32,6 +33,11 @@ class RunLog:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="run log", daemon=True)
         self._thread.start()
+
+    @property
+    def name(self) -> str:
+        """By which the store has it."""
+        return self._store.blobs.log_name(self._study, self._started)
 
     def add(self, text: str) -> None:
         """Add lines, each with the time of day."""
@@ -64,7 +70,10 @@ def follow(
     stream: TextIO | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Print the newest log of a study, and what is added to it, until its run ends; a newer run is followed too.
+    """Print the log of the run at work on a study, and what is added to it, until it ends; a newer run is followed too.
+
+    Where several are at work it is the newest of them, and the others after it; where none is, the newest that was.
+    A run that was refused, or waits for another one, is not at work.
 
     On a terminal, a table stands below the log and is written anew in place, with the log's latest line of progress;
     elsewhere the table comes once, at the end.
@@ -81,28 +90,51 @@ def follow(
     """
     screen = Screen(stream or sys.stdout)
     latest = ""
-    name, shown, silent, is_told, began = "", 0, 0.0, False, False
+    name, shown, silent, is_told, began, ended = "", 0, 0.0, False, False, False
     while True:
-        newest = next(iter(reversed(store.blobs.logs(study))), "")
+        newest = _log_to_follow(store, study, name, began=began, ended=ended)
         if newest != name:
             name, shown = newest, 0
+        elif ended and (began or silent >= _NEWER_SECONDS):
+            _show(screen, board, latest)
+            return
         text = store.blobs.read_log(name) if name else ""
         if len(text) > shown:
             lines, latest = _apart(text[shown:], latest) if screen.is_live else (text[shown:], "")
             screen.say(lines)
             shown, silent, is_told = len(text), 0.0, False
-        ended = _END in text.rstrip("\n").rpartition("\n")[2]
-        if ended and (began or silent >= _NEWER_SECONDS):
-            _show(screen, board, latest)
-            return
+        ended = _has_ended(text)
         began = began or not ended
-        if not is_told and (ended or silent >= (_SILENT_SECONDS if name else _LOOK_SECONDS)):
+        if not is_told and not (ended and began) and (ended or silent >= (_SILENT_SECONDS if name else _LOOK_SECONDS)):
             is_told = True
             screen.say(_silence(name, ended=ended))
         if screen.is_live:
             _show(screen, board, latest)
-        sleep(_LOOK_SECONDS)
-        silent += _LOOK_SECONDS
+        if not (ended and began):
+            sleep(_LOOK_SECONDS)
+            silent += _LOOK_SECONDS
+
+
+def _log_to_follow(store: Store, study: str, name: str, *, began: bool, ended: bool) -> str:
+    """The log to go on with after that of `name`, which may be the same.
+
+    From a run at work nothing leads away but a newer one at work; from one that goes on, a newer one that goes on.
+    """
+    logs = store.blobs.logs(study)
+    runs = (run for run in runs_at_work(store) if run.study == study and not is_here_and_dead(run))
+    at_work = {run.log for run in runs}.intersection(logs)
+    newer = [log for log in logs if log > name]
+    if name in at_work:
+        newer = [log for log in newer if log in at_work]
+    elif name and began:
+        newer = [log for log in newer if not _has_ended(store.blobs.read_log(log))]
+    if ended or not name:
+        newer = sorted(at_work - {name}) or newer
+    return newer[-1] if newer else name
+
+
+def _has_ended(text: str) -> bool:
+    return _END in text.rstrip("\n").rpartition("\n")[2]
 
 
 def _apart(text: str, latest: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """What every row must remember of how it came about. Imports none of the libraries whose versions it names."""
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -102,4 +103,5 @@ def _git(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    print(stated_version())
+    with contextlib.suppress(BrokenPipeError):  # at once: what is buffered would fail again when Python ends
+        os.write(1, f"{stated_version()}\n".encode())

@@ -6,6 +6,7 @@ import re
 import struct
 import sys
 import zlib
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -343,26 +344,74 @@ def test_the_order_is_that_of_letters_however_a_file_system_writes_them(tmp_path
     assert orders[0] == orders[1] == [2, 1, 3]
 
 
+KINDS = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_sixteen_bits_of_colour_are_read_as_eight(folder, mode):
-    """Pillow reads no more of them: the first byte of each value."""
-    channels = len(mode)
-    deep_pixels = np.array([0x00FF, 0x8001, 0xFFFF, 0xFFFF], ">u2")[[*range(channels - 1), 3]]
-    (folder / "a.png").write_bytes(deep_png(deep_pixels, {"RGB": 2, "LA": 4, "RGBA": 6}[mode]))
-    image = images_from_folder(folder, side=2, channels=3)[0]
-    expected = [0, 0, 0] if mode == "LA" else [0, 0x80, 0xFF]
-    assert image[:, 0, 0].tolist() == expected
+def test_all_sixteen_bits_of_a_pngs_colour_count(folder, mode, interlaced):
+    pixels = RNG.integers(0, 65_536, (7, 7, len(mode)))
+    (folder / "a.png").write_bytes(deep_png(pixels, KINDS[mode], interlaced=interlaced))
+    shown = pixels[..., :3] if mode.startswith("RGB") else pixels[..., [0, 0, 0]]
+    for side in (7, 3):
+        for background in (255, 97):
+            share = pixels[..., -1:] / 65_535 if mode.endswith("A") else 1
+            means = mean_squares(shown * share + 257 * background * (1 - share), side)
+            image = images_from_folder(folder, side=side, channels=3, background=background)[0]
+            assert np.array_equal(image, deep(means))
 
 
-def deep_png(pixel: np.ndarray, kind: int) -> bytes:
-    """A PNG of 2 x 2 equal pixels of 16 bits, written as its standard says: Pillow writes none."""
+def test_a_transparent_colour_of_sixteen_bits_is_the_background_and_its_neighbour_is_not(folder):
+    pixels = np.full((7, 7, 3), 0x0102)
+    pixels[0, 0, 2] = 0x0103
+    (folder / "a.png").write_bytes(deep_png(pixels, KINDS["RGB"], transparent=[0x0102] * 3))
+    image = images_from_folder(folder, side=7, channels=3, background=97)[0]
+    assert image[:, 0, 0].tolist() == [1, 1, 1]
+    assert (image.reshape(3, -1)[:, 1:] == 97).all()
+
+
+def test_deep_colour_is_turned_and_cut_to_its_middle_square(folder):
+    pixels = RNG.integers(0, 65_536, (7, 11, 3))
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    (folder / "a.png").write_bytes(deep_png(pixels, KINDS["RGB"], exif=exif.tobytes()[6:]))
+    assert np.array_equal(
+        images_from_folder(folder, side=7)[0], channels_first(deep(pixels[::-1, 9 - 8 : 9][:, ::-1])[:, :7])
+    )
+
+
+def deep_png(
+    pixels: np.ndarray, kind: int, *, interlaced: bool = False, transparent: Sequence[int] = (), exif: bytes = b""
+) -> bytes:
+    """A PNG of 16 bits, written as its standard says, each row with the next of five filters: Pillow writes none."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    row = b"\0" + pixel.tobytes() * 2
-    header = struct.pack(">IIBBBBB", 2, 2, 16, kind, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * 2)) + chunk(b"IEND", b"")
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    parts = [
+        pixels[row::down, column::along] for row, column, down, along in (passes if interlaced else [(0, 0, 1, 1)])
+    ]
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, interlaced)
+    chunks = [(b"IHDR", header), (b"eXIf", exif), (b"tRNS", struct.pack(f">{len(transparent)}H", *transparent))]
+    chunks += [(b"IDAT", zlib.compress(b"".join(map(filtered, parts)))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, text) for name, text in chunks if text or name == b"IEND")
+
+
+def filtered(pixels: np.ndarray) -> bytes:
+    """Rows of a PNG, each by one of its filters: none, what is left of it, above, their mean, and Paeth's."""
+    size = 2 * pixels.shape[2]
+    above, written = np.zeros(size * pixels.shape[1], int), b""
+    for number, row in enumerate(pixels):
+        line = np.frombuffer(row.astype(">u2").tobytes(), np.uint8).astype(int)
+        left, corner = (np.concatenate([np.zeros(size, int), each])[: len(each)] for each in (line, above))
+        guess = left + above - corner
+        far = [abs(guess - each) for each in (left, above, corner)]
+        paeth = np.where((far[0] <= far[1]) & (far[0] <= far[2]), left, np.where(far[1] <= far[2], above, corner))
+        base = [0 * line, left, above, (left + above) // 2, paeth][number % 5]
+        written += bytes([number % 5]) + (line - base).astype(np.uint8).tobytes() if len(line) else b""
+        above = line
+    return written
 
 
 @pytest.mark.parametrize("value", [-1, 70_000, np.nan, np.inf])
