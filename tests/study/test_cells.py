@@ -1,10 +1,12 @@
 """How cells are named, wherever that is: on a page, in a terminal, in a sentence."""
 
+from typing import Any
+
 from rdstudy.study.cells import cell_name, level_name, telling_factors
 
 
 def test_factors_that_say_nothing_new_name_no_cell():
-    levels = {
+    levels: dict[str, list[Any]] = {
         "split": ["cv(1001)"] * 3,
         "architecture": ["mlp", "cnn", "mlp"],
         "depth": [1, 1, 3],
@@ -25,6 +27,6 @@ def test_two_files_of_one_part_are_told_apart_by_their_hashes():
 
 
 def test_a_linear_vae_has_no_layers_to_count():
-    among = {"architecture": ["linear", "mlp"], "depth": [1]}
+    among: dict[str, list[Any]] = {"architecture": ["linear", "mlp"], "depth": [1]}
     assert cell_name({"architecture": "linear", "depth": 1}, among=among) == "linear"
     assert cell_name({"architecture": "mlp", "depth": 1}, among=among) == "MLP, 1 layer"
