@@ -6,13 +6,13 @@ stale, orphaned            stored and not asked for, see `rdstudy.results.standi
 """
 
 import argparse
-import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rdstudy.commandline import Parser, complete
-from rdstudy.study.checks import fail, fail_name, id_beginning
+from rdstudy.study.checks import fail_name, id_beginning
+from rdstudy.study.conditions import levels_asked
 from rdstudy.study.factors import FACTORS
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ def chosen_models(options: argparse.Namespace, store: "Store", snapshot: "Snapsh
     for name in options.only:
         if name not in experiments:
             raise fail_name("--only", name, experiments)
-    levels: dict[str, list[Any]] = {}
-    for factor, level in map(_level, options.where):
-        levels.setdefault(factor, []).append(level)
+    levels = levels_asked(options.where)
     return [
         model
         for model in models
@@ -108,20 +106,6 @@ def chosen_models(options: argparse.Namespace, store: "Store", snapshot: "Snapsh
         and (not options.only or not set(options.only).isdisjoint(model.experiments))
         and all(model.levels[factor] in allowed for factor, allowed in levels.items())
     ]
-
-
-def _level(text: str) -> tuple[str, Any]:
-    """A factor and a level of it, of `FACTOR=LEVEL`."""
-    factor, equals, level = text.partition("=")
-    if not equals:
-        raise fail("--where", text, "FACTOR=LEVEL, such as depth=3")
-    if factor not in FACTORS:
-        raise fail_name("--where", factor, FACTORS)
-    try:
-        value = ast.literal_eval(level)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        value = level
-    return factor, FACTORS[factor].check(f"--where {factor}", value)
 
 
 def _models_of(

@@ -1,27 +1,14 @@
-"""Cells and their names: which factors tell the cells of a grid apart, and how a reader sees them.
+"""Cells of the members of a page, of one study or of two side by side: their numbers, their names, their grid.
 
-A cell is one combination of levels, β and seed left out. Nothing here knows a measured value.
+How a cell is named is said by `rdstudy.study.cells`. Nothing here knows a measured value.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 
-import numpy as np
 import pandas as pd
 
+from rdstudy.study import cells
 from rdstudy.study.factors import CELL_FACTORS, FACTORS
-
-__all__ = [
-    "CELL_FACTORS",
-    "STUDY",
-    "cell_factors",
-    "cell_name",
-    "grid_phrase",
-    "level_name",
-    "naming_factors",
-    "plural",
-    "telling_factors",
-    "with_cells",
-]
 
 STUDY = "study"
 """A column of members of two studies that stand side by side: it tells cells apart as a factor does."""
@@ -33,23 +20,14 @@ def cell_factors(planned: pd.DataFrame) -> tuple[str, ...]:
 
 
 def telling_factors(planned: pd.DataFrame) -> tuple[str, ...]:
-    """The factors that tell the cells of these members apart.
-
-    A factor that the ones before it determine says nothing new and is left out: the width that comes with an
-    architecture, for one.
+    """The factors that tell the cells of these members apart, of which study they are first.
 
     Args:
         planned: one row per member, with the columns `rdstudy.study.factors.CELL_FACTORS`.
     """
-    kept: list[str] = []
-    group, groups = np.zeros(len(planned), np.int64), min(1, len(planned))  # of the factors that are kept
-    for factor in (*cell_factors(planned)[len(CELL_FACTORS) :], *CELL_FACTORS):
-        level, levels = pd.factorize(planned[factor], use_na_sentinel=False)
-        finer, distinct = pd.factorize(group * len(levels) + level)
-        if len(distinct) > groups:
-            kept.append(factor)
-            group, groups = finer, len(distinct)
-    return tuple(kept)
+    factors = sorted(cell_factors(planned), key=lambda factor: factor != STUDY)
+    distinct = planned[factors].drop_duplicates()
+    return cells.telling_factors({factor: distinct[factor].tolist() for factor in factors})
 
 
 def naming_factors(planned: pd.DataFrame, *, without: str = "") -> tuple[str, ...]:
@@ -89,31 +67,15 @@ def _ordering(planned: pd.DataFrame) -> list[str]:
 
 
 def cell_name(levels: Mapping[Hashable, object], *, among: pd.DataFrame) -> str:
-    """Some levels of a cell, factor -> level, as a reader sees them: a linear VAE has no layers to count.
+    """Some levels of a cell, factor -> level, as a reader sees them; of two studies, the name of its study first.
 
     Args:
         levels: of these factors.
-        among: one row a member or cell beside which they are named, see `level_name`.
+        among: one row a member or cell beside which they are named, see `rdstudy.study.cells.level_name`.
     """
-    linear = levels.get("architecture") == "linear"
-    hidden = {STUDY, "depth"} if linear else {STUDY}
-    shown = [(str(factor), level) for factor, level in levels.items() if factor not in hidden]
-    name = ", ".join(level_name(factor, level, among=among[factor].unique()) for factor, level in shown)
+    shown = {str(factor): level for factor, level in levels.items() if factor != STUDY}
+    name = cells.cell_name(shown, among={factor: among[factor].unique() for factor in shown})
     return ": ".join(str(part) for part in (levels.get(STUDY, ""), name) if part)
-
-
-def level_name(factor: str, level: object, *, among: Iterable[object] = ()) -> str:
-    """A level as a reader sees it: 1 of `depth` is "1 layer".
-
-    Args:
-        factor: its name.
-        level: of the factor.
-        among: levels beside which it is named: where another one has the same name, as two files of a user's own part
-            have, the hash of the file tells them apart.
-    """
-    label = str if factor == STUDY else FACTORS[factor].label
-    is_plain = all(other == level or label(other) != label(level) for other in among)
-    return label(level) if is_plain else f"{label(level)} @{str(level).rpartition('@')[2]}"
 
 
 def plural(factor: str) -> str:
@@ -130,8 +92,8 @@ def grid_phrase(planned: pd.DataFrame) -> str:
     for count, _ in counts:
         product *= count
     if product != len(planned):
-        cells = len(planned[list(cell_factors(planned))].drop_duplicates())
-        counts = [(cells, "cell" if cells == 1 else "cells")]
+        distinct = len(planned[list(cell_factors(planned))].drop_duplicates())
+        counts = [(distinct, "cell" if distinct == 1 else "cells")]
     tail = [f"{betas} β", f"{seeds} seed" if seeds == 1 else f"{seeds} seeds"]
     joint = " × " if product == len(planned) else ", "
     return joint.join([f"{count} {name}" for count, name in counts] + tail)

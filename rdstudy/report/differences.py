@@ -12,10 +12,11 @@ import pandas as pd
 from rdstudy.findings.evidence import LEVEL
 from rdstudy.findings.student import student_quantile
 from rdstudy.report import coverage, text
-from rdstudy.report.cells import CELL_FACTORS, cell_name, level_name, telling_factors
+from rdstudy.report.cells import cell_name, telling_factors
 from rdstudy.report.read import StudyTables
 from rdstudy.report.statistics import AXES
-from rdstudy.study.factors import FACTORS
+from rdstudy.study.cells import level_name
+from rdstudy.study.factors import CELL_FACTORS, FACTORS
 
 MEASURES = ("D test", "D train", "R test", "R train", "gap")
 _VERSIONS = ("numerics_version", "code_version", "python_version", "torch_version", "numpy_version", "device")

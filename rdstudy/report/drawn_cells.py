@@ -15,7 +15,7 @@ import pandas as pd
 from rdstudy.report.cells import cell_factors, plural, telling_factors
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.study.checks import fail
-from rdstudy.study.factors import FACTORS
+from rdstudy.study.conditions import levels_asked
 
 MOST_CELLS = 120
 """That a figure of a page draws: more than the paper's largest experiment has."""
@@ -74,7 +74,7 @@ def omission(tables: ExperimentTables, figure: str) -> str:
 
 
 def _listed(levels: pd.Series) -> str:
-    every = list(dict.fromkeys(_texts(levels)))
+    every = [f"{level:g}" if isinstance(level, float) else str(level) for level in levels.unique().tolist()]
     return ", ".join(every[:_LISTED]) + (f" and {len(every) - _LISTED} more" if len(every) > _LISTED else "")
 
 
@@ -89,37 +89,12 @@ def where(tables: ExperimentTables, conditions: Sequence[str]) -> ExperimentTabl
         ValueError: no such factor, or no cell of the study has such a level.
     """
     chosen = np.ones(len(tables.planned), bool)
-    for name, texts in _by_factor(tables, conditions).items():
-        chosen &= _texts(tables.planned[name]).isin(texts).to_numpy()
+    planned = tables.study.planned
+    for name, levels in levels_asked(conditions, factors=cell_factors(planned)).items():
+        known = planned[name].unique().tolist()
+        for level in levels:
+            if level not in known:
+                more = ", ..." if len(known) > _LISTED else ""
+                raise fail(f"--where {name}", level, f"{', '.join(map(str, known[:_LISTED]))}{more}")
+        chosen &= tables.planned[name].isin(levels).to_numpy()
     return tables.of_cells(tables.planned.loc[chosen, "cell"].unique().tolist()) if conditions else tables
-
-
-def _by_factor(tables: ExperimentTables, conditions: Sequence[str]) -> dict[str, list[str]]:
-    levels: dict[str, list[str]] = {}
-    planned, factors = tables.study.planned, cell_factors(tables.study.planned)
-    for condition in conditions:
-        name, _, text = (part.strip() for part in condition.partition("="))
-        if name not in factors:
-            raise fail("--where", condition, f"FACTOR=LEVEL, of {', '.join(factors)}")
-        known = list(dict.fromkeys(_texts(planned[name])))
-        if name in FACTORS and FACTORS[name].kind is float and _is_number(text):
-            text = f"{float(text):g}"
-        if text not in known:
-            more = ", ..." if len(known) > _LISTED else ""
-            raise fail(f"--where {name}", text, f"{', '.join(known[:_LISTED])}{more}")
-        levels.setdefault(name, []).append(text)
-    return levels
-
-
-def _texts(levels: pd.Series) -> pd.Series:
-    """Levels as a user writes them."""
-    named = {level: f"{level:g}" if isinstance(level, float) else str(level) for level in levels.unique().tolist()}
-    return levels.map(named)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

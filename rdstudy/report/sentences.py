@@ -10,9 +10,9 @@ import pandas as pd
 from rdstudy.findings.evidence import LEVEL
 from rdstudy.findings.learning import NOTICEABLE
 from rdstudy.report import statistics, text
-from rdstudy.report.cells import level_name
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.results.declaration import DeclaredExperiment
+from rdstudy.study.cells import level_name
 from rdstudy.study.factors import CELL_FACTORS, FACTORS, RECIPE_FACTORS
 
 DATA_NOTES = {

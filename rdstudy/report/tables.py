@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.report import measures, statistics, text
-from rdstudy.report.cells import level_name, naming_factors
+from rdstudy.report.cells import naming_factors
 from rdstudy.report.experiment import ExperimentTables
+from rdstudy.study.cells import level_name
 from rdstudy.study.words import duration
 
 _FAILURES_SHOWN = 40

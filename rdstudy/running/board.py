@@ -15,7 +15,8 @@ from rdstudy.results.presence import runs_at_work
 from rdstudy.results.store import Store
 from rdstudy.results.tables import Damaged
 from rdstudy.study import Member
-from rdstudy.study.factors import CELL_FACTORS, FACTORS
+from rdstudy.study.cells import cell_name, telling_factors
+from rdstudy.study.factors import CELL_FACTORS
 
 _SILENT_SECONDS = 60.0  # without a sign of life of a run, nothing that it does is counted
 _LEAST_NAME = 12  # letters that the name of a cell keeps before a column goes
@@ -71,9 +72,10 @@ class Board:
     def _named_cells(self) -> dict[str, str]:
         """Id of each cell -> the levels by which it differs from others."""
         cells = {self._cells[member_id]: member for member_id, member in self._members.items()}
-        telling = [name for name in CELL_FACTORS if len({cell.level(name) for cell in cells.values()}) > 1]
+        levels = {name: [cell.level(name) for cell in cells.values()] for name in CELL_FACTORS}
+        telling = telling_factors(levels)
         return {
-            cell_id: ", ".join(str(FACTORS[name].label(cell.level(name))) for name in telling)
+            cell_id: cell_name({name: cell.level(name) for name in telling}, among=levels)
             for cell_id, cell in cells.items()
         }
 

@@ -4,7 +4,6 @@ A study file defines `STUDY = Study(...)`. An experiment is a grid of factors; i
 levels. Nothing here knows a data set, a device or a file: `rdstudy.planning.plan` checks a study against the data sets.
 """
 
-import ast
 import dataclasses
 import itertools
 import math
@@ -19,6 +18,7 @@ from rdstudy.study.bounds import MOST_CONTRASTS, MOST_MEMBERS, MOST_NAME, MOST_T
 from rdstudy.study.checks import fail, fail_name, in_order, items, repeated, set_field, shown, whole, words
 from rdstudy.study.claims import Claim
 from rdstudy.study.claims.contrasts import OWN
+from rdstudy.study.conditions import typed
 from rdstudy.study.factors import FACTORS, NO_WIDTH, RECIPE_FACTORS, REQUIRED_FACTORS
 from rdstudy.study.member import Member
 from rdstudy.study.settings import Evaluation, Measures, Recipe, Resources
@@ -185,10 +185,7 @@ class Study:
             raise fail_name("--set", path, SETTABLE)
         if len(text) > MOST_TEXT:
             raise ValueError(f"--set {path} has {len(text):,} letters; allowed: up to {MOST_TEXT:,}")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            value = text
+        value = typed(text)
         if path == "seed":
             return dataclasses.replace(self, seed=value)
         part, name = path.split(".")

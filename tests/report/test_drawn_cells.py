@@ -84,7 +84,7 @@ def test_cells_are_chosen_by_levels(tables):
 
 @pytest.mark.parametrize(
     ("condition", "allowed"),
-    [("size=3", "FACTOR=LEVEL, of dataset, split"), ("depth", "1, 3"), ("depth=2", "1, 3"), ("split=cv", "cv\\(1001")],
+    [("size=3", "dataset, split"), ("depth", "FACTOR=LEVEL"), ("depth=2", "1, 3"), ("split=cv", "cv\\(1001")],
 )
 def test_a_level_that_no_cell_has_is_refused(tables, condition, allowed):
     with pytest.raises(ValueError, match=f"--where.*allowed: {allowed}"):

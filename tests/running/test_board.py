@@ -51,6 +51,17 @@ def test_cells_are_counted_and_the_best_is_of_the_test_images(store):
     assert (board.states()[1].done, board.states()[1].failed, board.states()[1].best) == (1, 1, 40.0)
 
 
+def test_a_follower_sees_the_names_that_cells_have_on_a_page(store):
+    own = [f"own(k=3)@{digit * 16}" for digit in "ab"]
+    parts = [dataclasses.replace(MEMBER, prior=prior) for prior in own]
+    names = [state.name for state in Board(store, "tiny", parts).states()]
+    assert names == [f"own(k=3) prior @{'a' * 16}", f"own(k=3) prior @{'b' * 16}"]
+    wide = [
+        dataclasses.replace(MEMBER, architecture=name, width=width) for name, width in (("mlp", 512), ("linear", 1))
+    ]
+    assert [state.name for state in Board(store, "tiny", wide).states()] == ["MLP", "linear"]
+
+
 def test_each_file_is_read_once(store, monkeypatch):
     board = Board(store, "tiny", CELLS)
     store_row(store, CELLS[0], distortion=31.0)

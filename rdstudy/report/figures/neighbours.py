@@ -8,10 +8,10 @@ import pandas as pd
 
 from rdstudy.datasets.splits import parse_rule
 from rdstudy.report import theme
-from rdstudy.report.cells import level_name
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
 from rdstudy.report.sizes import sizes_of_splits
+from rdstudy.study.cells import level_name
 
 _KEYS = ["dataset", "split", "study_seed"]
 _POINTS = 120
