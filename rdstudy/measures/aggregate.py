@@ -19,7 +19,7 @@ from torch import Tensor
 from rdstudy.model.gaussian import Posterior
 
 LOG_2PI = math.log(2 * math.pi)
-_BLOCK_IMAGES = 2048
+_CPU_BLOCK_IMAGES = 2048
 _CPU_BLOCK_BYTES = 2 * 2**20  # two arrays that stay in a core's cache; larger blocks took up to twice as long
 _NEGLIGIBLE = -100.0  # e^-100 beside 1 is far below rounding; exp of less takes 6 to 20 times as long on a CPU
 
@@ -155,11 +155,18 @@ class _Block:
 
     @classmethod
     def within(cls, memory_bytes: float, *, samples: int, posterior: Posterior) -> "_Block":
-        """As many as fit: two arrays `[sample, image]`, and at most four `[latent, image]`, of float64."""
+        """As many as fit: two arrays `[sample, image]`, and at most four `[latent, image]`, of float64.
+
+        A GPU takes all images at once where half of the memory holds what grows with them alone: each block costs it
+        some 40 kernels, whatever its size.
+        """
+        per_image = 8 * (2 + 4 * posterior.mean.shape[1])  # with one sample
+        most = len(posterior.mean)
         if posterior.mean.device.type == "cpu":
             memory_bytes = min(memory_bytes, _CPU_BLOCK_BYTES)
-        per_image = 8 * (2 + 4 * posterior.mean.shape[1])  # with one sample
-        images = max(1, int(min(_BLOCK_IMAGES, len(posterior.mean), memory_bytes / per_image)))
+            images = max(1, int(min(_CPU_BLOCK_IMAGES, most, memory_bytes / per_image)))
+        else:
+            images = max(1, int(min(most, memory_bytes / 2 / per_image)))
         left = memory_bytes - (per_image - 16) * images
         return cls(samples=max(1, int(min(samples, left / (16 * images)))), images=images)
 

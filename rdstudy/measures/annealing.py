@@ -24,6 +24,7 @@ from torch import Tensor
 from rdstudy.measures.hamiltonian import Weigh, hamiltonian_move
 from rdstudy.measures.image_distortion import ImageDistortion
 from rdstudy.measures.importance import Weighed, double_proposal, draw_noise, log_mean_exp, require_finite, weigh
+from rdstudy.measures.noise import Noise
 from rdstudy.model.gaussian import Posterior
 
 _TARGET_ACCEPTANCE = 0.65  # the best for Hamiltonian moves in many dimensions (Neal 2011, section 4.4; Wu et al. 2017)
@@ -74,7 +75,7 @@ def tune_steps(
     temperatures: Tensor,
     chains: int,
     leapfrog_steps: int,
-    generator: torch.Generator,
+    generator: Noise,
 ) -> AnnealingPath:
     """Find step sizes by a pilot run forwards: each image's follows its chains' mean acceptance towards 65 %.
 
@@ -111,7 +112,7 @@ def tune_steps(
 
 @torch.no_grad()
 def annealed_lower(
-    images: ImageDistortion, initial: Posterior, path: AnnealingPath, *, chains: int, generator: torch.Generator
+    images: ImageDistortion, initial: Posterior, path: AnnealingPath, *, chains: int, generator: Noise
 ) -> Annealed:
     """Anneal forwards from `initial` `[image, latent]`: a lower bound on log p(x) in expectation.
 
@@ -163,7 +164,7 @@ def annealed_upper(
     return _walk(at, state, path, backwards=True, generator=generator)
 
 
-def _walk(at: Weigh, state: Weighed, path: AnnealingPath, *, backwards: bool, generator: torch.Generator) -> Annealed:
+def _walk(at: Weigh, state: Weighed, path: AnnealingPath, *, backwards: bool, generator: Noise) -> Annealed:
     levels, images = _levels(path.temperatures), state.noise.shape[1]
     if path.step_sizes.shape != (len(levels) - 2, images):
         raise ValueError(

@@ -28,6 +28,7 @@ from torch import Tensor
 from rdstudy.measures.annealing import annealed_lower, sigmoidal_temperatures, tune_steps
 from rdstudy.measures.image_distortion import ImageDistortion
 from rdstudy.measures.importance import double_proposal, draw_noise, log_mean_exp, require_finite, summarize
+from rdstudy.measures.noise import MemberNoise, Noise
 from rdstudy.measures.pareto import RELIABLE_KHAT, pareto_smoothed
 from rdstudy.measures.posterior_mode import Mode, posterior_mode
 from rdstudy.measures.posterior_refit import Refit, refit_posterior
@@ -66,6 +67,10 @@ class FittedLogMarginal:
     passed: Tensor  # [image] bool: whether the value can be believed
     annealed: Tensor  # [image] bool: whether it is an annealed bound
 
+    def of(self, images: slice) -> "FittedLogMarginal":
+        """What is said of some images."""
+        return FittedLogMarginal(*(getattr(self, name)[images] for name in self.__annotations__))
+
     @property
     def inference_gap(self) -> Tensor:
         """The gap log p(x) - ELBO, `[image]`: never below `refit_gain`, nor 0."""
@@ -84,18 +89,19 @@ def fitted_log_marginal(
     *,
     samples: int,
     refit_steps: int,
-    generator: torch.Generator,
+    generator: Noise,
     most_annealed: int | None = None,
 ) -> FittedLogMarginal:
     """Estimate log p(x) of each image with a proposal of its own.
 
     Args:
-        images: the images and the model, its prior among it.
+        images: the images and the model, its prior among it; or those of several members.
         encoded: the encoder's q(z|x), `[image, latent]`.
         samples: K, draws of an image in the first round, the only one where its weights are reliable.
         refit_steps: of Adam, for the diagonal Gaussian.
         generator: of all noise.
-        most_annealed: images that are annealed at most, those with the largest k̂ first; None for all that fail.
+        most_annealed: images of a member that are annealed at most, those with the largest k̂ first; None for all that
+            fail.
 
     Raises:
         ValueError: no images, no samples, shapes that do not match, a posterior or a weight that is not finite.
@@ -106,13 +112,15 @@ def fitted_log_marginal(
     mode = _mode(images, encoded)
     refit = _refit(images, encoded, mode, steps=refit_steps, generator=generator)
     components = _components(images, encoded, mode)
-    weighted = _weighted(images, components, samples=samples, generator=generator)
+    weighted = _weighted_by_member(images, components, samples=samples, generator=generator)
     value, passed = torch.maximum(weighted.value, refit.elbo_after), weighted.reliable
     annealed = torch.zeros_like(passed)
-    failed = _failed(weighted, most_annealed)
+    by_member = [part.start + _failed(weighted.of(part), most_annealed) for part in images.members()]
+    failed = torch.cat(by_member)
     if len(failed):
         fitted = Posterior(refit.posterior.mean[failed], refit.posterior.log_var[failed])
-        bound, agree = _annealed(images.select(failed), fitted, generator)
+        noise = generator.of([len(part) for part in by_member]) if isinstance(generator, MemberNoise) else generator
+        bound, agree = _annealed(images.select(failed), fitted, noise)
         higher = bound > value[failed]
         value[failed] = torch.where(higher, bound, value[failed])
         annealed[failed] = higher
@@ -127,20 +135,22 @@ def fitted_log_marginal(
 
 def _mode(images: ImageDistortion, encoded: Posterior) -> Mode:
     """The lower of two descents: from the encoder's mean, and from the likeliest of 0 and a few other images' means."""
-    starts, z = _starts(images, encoded)
+    z = _starts(images, encoded)
     energy = images.at(z) + images.prior.energy(z)
     mode = posterior_mode(images, encoded.mean, steps=_NEWTON_STEPS)
     in_doubt = (energy.amin(dim=0) < mode.energy + _NEAR).nonzero()[:, 0]  # a start lies about where the descent ended
     if not len(in_doubt):
         return mode
-    second = posterior_mode(images.select(in_doubt), starts[energy.argmin(dim=0)[in_doubt]], steps=_NEWTON_STEPS)
+    likeliest = z[energy.argmin(dim=0)[in_doubt], in_doubt]
+    second = posterior_mode(images.select(in_doubt), likeliest, steps=_NEWTON_STEPS)
     return mode.lower_of(second, in_doubt)
 
 
-def _starts(images: ImageDistortion, encoded: Posterior) -> tuple[Tensor, Tensor]:
-    """The means of a few images and 0: `[start, latent]`, and the same for each image `[start, image, latent]`."""
-    starts = torch.cat([encoded.mean[:_STARTS], torch.zeros_like(encoded.mean[:1])])
-    return starts, starts[:, None].expand(-1, len(images.x), -1)
+def _starts(images: ImageDistortion, encoded: Posterior) -> Tensor:
+    """For each image the means of a few images of its member, and 0: `[start, image, latent]`."""
+    means = [encoded.mean[part] for part in images.members()]
+    starts = [torch.cat([mean[:_STARTS], torch.zeros_like(mean[:1])]) for mean in means]
+    return torch.cat([of[:, None].expand(-1, len(mean), -1) for of, mean in zip(starts, means, strict=True)], dim=1)
 
 
 def _components(images: ImageDistortion, encoded: Posterior, mode: Mode) -> list[Student]:
@@ -152,11 +162,11 @@ def _components(images: ImageDistortion, encoded: Posterior, mode: Mode) -> list
     components = [_student(mode)]
     if images.log_prior is None:
         return components
-    starts, z = _starts(images, encoded)
-    log_joint = _log_joint(images, z)
+    z = _starts(images, encoded)
+    log_joint, image = _log_joint(images, z), torch.arange(z.shape[1], device=z.device)
     while len(components) < _MODES:
         left_out = log_joint - mixture_log_density(components, [1] * len(components), z)
-        components.append(_student(posterior_mode(images, starts[left_out.argmax(dim=0)], steps=_NEWTON_STEPS)))
+        components.append(_student(posterior_mode(images, z[left_out.argmax(dim=0), image], steps=_NEWTON_STEPS)))
     return components
 
 
@@ -164,7 +174,7 @@ def _student(mode: Mode) -> Student:
     return Student(mode.z, _WIDEN * torch.linalg.cholesky(torch.linalg.inv(mode.precision)))
 
 
-def _refit(images: ImageDistortion, encoded: Posterior, mode: Mode, *, steps: int, generator: torch.Generator) -> Refit:
+def _refit(images: ImageDistortion, encoded: Posterior, mode: Mode, *, steps: int, generator: Noise) -> Refit:
     """The best diagonal Gaussian, from the one that is best for a quadratic energy, of variances 1 / precision.
 
     It is the encoder's where the steps end at a lower ELBO than the encoder's.
@@ -197,10 +207,33 @@ class _Weighted:
     def reliable(self) -> Tensor:
         return (self.khat <= RELIABLE_KHAT) & (self.effective_samples >= LEAST_EFFECTIVE)
 
+    @classmethod
+    def joined(cls, parts: list["_Weighted"]) -> "_Weighted":
+        """What the weights of several members say, side by side."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in cls.__annotations__))
+
+    def of(self, images: slice) -> "_Weighted":
+        """What those of some images say."""
+        return _Weighted(*(getattr(self, name)[images] for name in self.__annotations__))
+
     def put(self, at: Tensor, later: "_Weighted") -> None:
         """Replace the numbers of the images `at` by those of a later round."""
         for name in _Weighted.__annotations__:
             getattr(self, name)[at] = getattr(later, name)
+
+
+def _weighted_by_member(
+    images: ImageDistortion, components: list[Student], *, samples: int, generator: Noise
+) -> _Weighted:
+    """Member by member: draws of many members at once would need as many times the memory, and are no faster."""
+    parts = images.members()
+    generators = generator.generators if isinstance(generator, MemberNoise) else [generator]
+    return _Weighted.joined(
+        [
+            _weighted(images.select(part), [of.select(part) for of in components], samples=samples, generator=own)
+            for part, own in zip(parts, generators, strict=True)
+        ]
+    )
 
 
 def _weighted(
@@ -254,7 +287,7 @@ def _failed(weighted: _Weighted, most: int | None) -> Tensor:
     return failed[weighted.khat[failed].argsort(descending=True)][:most]
 
 
-def _annealed(images: ImageDistortion, initial: Posterior, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _annealed(images: ImageDistortion, initial: Posterior, generator: Noise) -> tuple[Tensor, Tensor]:
     """Annealed lower bounds `[image]`, and whether the chains of each agree."""
     path = tune_steps(
         images,

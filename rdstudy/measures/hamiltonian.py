@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rdstudy.measures.importance import Weighed
+from rdstudy.measures.noise import Noise, normal, uniform
 
 Weigh = Callable[[Tensor], Weighed]
 """Noise `[chain, image, latent]` to its log weights and their derivatives."""
@@ -32,7 +33,7 @@ def hamiltonian_move(
     temperature: float,
     step_size: Tensor,
     leapfrog_steps: int,
-    generator: torch.Generator,
+    generator: Noise,
 ) -> Moved:
     """Move all chains once; costs `leapfrog_steps` evaluations of `weigh`.
 
@@ -45,9 +46,8 @@ def hamiltonian_move(
         generator: of momenta and of the test.
     """
     shape, device = state.noise.shape, state.noise.device
-    drawn = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float64)
-    uniform = torch.rand(shape[:2], generator=generator, device=generator.device, dtype=torch.float64).to(device)
-    momentum, step = drawn.to(device), step_size[:, None]
+    momentum, chance = normal(generator, shape).to(device), uniform(generator, shape[:2]).to(device)
+    step = step_size[:, None]
     before = _energy(state, momentum, temperature)
     proposed = state
     momentum = momentum + 0.5 * step * _force(proposed, temperature)
@@ -57,7 +57,7 @@ def hamiltonian_move(
         momentum = momentum + last * step * _force(proposed, temperature)
     # An overflow on the way makes the energy nan or inf: such a proposal is refused like one of no probability.
     acceptance = (before - _energy(proposed, momentum, temperature)).clamp(max=0).exp().nan_to_num(nan=0.0)
-    accepted = uniform < acceptance
+    accepted = chance < acceptance
     return Moved(_choose(accepted, proposed, state), acceptance)
 
 

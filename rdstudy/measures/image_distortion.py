@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rdstudy.measures.aggregate import slices
 from rdstudy.measures.prior import LogPrior, Prior
 from rdstudy.model.gaussian import Posterior
 from rdstudy.model.objective import Network
@@ -85,6 +86,10 @@ class ImageDistortion:
         """The same model with fewer images."""
         return dataclasses.replace(self, x=self.x[images])
 
+    def members(self) -> list[slice]:
+        """Where the images of each member are."""
+        return [slice(0, len(self.x))]
+
     @torch.no_grad()
     def posterior(self, encode: Network) -> Posterior:
         """q(z|x) of the images under an encoder, `[image, latent]`."""
@@ -99,7 +104,7 @@ class ImageDistortion:
         """
         values = torch.empty(z.shape[:2], dtype=torch.float64, device=self.x.device)
         for block in self._blocks(z):
-            values[block] = self._block(z[block].to(self.x.dtype), self.x[block[1]]).double()
+            values[block] = self._block(z[block].to(self.x.dtype), block[1]).double()
         return values
 
     def with_gradient(self, z: Tensor) -> DistortionGradient:
@@ -109,7 +114,7 @@ class ImageDistortion:
         for block in self._blocks(z):
             with torch.enable_grad():
                 inputs = z[block].detach().to(self.x.dtype).requires_grad_()
-                distortion = self._block(inputs, self.x[block[1]])
+                distortion = self._block(inputs, block[1])
                 (derivative,) = torch.autograd.grad(distortion.sum(), inputs)
             values[block], gradient[block] = distortion.detach().double(), derivative.double()
         return DistortionGradient(values, gradient)
@@ -124,41 +129,65 @@ class ImageDistortion:
         values = torch.empty(images, dtype=torch.float64, device=self.x.device)
         gradient = torch.empty(images, latent, dtype=torch.float64, device=self.x.device)
         curvature = torch.empty(images, latent, latent, dtype=torch.float64, device=self.x.device)
-        at_once = max(1, self.rows_at_once // (3 * latent + 2))
-        for start in range(0, images, at_once):
-            block = slice(start, start + at_once)
-            inputs, x = z[block].detach().to(self.x.dtype), self.x[block]
-            output, jacobian = _with_jacobian(self.decode, inputs)  # [image, pixel], [latent, image, pixel]
-            with torch.enable_grad():
-                output = output.detach().requires_grad_()
-                distortion = self.distortion(output, x)
-                (first,) = torch.autograd.grad(distortion.sum(), output, create_graph=True)
-                (second,) = torch.autograd.grad(first.sum(), output)
-            values[block] = distortion.detach().double()
-            gradient[block] = torch.einsum("jip,ip->ij", jacobian, first.detach()).double()
-            curvature[block] = torch.einsum("jip,kip->ijk", jacobian * second, jacobian).double()
+        for block in self._cuts(max(1, self.rows_at_once // (3 * latent + 2))):
+            at = self._curvature(z[block].detach().to(self.x.dtype), block)
+            values[block], gradient[block], curvature[block] = at.distortion, at.gradient, at.curvature
         return DistortionCurvature(values, gradient, (curvature + curvature.mT) / 2)
+
+    def _cuts(self, at_once: int) -> Iterator[slice]:
+        """Cut the images into slices of at most so many."""
+        return slices(len(self.x), at_once)
+
+    def _curvature(self, z: Tensor, images: slice) -> DistortionCurvature:
+        return curvature_at(self._decoded, self.distortion, z, self.x[images])
 
     def _blocks(self, z: Tensor) -> Iterator[tuple[slice, slice]]:
         """Cut `[sample, image]` into blocks of as many rows as fit: all images of some samples, or some of one."""
         images = len(self.x)
-        if z.ndim != 3 or z.shape[1] != images:
-            raise ValueError(f"z of shape {tuple(z.shape)}; allowed: [sample, image, latent] with {images} images")
+        self._check_shape(z)
         images_at_once = min(self.rows_at_once, images)
         samples_at_once = max(1, self.rows_at_once // images)
         for sample in range(0, len(z), samples_at_once):
             for image in range(0, images, images_at_once):
                 yield slice(sample, sample + samples_at_once), slice(image, image + images_at_once)
 
-    def _block(self, z: Tensor, x: Tensor) -> Tensor:
-        samples, images, latent = z.shape
-        output = self.decode(z.reshape(samples * images, latent))
-        distortion = self.distortion(output.view(samples, images, *output.shape[1:]), x)
-        if distortion.shape != (samples, images):
-            raise ValueError(
-                f"distortion of shape {tuple(distortion.shape)}; allowed: [sample, image], here {(samples, images)}"
-            )
-        return distortion
+    def _check_shape(self, z: Tensor) -> None:
+        images = len(self.x)
+        if z.ndim != 3 or z.shape[1] != images:
+            raise ValueError(f"z of shape {tuple(z.shape)}; allowed: [sample, image, latent] with {images} images")
+
+    def _block(self, z: Tensor, images: slice) -> Tensor:
+        """Distortion at z `[sample, image, latent]` of some images: `[sample, image]`."""
+        return checked(self.distortion(self._decoded(z), self.x[images]), z)
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        """The decoder's output for z `[sample, image, latent]`: `[sample, image, pixel]`."""
+        output = self.decode(z.reshape(-1, z.shape[-1]))
+        return output.view(*z.shape[:2], *output.shape[1:])
+
+
+def checked(distortion: Tensor, z: Tensor) -> Tensor:
+    """A distortion of z `[sample, image, latent]`; ValueError unless it is `[sample, image]`."""
+    if distortion.shape != z.shape[:2]:
+        raise ValueError(
+            f"distortion of shape {tuple(distortion.shape)}; allowed: [sample, image], here {tuple(z.shape[:2])}"
+        )
+    return distortion
+
+
+def curvature_at(decode: Network, distortion: Distortion, z: Tensor, x: Tensor) -> DistortionCurvature:
+    """At one z an image, `[image, latent]`, of images `[image, pixel]`, for a decoder of `[sample, image, latent]`."""
+    output, jacobian = _with_jacobian(decode, z)  # [image, pixel], [latent, image, pixel]
+    with torch.enable_grad():
+        output = output.detach().requires_grad_()
+        value = distortion(output, x)
+        (first,) = torch.autograd.grad(value.sum(), output, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), output)
+    return DistortionCurvature(
+        value.detach().double(),
+        torch.einsum("jip,ip->ij", jacobian, first.detach()).double(),
+        torch.einsum("jip,kip->ijk", jacobian * second, jacobian).double(),
+    )
 
 
 def _with_jacobian(decode: Network, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,8 +195,7 @@ def _with_jacobian(decode: Network, z: Tensor) -> tuple[Tensor, Tensor]:
 
     By central differences: a decoder is only called, and may be anything that can be.
     """
-    images, latent = z.shape
+    latent = z.shape[1]
     steps = _DIFFERENCE * torch.eye(latent, dtype=z.dtype, device=z.device)[:, None]  # [latent, 1, latent]
-    rows = torch.cat([z[None], z + steps, z - steps]).reshape(-1, latent)
-    output = decode(rows).reshape(2 * latent + 1, images, -1)
+    output = decode(torch.cat([z[None], z + steps, z - steps]))
     return output[0], (output[1 : latent + 1] - output[latent + 1 :]) / (2 * _DIFFERENCE)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rdstudy.measures.image_distortion import ImageDistortion
+from rdstudy.measures.noise import Noise, normal
 from rdstudy.model.gaussian import Posterior
 
 
@@ -136,11 +137,9 @@ def double_proposal(images: ImageDistortion, proposal: Posterior) -> Posterior:
     )
 
 
-def draw_noise(samples: int, mean: Tensor, generator: torch.Generator) -> Tensor:
+def draw_noise(samples: int, mean: Tensor, generator: Noise) -> Tensor:
     """Standard normal noise `[sample, image, latent]` for means `[image, latent]`, in one draw of float64."""
-    shape = (samples, *mean.shape)
-    noise = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float64)
-    return noise.to(mean.device)
+    return normal(generator, (samples, *mean.shape)).to(mean.device)
 
 
 def require_finite(values: Tensor, name: str) -> Tensor:

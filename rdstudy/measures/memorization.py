@@ -68,7 +68,19 @@ def copied_fraction(reconstructions: Tensor, *, images: Tensor, train: Tensor, m
         ValueError: there are no images, shapes or dtypes do not fit, or a value is not finite or outside [0, 1].
     """
     own_distance = paired_distance(reconstructions, images, memory_bytes=memory_bytes)
-    in_train = nearest(reconstructions, train, memory_bytes=memory_bytes)
+    return copies_of(own_distance, nearest(reconstructions, train, memory_bytes=memory_bytes))
+
+
+def copies_of(own_distance: Tensor, in_train: Neighbours) -> Copies:
+    """See `copied_fraction`, for distances that are known.
+
+    Args:
+        own_distance: `[image]` float64, of a reconstruction to its own image.
+        in_train: the nearest training image of each reconstruction.
+
+    Raises:
+        ValueError: there are no images.
+    """
     copied = in_train.distance < own_distance
     return Copies(estimate_mean(copied), in_train.index, in_train.distance, own_distance)
 

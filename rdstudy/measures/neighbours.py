@@ -35,6 +35,11 @@ class Neighbours:
     distance: Tensor  # [query] float64, ℓ2 in units of pixel values in [0, 1]; a copy is at exactly 0
     index: Tensor  # [query] int64, position among the references; the lowest among equally near ones
 
+    def split(self, size: int) -> "list[Neighbours]":
+        """Those of so many queries after the other."""
+        pairs = zip(torch.split(self.distance, size), torch.split(self.index, size), strict=True)
+        return [Neighbours(distance, index) for distance, index in pairs]
+
 
 @torch.no_grad()
 def nearest(queries: Tensor, references: Tensor, *, memory_bytes: float) -> Neighbours:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rdstudy.measures.image_distortion import ImageDistortion
 from rdstudy.measures.importance import double_proposal, draw_noise, log_weights, require_finite
+from rdstudy.measures.noise import Noise
 from rdstudy.model.gaussian import Posterior, rate, rate_gradient
 
 
@@ -45,7 +46,7 @@ def refit_posterior(
     learning_rate: float,
     samples_per_step: int,
     evaluation_samples: int,
-    generator: torch.Generator,
+    generator: Noise,
 ) -> Refit:
     """Maximize each image's ELBO over the mean and the log variance of its own posterior.
 

@@ -39,7 +39,7 @@ class Student:
         )
         return height - log_det - (FREEDOM + latent) / 2 * torch.log1p(spread / FREEDOM)
 
-    def select(self, chosen: Tensor) -> "Student":
+    def select(self, chosen: slice | Tensor) -> "Student":
         """The proposals of some of the images."""
         return Student(self.mean[chosen], self.scale[chosen])
 

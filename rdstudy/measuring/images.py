@@ -46,8 +46,7 @@ def control_index(trained: TrainedMember) -> NDArray[np.int64]:
 
 def image_blocks(trained: TrainedMember, index: NDArray[np.int64]) -> Iterator[Tensor]:
     """Images of the data set in blocks on the device, uint8 `[block, pixel]`."""
-    for start in range(0, len(index), _BLOCK_IMAGES):
-        yield trained.images(index[start : start + _BLOCK_IMAGES])
+    return trained.held.blocks(index, size=_BLOCK_IMAGES)
 
 
 def probe_index(trained: TrainedMember) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,16 +13,22 @@ from torch import Tensor
 
 from rdstudy.measures.estimate import Estimate
 from rdstudy.measures.prior import LogPrior
+from rdstudy.measuring.group import Group
+from rdstudy.measuring.held_images import HeldImages
+from rdstudy.measuring.stacked import StackedVae
 from rdstudy.model.gaussian import Posterior
 from rdstudy.model.likelihoods import likelihood
 from rdstudy.model.networks import load_weights
+from rdstudy.planning.packs import BLOCK_IMAGES, cost_of
 from rdstudy.study import Measures, Member
 from rdstudy.study.seeds import derive_seed
 from rdstudy.study.settings import MEASURES_VERSION
-from rdstudy.training.subsets import Sample, Subsets, gather, sample_of, to_unit
+from rdstudy.training.subsets import Sample, Subsets, sample_of, to_unit
 from rdstudy.training.trainer import network_of
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,15 @@ class TrainedMember:
         *,
         device: torch.device,
         memory_bytes: float,
+        held: HeldImages | None = None,
     ) -> None:
         self.vae = load_weights(network_of(member, subsets.image_shape), weights, device=device)
         self.likelihood = likelihood(member.likelihood)
         self.member, self.subsets = member, subsets
         self.measures, self.hard_image = measuring.measures, measuring.hard_image
         self.device, self.memory_bytes = device, memory_bytes
+        self.held = held or HeldImages(subsets, device, memory_bytes=memory_bytes)
+        self.group: Group[TrainedMember] | None = None
         self.seconds = 0.0
         self._posteriors: dict[str, Posterior] = {}
         self.columns: dict[str, dict[str, Any]] = {"train": {}, "test": {}}
@@ -87,6 +96,10 @@ class TrainedMember:
             except Exception as error:  # a measure that breaks must not take the trained member with it
                 logger.exception("measure %s of member %s on %s failed", name, self.member.member_id, subset)
                 self.reasons[subset].append(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}")
+
+    def shared(self, key: str, compute: Callable[[Sequence["TrainedMember"]], Sequence[T]]) -> T:
+        """What is computed for all members of its group at once, see `Group.shared`; for it alone where it has none."""
+        return compute([self])[0] if self.group is None else self.group.shared(self, key, compute)
 
     def put(self, subset: str, **estimates: Estimate) -> None:
         """Note estimates with their standard errors."""
@@ -128,16 +141,16 @@ class TrainedMember:
 
     def images(self, index: NDArray[np.int64]) -> Tensor:
         """Images of the data set, uint8 `[image, pixel]`, on the device."""
-        return gather(self.subsets.whole["train"].source, index).to(self.device)
+        return self.held.at(index)
 
     def encode(self, pixels: Tensor) -> Posterior:
         """The posteriors of images, uint8 `[image, pixel]`."""
         return Posterior.from_code(self.vae.encoder(to_unit(pixels)))
 
-    @functools.cached_property
+    @property
     def train_images(self) -> Tensor:
         """The whole training subset on the device, uint8 `[image, pixel]`."""
-        return self.subsets.train.to(self.device)
+        return self.held.train
 
     def posterior(self, subset: str) -> Posterior:
         """The posteriors of the images in a subset's aggregate, `[image, latent]`."""
@@ -145,14 +158,28 @@ class TrainedMember:
             size = self.measures.aggregate_images
             whole = self.subsets.whole[subset]
             sample = whole if subset == "train" or size is None else self.sample(subset, size, "aggregate")
-            parts = [self.encode(block.to(self.device)) for block in sample.blocks()]
-            mean, log_var = torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts])
-            self._posteriors[subset] = Posterior(mean, log_var)
+            key = f"posterior {subset}"
+            self._posteriors[subset] = self.shared(key, lambda members: _posteriors(members, sample.index))
         return self._posteriors[subset]
 
     def reconstruct(self, pixels: Tensor) -> Tensor:
         """The decoder's mean for the posterior's mean of each image, `[image, pixel]` in [0, 1]."""
         return self.likelihood.mean(self.vae.decoder(self.encode(pixels).mean)).clamp(0, 1)
+
+
+def _posteriors(members: Sequence[TrainedMember], index: NDArray[np.int64]) -> list[Posterior]:
+    """The posteriors of images for each of some members; on a CPU for one at a time, whose bits depend on blocks."""
+    first = members[0]
+    if len(members) == 1:
+        parts = [first.encode(block) for block in first.held.blocks(index)]
+        return [Posterior(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))]
+    encode = StackedVae([member.vae for member in members]).encode
+    cost = cost_of(first.member, first.subsets.image_shape)
+    number_bytes = len(members) * torch.get_default_dtype().itemsize
+    size = max(1, int(first.memory_bytes / (number_bytes * cost.evaluation_numbers)))
+    with torch.no_grad():
+        codes = [encode(to_unit(block)) for block in first.held.blocks(index, size=min(size, BLOCK_IMAGES))]
+        return [Posterior.from_code(code) for code in torch.cat(codes, dim=1)]
 
 
 Measure = Callable[[TrainedMember, str], None]

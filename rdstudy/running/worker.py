@@ -21,7 +21,7 @@ from rdstudy.datasets import dataset_info
 from rdstudy.datasets.cache import changed_files
 from rdstudy.datasets.own import install_own
 from rdstudy.datasets.splits import make_split, parse_rule
-from rdstudy.measuring import MeasureRows, Measuring, measure_trained, neighbour_rows
+from rdstudy.measuring import MeasureRows, Measuring, measure_pack, measure_trained, neighbour_rows
 from rdstudy.model.weights import WeightsError
 from rdstudy.planning.packs import GIB, MeasuringPack, Pack, TrialPack
 from rdstudy.planning.placement import memory_of
@@ -310,17 +310,10 @@ def _train_pack(
                 yield event
                 continue
             measured = MeasureRows()
-            for member in pack.members:
-                if measuring is None or member.member_id not in event.weights:
-                    continue
-                for _ in measure_trained(
-                    event.weights[member.member_id],
-                    member,
-                    subsets,
-                    measuring,
-                    device=device,
-                    resources=resources,
-                    rows=measured,
+            if measuring is not None:
+                trained = [member for member in pack.members if member.member_id in event.weights]
+                for _ in measure_pack(
+                    event.weights, trained, subsets, measuring, device=device, resources=resources, rows=measured
                 ):
                     yield progress
             if not slot.images_hold():

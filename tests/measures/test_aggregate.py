@@ -142,3 +142,16 @@ def test_a_z_of_other_dimensions_or_no_memory_is_refused():
     for memory_bytes in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="memory_bytes"):
             aggregate_log_density(torch.zeros(7, 3), posterior, memory_bytes=memory_bytes)
+
+
+def test_a_gpu_takes_all_images_in_few_blocks_that_fit():
+    """On the meta device, which like a GPU has no cache to stay in."""
+    images, samples, latent, memory_bytes = 81_920, 1_000, 10, 2**30
+    posterior = Posterior(*torch.empty(2, images, latent, device="meta"))
+    block = aggregate._Block.within(memory_bytes, samples=samples, posterior=posterior)
+    assert block.images == images
+    assert len(list(block.samples_of(samples))) == 2
+    assert 16 * block.samples * block.images + 32 * latent * block.images <= memory_bytes
+    small = aggregate._Block.within(1e6, samples=samples, posterior=posterior)
+    assert 16 * small.samples * small.images + 32 * latent * small.images <= 1e6
+    assert small.images < images

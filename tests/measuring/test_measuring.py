@@ -12,9 +12,14 @@ from torch import Tensor
 
 from rdstudy.datasets import Dataset
 from rdstudy.datasets.splits import Split
-from rdstudy.measuring import MeasureRows, Measuring, measure_trained, neighbour_rows
+from rdstudy.measures import fitted_importance
+from rdstudy.measures.fitted_importance import FittedLogMarginal
+from rdstudy.measuring import MeasureRows, Measuring, importance, measure_pack, measure_trained, neighbour_rows
+from rdstudy.measuring.held_images import HeldImages
+from rdstudy.measuring.importance import importance_of
 from rdstudy.measuring.measures import measures_of
 from rdstudy.measuring.measures import rate_parts as rate_parts_file
+from rdstudy.measuring.trained import TrainedMember
 from rdstudy.model.gaussian import Posterior, rate
 from rdstudy.model.weights import Header, from_bytes, to_bytes
 from rdstudy.planning.packs import Pack
@@ -307,3 +312,102 @@ def measured(pack: Pack, weights: Mapping[str, Mapping[str, Tensor]], subsets: S
         ):
             pass
     return rows
+
+
+@pytest.mark.usefixtures("float64")
+def test_images_that_a_device_holds_are_those_of_the_data_set(subsets):
+    index = np.array([40, 0, TRAIN, TRAIN - 1, 0])
+    for holds_all in (True, False):
+        held = HeldImages(subsets, CPU, memory_bytes=1e9, holds_all=holds_all)
+        assert torch.equal(held.train, subsets.train)
+        assert torch.equal(held.at(index), torch.from_numpy(toy_dataset().images[index]).flatten(1))
+        assert [len(block) for block in held.blocks(index, size=2)] == [2, 2, 1]
+
+
+PARTS = (
+    ("normal", "bernoulli"),
+    ("mixture(k=3)", "bernoulli"),
+    ("vamp(k=5)", "gaussian(sigma=optimal)"),
+    ("flow(layers=2)", "continuous_bernoulli"),
+    ("normal", "gaussian(sigma=0.2)"),
+)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("prior", "likelihood"), PARTS)
+def test_members_measured_together_have_the_values_of_each_alone(prior, likelihood, subsets, monkeypatch):
+    """Groups of two and of one, of two seeds, one member with annealing of its own."""
+    monkeypatch.setattr(fitted_importance, "_TEMPERATURES", 5)  # moves are chaotic: more make digits of rounding
+    members = [
+        dataclasses.replace(MEMBER, prior=prior, likelihood=likelihood, beta=beta, seed=seed)
+        for beta, seed in ((0.1, 3), (0.7, 2), (3.0, 3))
+    ]
+    weights = {member.member_id: trained(member, subsets, steps=31).weights(0) for member in members}
+    alone = pack_measured(members, weights, subsets, at_once=1)
+    calls = counted_calls(monkeypatch)
+    together = pack_measured(members, weights, subsets, at_once=2)
+    compare_rows(together, alone)
+    assert len(calls) == 3, "of the member that is left over: on two subsets, and of its probes"
+    assert len(together.probes) == 3 * 19
+
+
+def test_a_member_that_is_not_finite_takes_no_other_with_it(subsets, monkeypatch, caplog):
+    calls = counted_calls(monkeypatch)
+    members = [dataclasses.replace(MEMBER, seed=seed) for seed in (2, 3, 5)]
+    weights = {
+        member.member_id: {name: value.clone() for name, value in trained(member, subsets, 3).weights(0).items()}
+        for member in members
+    }
+    weights[members[1].member_id]["decoder.0.weight"][0, 0] = torch.nan
+    rows = pack_measured(members, weights, subsets, at_once=3, names=["log_marginal"])
+    by_member = {row["member_id"]: row for row in rows.measures if row["subset"] == "test"}
+    reasons = [by_member[member.member_id]["null_reasons"] for member in members]
+    assert [reason is None for reason in reasons] == [True, False, True]
+    assert "finite" in reasons[1]
+    assert "log_marginal" in by_member[members[0].member_id]
+    assert "log_marginal" not in by_member[members[1].member_id]
+    assert len(calls) == 2 * 3, "by themselves: the first half, and both members of the other"
+    assert "3 members are measured in halves: ValueError" in caplog.text
+
+
+def counted_calls(monkeypatch: pytest.MonkeyPatch) -> list[TrainedMember]:
+    """The members whose importance weights are computed by themselves, as they are."""
+    calls: list[TrainedMember] = []
+
+    def counted(trained: TrainedMember, x: Tensor, purpose: str) -> FittedLogMarginal:
+        calls.append(trained)
+        return importance_of(trained, x, purpose)
+
+    monkeypatch.setattr(importance, "importance_of", counted)
+    return calls
+
+
+def pack_measured(
+    members: list[Member],
+    weights: Mapping[str, Mapping[str, Tensor]],
+    subsets: Subsets,
+    *,
+    at_once: int,
+    **settings: Any,
+) -> MeasureRows:
+    rows, measuring = MeasureRows(), Measuring(dataclasses.replace(SMALL, **settings))
+    taken = measure_pack(
+        weights, members, subsets, measuring, device=CPU, resources=Resources(), rows=rows, at_once=at_once
+    )
+    for _ in taken:
+        pass
+    return rows
+
+
+def compare_rows(rows: MeasureRows, expected: MeasureRows) -> None:
+    """All tables hold the same, up to rounding."""
+    for table in ("measures", "probes", "reconstructions"):
+        for row, other in zip(getattr(rows, table), getattr(expected, table), strict=True):
+            assert set(row) == set(other)
+            for name, value in other.items():
+                if name == "measure_seconds" or value is None:
+                    continue
+                if isinstance(value, float) or (isinstance(value, list) and name != "in_train"):
+                    assert row[name] == pytest.approx(value, rel=1e-6, abs=1e-7), name
+                else:
+                    assert row[name] == value, name

@@ -3,7 +3,7 @@
 import math
 
 from rdstudy.measures.estimate import estimate_mean
-from rdstudy.measuring.importance import importance_of
+from rdstudy.measuring.importance import shared_importance
 from rdstudy.measuring.trained import TrainedMember
 from rdstudy.training.subsets import to_unit
 
@@ -15,7 +15,7 @@ def log_marginal(trained: TrainedMember, subset: str) -> None:
     """Log p(x), and what a posterior fitted to each image gains over the encoder's."""
     sample = trained.sample(subset, trained.measures.importance_images, "importance")
     pixels = trained.images(sample.index)
-    importance = importance_of(trained, to_unit(pixels), f"importance {subset}")
+    importance = shared_importance(trained, to_unit(pixels), f"importance {subset}")
     floors = trained.likelihood.floor(to_unit(pixels)).double()
     trained.put(
         subset,

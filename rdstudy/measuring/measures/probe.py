@@ -3,7 +3,7 @@
 import numpy as np
 
 from rdstudy.measuring.images import probe_index
-from rdstudy.measuring.importance import importance_of
+from rdstudy.measuring.importance import shared_importance
 from rdstudy.measuring.trained import TrainedMember
 from rdstudy.training.subsets import to_unit
 
@@ -13,7 +13,7 @@ SUBSETS = ("test",)
 def probe(trained: TrainedMember, _: str) -> None:
     """Log p(x) of each of a few images of the whole data set, in the training subset or not."""
     index = probe_index(trained)
-    importance = importance_of(trained, to_unit(trained.images(index)), "probe")
+    importance = shared_importance(trained, to_unit(trained.images(index)), "probe")
     rows = {
         "image": index.tolist(),
         "in_train": np.isin(index, trained.subsets.whole["train"].index).tolist(),

@@ -1,10 +1,17 @@
 """Images that a reader looks at: a few test images as a member and the optimal decoder reconstruct them."""
 
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from rdstudy.measures.memorization import copied_fraction, nearest_in_blocks
+from rdstudy.measures.memorization import copies_of, nearest_in_blocks
+from rdstudy.measures.neighbours import paired_distance
 from rdstudy.measures.optimal_decoder import optimal_reconstructions
 from rdstudy.measuring.images import control_index, image_blocks, picture, reconstructed_images
+from rdstudy.measuring.nearest import nearest_train
 from rdstudy.measuring.trained import TrainedMember
 
 SUBSETS = ("test",)
@@ -18,10 +25,11 @@ def reconstructions(trained: TrainedMember, subset: str) -> None:
     """A few test images, the hard one first, as this member and the optimal decoder reconstruct them."""
     index = reconstructed_images(trained.subsets, trained.measures, trained.member.study_seed, trained.hard_image)
     pixels = trained.images(index)
-    made = trained.reconstruct(pixels)
-    copies = copied_fraction(made, images=pixels, train=trained.train_images, memory_bytes=trained.memory_bytes)
+    near = nearest_train(trained, pixels)
+    made = near.made
+    copies = copies_of(paired_distance(made, pixels, memory_bytes=trained.memory_bytes), near.train)
     optimal = _optimal_pixels(trained, pixels, subset)
-    from_control = _control_distance(trained, made, subset)
+    from_control = _control_distance(trained, pixels, subset)
     channels, height, width = trained.subsets.image_shape
     train_index = trained.subsets.whole["train"].index
     trained.reconstructions = [
@@ -56,14 +64,22 @@ def _optimal_pixels(trained: TrainedMember, pixels: Tensor, subset: str) -> Tens
         return None
 
 
-def _control_distance(trained: TrainedMember, made: Tensor, subset: str) -> Tensor | None:
+def _control_distance(trained: TrainedMember, pixels: Tensor, subset: str) -> Tensor | None:
     """Distance of each reconstruction to the nearest control, `[image]`; None with a reason where there are too few."""
     try:
         controls, size = control_index(trained), len(trained.subsets.train)
         if len(controls) < _ENOUGH_CONTROLS * size:
             raise ValueError(f"{len(controls)} controls for {size} training images; allowed: about as many")
-        blocks = image_blocks(trained, controls)
-        return nearest_in_blocks(made, blocks, memory_bytes=trained.memory_bytes).distance
+        return trained.shared("control distance", lambda members: _control_distances(members, pixels, controls))
     except ValueError as error:
         trained.reasons[subset].append(f"reconstructions and controls: {' '.join(str(error).split())}")
         return None
+
+
+def _control_distances(
+    members: Sequence[TrainedMember], pixels: Tensor, controls: NDArray[np.int64]
+) -> Sequence[Tensor]:
+    made = torch.cat([nearest_train(member, pixels).made for member in members])
+    blocks = image_blocks(members[0], controls)
+    near = nearest_in_blocks(made, blocks, memory_bytes=members[0].memory_bytes)
+    return torch.split(near.distance, len(pixels))
