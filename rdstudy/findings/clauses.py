@@ -151,7 +151,7 @@ _CLAUSES: Mapping[str, Callable[[Settings, Names], str]] = {
         "other's height"
     ),
     "monotone": lambda s, n: (
-        f"{_whose(s, n['arm'])} falls as β gets smaller, without a rise above {_share(s['share'])} of its range"
+        f"{_whose(s, n['arm'])} falls as β gets smaller, without a rise above {_share(s['share'])} of its whole fall"
     ),
     "falls": lambda s, n: f"{_whose(s, n['arm'])} falls from each β to the next larger one{betas_words(s['betas'])}",
     "above": lambda s, n: f"{_whose(s, n['arm'])} is above {s['least']:g}{_at_every(s)}",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rdstudy.report.page import ExperimentSection
+from rdstudy.report.page import ExperimentSection, Link
 from rdstudy.results.declaration import DeclaredExperiment
 from rdstudy.study.claims import Arm, Contrast
 from rdstudy.study.claims.contrasts import OWN
@@ -30,14 +30,6 @@ _FIGURES: Mapping[str, Sequence[str]] = {
 
 
 @dataclass(frozen=True)
-class Link:
-    """Where something stands on the page: its anchor and name, empty where it does not."""
-
-    anchor: str = ""
-    where: str = ""
-
-
-@dataclass(frozen=True)
 class Charts:
     """The charts of a page, with the models that each section shows.
 
@@ -59,34 +51,51 @@ class Charts:
         members = {experiment.name: frozenset(experiment.member_ids) for experiment in experiments}
         return cls(sections, members, planned)
 
-    def named(self, figure: str) -> Link:
-        """A figure by its key, or else the experiment that should have it."""
-        fallback = Link()
+    def named(self, figure: str) -> Link | None:
+        """A figure by its key, or else the experiment that should have it; None where there is neither."""
+        fallback = None
         for section in self.sections:
             for shown in section.figures:
                 if shown.key == figure:
-                    return Link(f"figure-{shown.key}", f"{section.title}: {shown.title}")
+                    return Link(f"figure-{shown.key}", f"Figure {shown.number}: {shown.title}")
             if figure == section.name or figure.startswith(f"{section.name}-"):
                 fallback = Link(f"experiment-{section.name}", section.title)
         return fallback
 
-    def of_contrast(self, contrast: Contrast, figure: str) -> Link:
-        """The chart that draws a contrast: that of its claim where it does so, else the one with most of its models.
+    def of_contrast(self, contrast: Contrast, figure: str) -> tuple[Link, ...]:
+        """The charts that draw a contrast: that of its claim where it does so, else the one with most of its models.
+
+        Further charts follow, of what none before them shows: the models compared may stand in two experiments.
 
         Args:
             contrast: what is compared.
             figure: key of the claim's figure, which is linked where no chart draws the contrast.
         """
-        names = _names(contrast)
-        arms = [] if contrast.kind == "distances_alike" else [self._ids(arm) for arm in contrast.cells()]
-        best, most = figure, -1
-        for section in sorted(self.sections, key=lambda section: not figure.startswith(f"{section.name}-")):
-            keys = [shown.key for shown in section.figures]
-            drawing = [key for name in names if (key := f"{section.name}-{name}") in keys]
-            whole = sum(bool(ids) and ids <= self.members.get(section.name, frozenset()) for ids in arms)
-            if drawing and whole > most and (whole or not arms):
-                best, most = figure if figure in drawing else drawing[0], whole
-        return self.named(best)
+        if contrast.kind == "distances_alike":
+            keys = [drawing[0] for section in self._by_nearness(figure) if (drawing := _drawing(section, contrast))]
+            return self._links(keys[:1] or [figure])
+        missing, keys = [ids for arm in contrast.cells() if (ids := self._ids(arm))], []
+        sections = [section for section in self._by_nearness(figure) if _drawing(section, contrast)]
+        while missing and sections:
+            best = max(sections, key=lambda section: len(self._shown(section, missing)))  # the first of equals
+            shown = self._shown(best, missing)
+            if not shown:
+                break
+            drawing = _drawing(best, contrast)
+            keys.append(figure if figure in drawing else drawing[0])
+            missing = [ids for ids in missing if ids not in shown]
+        return self._links(keys or [figure])
+
+    def _links(self, keys: Iterable[str]) -> tuple[Link, ...]:
+        return tuple(link for key in keys if (link := self.named(key)))
+
+    def _by_nearness(self, figure: str) -> list[ExperimentSection]:
+        """The sections, that of a figure first."""
+        return sorted(self.sections, key=lambda section: not figure.startswith(f"{section.name}-"))
+
+    def _shown(self, section: ExperimentSection, arms: Iterable[frozenset[str]]) -> list[frozenset[str]]:
+        """Those arms, as ids of models, that a section has as a whole."""
+        return [ids for ids in arms if ids <= self.members.get(section.name, frozenset())]
 
     def _ids(self, arm: Arm) -> frozenset[str]:
         chosen = self.planned
@@ -100,3 +109,9 @@ def _names(contrast: Contrast) -> Sequence[str]:
         return ("neighbours",)
     value = str(contrast.settings.get("value", ""))
     return ("own-measures",) if value.startswith(OWN) else _FIGURES.get(value, ())
+
+
+def _drawing(section: ExperimentSection, contrast: Contrast) -> list[str]:
+    """Keys of a section's figures that draw the value of a contrast, the plainest first."""
+    keys = [shown.key for shown in section.figures]
+    return [key for name in _names(contrast) if (key := f"{section.name}-{name}") in keys]

@@ -132,6 +132,14 @@ class ExperimentSection:
 
 
 @dataclass(frozen=True)
+class Link:
+    """Where something stands on the page: its anchor, and the words that lead there."""
+
+    anchor: str
+    words: str
+
+
+@dataclass(frozen=True)
 class ContrastEntry:
     """One contrast of a claim, in words: what it says, the number that shows it, and what came of it."""
 
@@ -145,8 +153,7 @@ class ContrastEntry:
     seeds: str  # in the interval, and how the number was chosen of several
     seen: str  # the smallest distance that this study would have seen
     notes: tuple[str, ...]
-    anchor: str  # of the figure that draws it; empty where there is none
-    where: str  # its name
+    links: tuple[Link, ...]  # to the figures that draw it; several where no figure has all of its models
     parts: "tuple[ContrastEntry, ...]" = ()
 
 
@@ -164,8 +171,7 @@ class FindingEntry:
     models: str  # data sets, models and images behind it
     learning: str  # whether its networks still learned when their training ended
     notes: tuple[str, ...]  # of more than one contrast
-    anchor: str  # of the figure that shows it; empty where there is none
-    where: str  # its name
+    link: Link | None  # to the figure that shows it
 
     @property
     def is_long(self) -> bool:
@@ -175,7 +181,7 @@ class FindingEntry:
     @property
     def is_drawn(self) -> bool:
         """Whether one of its contrasts links to the figure that shows the claim."""
-        return any(self.anchor == contrast.anchor and not contrast.parts for contrast in self.contrasts)
+        return any(self.link in contrast.links and not contrast.parts for contrast in self.contrasts)
 
     @property
     def deciding(self) -> tuple[ContrastEntry, ...]:

@@ -13,7 +13,7 @@ from rdstudy.findings.values import Values
 from rdstudy.report import text
 from rdstudy.report.drawn import Charts
 from rdstudy.report.history import claimed_late, declared_lines
-from rdstudy.report.page import ContrastEntry, ExperimentSection, FindingEntry, Findings, VerdictLink
+from rdstudy.report.page import ContrastEntry, ExperimentSection, FindingEntry, Findings, Link, VerdictLink
 from rdstudy.report.read import StudyTables
 
 _BADGES = {"still learning": "networks still learning", "unknown": "end of training not followed"}
@@ -56,8 +56,13 @@ def links_of(section: ExperimentSection, findings: Findings | None) -> tuple[Ver
     return tuple(
         VerdictLink(entry.name, entry.verdict, entry.state, entry.sentence, f"finding-{entry.name}")
         for entry in (findings.entries if findings else ())
-        if anchors & {entry.anchor, *(contrast.anchor for contrast in _flat(entry.contrasts))}
+        if anchors & {link.anchor for link in _links(entry)}
     )
+
+
+def _links(entry: FindingEntry) -> list[Link]:
+    own = [] if entry.link is None else [entry.link]
+    return [*own, *(link for contrast in _flat(entry.contrasts) for link in contrast.links)]
 
 
 def _flat(contrasts: Sequence[ContrastEntry]) -> list[ContrastEntry]:
@@ -99,7 +104,7 @@ def _summary(many: int) -> str:
 
 
 def _entry(finding: Finding, charts: Charts) -> FindingEntry:
-    claim, link = finding.claim, charts.named(finding.claim.figure)
+    claim = finding.claim
     repeated = _repeated(finding.contrasts)
     return FindingEntry(
         name=claim.name,
@@ -112,8 +117,7 @@ def _entry(finding: Finding, charts: Charts) -> FindingEntry:
         models=_behind(finding),
         learning=finding.learning.words,
         notes=repeated,
-        anchor=link.anchor,
-        where=link.where,
+        link=charts.named(claim.figure),
     )
 
 
@@ -131,7 +135,6 @@ def _counted(contrasts: Sequence[ContrastFinding]) -> str:
 
 
 def _contrast(contrast: ContrastFinding, figure: str, charts: Charts, repeated: Sequence[str]) -> ContrastEntry:
-    link = charts.of_contrast(contrast.contrast, figure)
     corrected = (_CORRECTED,) if contrast.corrected else ()
     numbers = _numbers(contrast.effect) if contrast.effect else dict.fromkeys(_NUMBERS, "")
     return ContrastEntry(
@@ -139,8 +142,7 @@ def _contrast(contrast: ContrastFinding, figure: str, charts: Charts, repeated: 
         result=contrast.result,
         decides=contrast.decides,
         notes=(*corrected, *(note for note in contrast.notes if note not in repeated)),
-        anchor=link.anchor,
-        where=link.where,
+        links=charts.of_contrast(contrast.contrast, figure),
         parts=tuple(_contrast(part, figure, charts, repeated) for part in contrast.parts),
         **numbers,
     )

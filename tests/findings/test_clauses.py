@@ -18,7 +18,7 @@ def words(contrast):
 WORDS = {
     "interior_minimum": "test distortion has a minimum inside the range of β, below both ends by 5 % of the other's "
     "height",
-    "monotone": "test distortion falls as β gets smaller, without a rise above 10 % of its range",
+    "monotone": "test distortion falls as β gets smaller, without a rise above 10 % of its whole fall",
     "falls": "train marginal KL falls from each β to the next larger one at β ≤ 1",
     "above": "train mutual information over log N is above 0.95 at β < 1, at every β",
     "lower_everywhere": "test rate of 1 layer is below that of 3 layers at every β",

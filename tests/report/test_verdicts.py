@@ -82,17 +82,21 @@ def test_few_contrasts_are_open_and_many_folded_but_for_the_one_that_decides(stu
 
 
 def test_a_contrast_links_to_the_chart_that_draws_its_value(page):
-    links = {entry.name: [contrast.anchor for contrast in entry.contrasts] for entry in page.findings.entries}
-    assert links["minimum"] == ["figure-depth-distortion"] * 2
-    assert links["rate"] == ["figure-depth-rate-distortion"]
+    links = {entry.name: [_anchors(contrast.links) for contrast in entry.contrasts] for entry in page.findings.entries}
+    assert links["minimum"] == [["figure-depth-distortion"]] * 2
+    assert links["rate"] == [["figure-depth-rate-distortion"]]
     assert links["many"] == [
-        "figure-depth-rate-distortion",
-        "figure-depth-distortion",
-        "figure-depth-gap-parts",
-        "figure-depth-rate-distortion",
-        "figure-depth-copied",
+        ["figure-depth-rate-distortion"],
+        ["figure-depth-distortion"],
+        ["figure-depth-gap-parts"],
+        ["figure-depth-rate-distortion"],
+        ["figure-depth-copied"],
     ]
-    assert links["elsewhere"] == [""]
+    assert links["elsewhere"] == [[]]
+
+
+def _anchors(links):
+    return [link.anchor for link in links]
 
 
 def test_a_chart_must_show_the_models(study, page):
@@ -104,10 +108,15 @@ def test_a_chart_must_show_the_models(study, page):
     keyed = tuple(dataclasses.replace(figure, key=figure.key.replace("depth-", "a-")) for figure in second.figures)
     charts = Charts.of([dataclasses.replace(first, figures=keyed), second], half, study.planned)
     both = lower_everywhere(DEEP, than=SHALLOW, value="rate")
-    assert charts.of_contrast(both, "").anchor == "figure-depth-rate-distortion"
-    assert charts.of_contrast(interior_minimum(SHALLOW), "").anchor == "figure-a-distortion"
-    assert charts.of_contrast(interior_minimum(SHALLOW), "depth-distortion").anchor == "figure-depth-distortion"
-    assert charts.of_contrast(interior_minimum(DEEP), "").anchor == "figure-depth-distortion"
+    assert _anchors(charts.of_contrast(both, "")) == ["figure-depth-rate-distortion"]
+    deep = tuple(study.planned.loc[study.planned["depth"] == 3, "member_id"])
+    apart = Charts.of(charts.sections, [half[0], dataclasses.replace(only, member_ids=deep)], study.planned)
+    both_charts = ["figure-a-rate-distortion", "figure-depth-rate-distortion"]
+    assert _anchors(apart.of_contrast(both, "a-rate-distortion")) == both_charts
+    assert _anchors(apart.of_contrast(both, "depth-rate-distortion")) == both_charts[::-1]
+    assert _anchors(charts.of_contrast(interior_minimum(SHALLOW), "")) == ["figure-a-distortion"]
+    assert _anchors(charts.of_contrast(interior_minimum(SHALLOW), "depth-distortion")) == ["figure-depth-distortion"]
+    assert _anchors(charts.of_contrast(interior_minimum(DEEP), "")) == ["figure-depth-distortion"]
 
 
 def test_a_section_links_back_to_the_verdicts_that_rest_on_it(study, page, text):
@@ -115,7 +124,7 @@ def test_a_section_links_back_to_the_verdicts_that_rest_on_it(study, page, text)
     assert [link.name for link in section.verdicts] == ["minimum", "rate", "some", "many"]
     assert all(link.state == "networks still learning" for link in section.verdicts)
     shown = text[text.index('<section id="experiment-depth"') :].partition("The curves")[0]
-    assert '<a href="#finding-minimum">minimum</a>: A minimum.' in shown
+    assert '<a href="#finding-minimum">A minimum.</a>' in shown
     assert shown.count("· networks still learning</b>") == 4
     assert '<li id="finding-minimum"' in text
     another = dataclasses.replace(section, name="another", figures=())

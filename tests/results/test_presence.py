@@ -131,7 +131,10 @@ def test_a_run_that_is_taken_over_before_it_begins_gives_way_and_leaves_that_on_
         looks.append(seconds)
 
     monkeypatch.setattr(presence_module.time, "sleep", take_over_at_the_first_look)
-    with pytest.raises(ValueError, match=rf"process {second.pid}.*--force.*in the place of this run"), present(store, first):
+    with (
+        pytest.raises(ValueError, match=rf"process {second.pid}.*--force.*in the place of this run"),
+        present(store, first),
+    ):
         raise AssertionError("it went on, and both train the same members")
     assert runs_at_work(store) == []
 

@@ -2,7 +2,7 @@
 
 Every claim is as strong as the paper's sentence where that says how much: "uniformly" is at every β, "most" is more
 than half of the data sets. Where it does not ("apparent", "similar"), the margin is ours, and stands in the claim. A
-sentence says no more than its contrasts test: a curve "only falls" but for rises of a share of its range.
+sentence says no more than its contrasts test: a curve "only falls" but for rises of a share of its whole fall.
 """
 
 from collections.abc import Sequence
@@ -123,7 +123,7 @@ def _sparse_shallow(grid: Grid) -> Claim:
         "sparse-shallow",
         "On sparse data, a shallow network's test distortion has a minimum at an intermediate β, below both ends by "
         f"{_share(NOTICED)} of the other's height. Its training distortion falls as β gets smaller, without any rise "
-        f"above {_share(NOTICED)} of its range.",
+        f"above {_share(NOTICED)} of its whole fall.",
         "Paper, 4.4, Figure 3, bottom left",
         [interior_minimum(arm), monotone(arm, subset="train")],
         "dense-and-sparse-distortion",
@@ -135,7 +135,7 @@ def _early_stopping(grid: Grid) -> Claim:
     return Claim(
         "early-stopping",
         "Early stopping removes that minimum: with the best weights on validation images, test distortion falls as β "
-        f"gets smaller, without any rise above {_share(NOTICED)} of its range.",
+        f"gets smaller, without any rise above {_share(NOTICED)} of its whole fall.",
         "Paper, 4.4 and its appendix on early stopping",
         [interior_minimum(arm), monotone(arm, value="stopped_distortion")],
         "early-stopping-early-stopping-distortion",
@@ -221,7 +221,7 @@ def _convolutions(grid: Grid) -> Claim:
     return Claim(
         "convolutions",
         "On sparse data, a deep convolutional network's test distortion falls as β gets smaller, without any rise "
-        f"above {_share(NOTICED)} of its range; a shallow one's without any above {_share(SMALL)}.",
+        f"above {_share(NOTICED)} of its whole fall; a shallow one's without any above {_share(SMALL)}.",
         "Paper, 4.4, Figure 6",
         [monotone(deep, share=NOTICED), monotone(shallow, share=SMALL)],
         "mlp-and-cnn-distortion",
@@ -240,9 +240,8 @@ def _other_data_sets(grid: Grid) -> Claim:
     sentence += "intermediate β"
     if falling:
         where = f" on most of the {len(usual)} that are not {grid.exception}," if grid.exception in grid.others else ""
-        sentence += (
-            f", and{where} a deep one's falls as β gets smaller, without any rise above {_share(SMALL)} of its range"
-        )
+        sentence += f", and{where} a deep one's falls as β gets smaller, without any rise above {_share(SMALL)} of its"
+        sentence += " whole fall"
     if grid.exception is not None:
         dataset = grid.exception
         contrasts.append(deeper_minimum(arm(dataset, grid.deep), than=arm(dataset, grid.shallow)))
