@@ -123,14 +123,14 @@ def test_a_run_that_was_taken_over_says_so_and_is_seen_no_more(store):
 @pytest.mark.usefixtures("fast")
 def test_a_run_that_is_taken_over_before_it_begins_gives_way_and_leaves_that_on_record(store, monkeypatch):
     first, second = this_run("quick", ["a"]), this_run("quick", ["a"])
-    looks = []
+    looks: list[float] = []
 
     def take_over_at_the_first_look(seconds):
         if not looks:
             take_over(store, first, second)
         looks.append(seconds)
 
-    monkeypatch.setattr(presence_module.time, "sleep", take_over_at_the_first_look)
+    monkeypatch.setattr("rdstudy.results.presence.time.sleep", take_over_at_the_first_look)
     with (
         pytest.raises(ValueError, match=rf"process {second.pid}.*--force.*in the place of this run"),
         present(store, first),
