@@ -62,8 +62,10 @@ def _answer(options: argparse.Namespace) -> int:
 
     install_stored_images(study, options.out)
     if options.plan:
+        from rdstudy.planning.stored import snapshot_for_plan
+
         store = _existing_store(options.out)
-        snapshot = store.snapshot(("members", "measures"), keys_alone=("measures",)) if store else None
+        snapshot = snapshot_for_plan(store) if store else None
         plan = _plan(study, snapshot, options)
         print(_describe(plan, store, snapshot, options))
         return _OK
@@ -141,6 +143,7 @@ def _plan(
     """Hold a study against what is stored; against nothing where there is no store."""
     from rdstudy.planning.estimate import CALIBRATION_COLUMNS
     from rdstudy.planning.plan import make_plan
+    from rdstudy.results.tables import trained_runs
     from rdstudy.running.own_parts import check_study
 
     check_study(study)
@@ -149,7 +152,7 @@ def _plan(
     return make_plan(
         study,
         snapshot.outcomes() if snapshot else {},
-        rows=snapshot.rows("members", CALIBRATION_COLUMNS) if snapshot else (),
+        runs=trained_runs(snapshot.table("members"), CALIBRATION_COLUMNS) if snapshot else (),
         only=options.only,
         member_id=options.member,
         elsewhere=elsewhere,
@@ -161,21 +164,22 @@ def _plan(
 
 def _describe(plan: "Plan", store: "Store | None", snapshot: "Snapshot | None", options: argparse.Namespace) -> str:
     """What there is to do, what it will take, and what will stop it before its end."""
-    from rdstudy.planning.describe import describe_limits, describe_plan, describe_unasked
+    from rdstudy.planning.describe import describe_damaged, describe_limits, describe_plan, describe_unasked
 
     limits = describe_limits(plan.estimate, max_hours=options.max_hours, max_cost=options.max_cost)
     unasked = _unasked(plan, store, snapshot) if store and snapshot else []
     beside = describe_unasked(plan, unasked, out=options.out, command=_command(_whole(options)))
-    return "\n".join([describe_plan(plan, options.out), *beside, *_lacking(plan, snapshot), *limits])
+    damaged = describe_damaged(snapshot.damaged.values() if snapshot else ())
+    return "\n".join([describe_plan(plan, options.out), *beside, *damaged, *_lacking(plan, snapshot), *limits])
 
 
 def _unasked(plan: "Plan", store: "Store", snapshot: "Snapshot") -> "list[Unasked]":
     """What is stored under the study's name and it does not ask for."""
     from rdstudy.results.standing import levels_of, unasked
 
-    members = dict.fromkeys(member for planned in plan.experiments for member in planned.members)
-    wanted = {member.member_id: levels_of(member) for member in members}
-    return unasked(snapshot.table("members"), wanted, plan.study.name, store.declarations.readable())
+    wanted = {member.member_id: member for planned in plan.experiments for member in planned.members}
+    members = snapshot.table("members")
+    return unasked(members, wanted, plan.study.name, store.declarations.readable, levels=levels_of)
 
 
 def _lacking(plan: "Plan", snapshot: "Snapshot | None") -> list[str]:

@@ -3,13 +3,14 @@
 import collections
 import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rdstudy.planning.estimate import Estimate, stops
 from rdstudy.planning.packs import GIB, TrialPack, fits
 from rdstudy.planning.placement import GpuMemory, Placement
 from rdstudy.planning.plan import Plan
 from rdstudy.results.standing import Unasked
+from rdstudy.results.tables import Damaged
 from rdstudy.study.words import duration
 
 _MOST_LINES = 12
@@ -91,6 +92,11 @@ def describe_unasked(plan: Plan, unasked: Sequence[Unasked], *, out: str, comman
         listing = ["rdstudy", "list", out, "--study", plan.study.name, "--state", "stale", "--state", "orphaned"]
         lines.append(f"  each of them: {shlex.join(listing)}")
     return lines
+
+
+def describe_damaged(files: Iterable[Damaged]) -> list[str]:
+    """Lines on files that cannot be read, and that a run sets aside."""
+    return [f"{bad.path} is damaged ({bad.reason}): a run sets it aside, and makes what it held again" for bad in files]
 
 
 def _describe_measuring(measured: int) -> list[str]:

@@ -126,7 +126,6 @@ def read_study(store: Store, study: str, *, snapshot: Snapshot | None = None) ->
     measured = _rows_of(snapshot.table("measures"), ids)
     measures = _of_settings(measured, declaration)
     settings = declaration.to_dict()
-    wanted = {member_id: declared_levels(levels) for member_id, levels in declaration.members.items()}
     return StudyTables(
         uri=store.uri,
         name=study,
@@ -153,7 +152,15 @@ def read_study(store: Store, study: str, *, snapshot: Snapshot | None = None) ->
         copies=tuple(snapshot.copies),
         outdated=_outdated(measured, measures, declaration),
         authors=declaration.authors,
-        unasked=tuple(unasked(snapshot.table("members"), wanted, study, store.declarations.readable())),
+        unasked=tuple(
+            unasked(
+                snapshot.table("members"),
+                declaration.members,
+                study,
+                store.declarations.readable,
+                levels=declared_levels,
+            )
+        ),
     )
 
 
