@@ -76,14 +76,6 @@ MEASURES = """Measures(
 REMEDY = "with another --out they are trained again, and have it"
 
 
-@pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "tiny.py"
-    path.write_text(STUDY)
-    return path
-
-
 def run(study: Path, *options: str) -> int:
     return main([str(study), "--local", "--out", "out", *options])
 
