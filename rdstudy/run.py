@@ -12,7 +12,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rdstudy.commandline import Parser, answer, complete, describe_settings, is_read, open_output, sigterm_interrupts
@@ -419,20 +419,24 @@ def _outcome(
             return _SOME_NOT_OK
     if not not_ok:
         return _SOME_NOT_OK if unmeasured else _OK
-    members = snapshot.table("members").select(["member_id", "reason", "traceback"]).to_pylist()
-    reasons = {row["member_id"]: row["reason"] for row in members}
-    places = {row["member_id"]: place_of(row["traceback"] or "") for row in members}
+    say(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
+    for line in _causes(not_ok, snapshot, options):
+        say(line)
+    return _SOME_NOT_OK
+
+
+def _causes(not_ok: Sequence[str], snapshot: "Snapshot", options: argparse.Namespace) -> Iterator[str]:
+    """Lines on members that are not ok, by their ids: how many for one reason, where, and how to see one of them."""
+    rows = {row["member_id"]: row for row in snapshot.rows("members", ["member_id", "reason", "traceback"])}
     causes: dict[str, list[str]] = {}
     for member_id in not_ok:
-        causes.setdefault(reasons.get(member_id) or "no row was stored", []).append(member_id)
-    say(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
+        causes.setdefault(rows.get(member_id, {}).get("reason") or "no row was stored", []).append(member_id)
     for cause, ids in sorted(causes.items(), key=lambda item: -len(item[1]))[:_MOST_CAUSES]:
-        place = places.get(ids[0])
-        say(f"  {len(ids)} × {cause}" + (f"\n      at {place}" if place else ""))
-        say(f"      rerun one: {_command(_alone(options, ids[0]))}")
+        place = place_of(rows.get(ids[0], {}).get("traceback") or "")
+        yield f"  {len(ids)} × {cause}" + (f"\n      at {place}" if place else "")
+        yield f"      rerun one: {_command(_alone(options, ids[0]))}"
     if len(causes) > _MOST_CAUSES:
-        say(f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page")
-    return _SOME_NOT_OK
+        yield f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page"
 
 
 def _command(options: argparse.Namespace) -> str:
