@@ -11,7 +11,7 @@ from rdstudy.planning.placement import GpuMemory, Placement
 from rdstudy.planning.plan import Plan
 from rdstudy.results.standing import Unasked
 from rdstudy.results.tables import Damaged
-from rdstudy.study.words import duration
+from rdstudy.study.words import aligned, duration
 
 _MOST_LINES = 12
 _WIDTH = 80  # of a line of words; commands are not broken
@@ -28,14 +28,6 @@ def describe_plan(plan: Plan, out: str) -> str:
         not_ok = sum(outcome in ("nonfinite", "failed") for outcome in outcomes)
         counts = (planned.cells, len(members), outcomes.count("ok"), not_ok, sum(m in remaining for m in members))
         rows.append((planned.experiment.name, *map(str, counts)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if at == 0 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
     sizes = sorted({len(pack.members) for pack in plan.training})
     packs = f"{len(plan.training)} packs of {_range(sizes)} members" if sizes else "no packs"
     steps = sum(member.recipe.steps for pack in plan.training for member in pack.members)
@@ -43,7 +35,7 @@ def describe_plan(plan: Plan, out: str) -> str:
         [
             f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
             f"{len(plan.remaining)} remaining; results in {out}",
-            *lines,
+            *aligned(rows, left=1),
             f"remaining: {packs}, {steps:,} training steps",
             *_describe_measuring(sum(len(pack.members) for pack in plan.measuring)),
             *describe_packs(plan),
