@@ -1,21 +1,15 @@
-"""Tables: plain text for a terminal, CSV and Markdown for a folder. Standard library alone."""
+"""Tables: plain text for a terminal, CSV and Markdown for a folder."""
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from rdstudy.study.words import aligned
+
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
     """Columns under their heads, the first `left` of them flush left and the others flush right."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = []
-    for row in [head, *rows]:
-        cells = [
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join(aligned([head, *rows], left=left))
 
 
 def number(value: float | None, digits: int) -> str:

@@ -12,7 +12,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rdstudy.commandline import Parser, answer, complete, describe_settings, is_read, open_output, sigterm_interrupts
@@ -62,8 +62,10 @@ def _answer(options: argparse.Namespace) -> int:
 
     install_stored_images(study, options.out)
     if options.plan:
+        from rdstudy.planning.stored import snapshot_for_plan
+
         store = _existing_store(options.out)
-        snapshot = store.snapshot(("members", "measures"), keys_alone=("measures",)) if store else None
+        snapshot = snapshot_for_plan(store) if store else None
         plan = _plan(study, snapshot, options)
         print(_describe(plan, store, snapshot, options))
         return _OK
@@ -141,6 +143,7 @@ def _plan(
     """Hold a study against what is stored; against nothing where there is no store."""
     from rdstudy.planning.estimate import CALIBRATION_COLUMNS
     from rdstudy.planning.plan import make_plan
+    from rdstudy.results.tables import trained_runs
     from rdstudy.running.own_parts import check_study
 
     check_study(study)
@@ -149,7 +152,7 @@ def _plan(
     return make_plan(
         study,
         snapshot.outcomes() if snapshot else {},
-        rows=snapshot.rows("members", CALIBRATION_COLUMNS) if snapshot else (),
+        runs=trained_runs(snapshot.table("members"), CALIBRATION_COLUMNS) if snapshot else (),
         only=options.only,
         member_id=options.member,
         elsewhere=elsewhere,
@@ -161,21 +164,22 @@ def _plan(
 
 def _describe(plan: "Plan", store: "Store | None", snapshot: "Snapshot | None", options: argparse.Namespace) -> str:
     """What there is to do, what it will take, and what will stop it before its end."""
-    from rdstudy.planning.describe import describe_limits, describe_plan, describe_unasked
+    from rdstudy.planning.describe import describe_damaged, describe_limits, describe_plan, describe_unasked
 
     limits = describe_limits(plan.estimate, max_hours=options.max_hours, max_cost=options.max_cost)
     unasked = _unasked(plan, store, snapshot) if store and snapshot else []
     beside = describe_unasked(plan, unasked, out=options.out, command=_command(_whole(options)))
-    return "\n".join([describe_plan(plan, options.out), *beside, *_lacking(plan, snapshot), *limits])
+    damaged = describe_damaged(snapshot.damaged.values() if snapshot else ())
+    return "\n".join([describe_plan(plan, options.out), *beside, *damaged, *_lacking(plan, snapshot), *limits])
 
 
 def _unasked(plan: "Plan", store: "Store", snapshot: "Snapshot") -> "list[Unasked]":
     """What is stored under the study's name and it does not ask for."""
     from rdstudy.results.standing import levels_of, unasked
 
-    members = dict.fromkeys(member for planned in plan.experiments for member in planned.members)
-    wanted = {member.member_id: levels_of(member) for member in members}
-    return unasked(snapshot.table("members"), wanted, plan.study.name, store.declarations.readable())
+    wanted = {member.member_id: member for planned in plan.experiments for member in planned.members}
+    members = snapshot.table("members")
+    return unasked(members, wanted, plan.study.name, store.declarations.readable, levels=levels_of)
 
 
 def _lacking(plan: "Plan", snapshot: "Snapshot | None") -> list[str]:
@@ -415,20 +419,24 @@ def _outcome(
             return _SOME_NOT_OK
     if not not_ok:
         return _SOME_NOT_OK if unmeasured else _OK
-    members = snapshot.table("members").select(["member_id", "reason", "traceback"]).to_pylist()
-    reasons = {row["member_id"]: row["reason"] for row in members}
-    places = {row["member_id"]: place_of(row["traceback"] or "") for row in members}
+    say(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
+    for line in _causes(not_ok, snapshot, options):
+        say(line)
+    return _SOME_NOT_OK
+
+
+def _causes(not_ok: Sequence[str], snapshot: "Snapshot", options: argparse.Namespace) -> Iterator[str]:
+    """Lines on members that are not ok, by their ids: how many for one reason, where, and how to see one of them."""
+    rows = {row["member_id"]: row for row in snapshot.rows("members", ["member_id", "reason", "traceback"])}
     causes: dict[str, list[str]] = {}
     for member_id in not_ok:
-        causes.setdefault(reasons.get(member_id) or "no row was stored", []).append(member_id)
-    say(f"{len(not_ok)} of {len(plan.wanted)} members are not ok:")
+        causes.setdefault(rows.get(member_id, {}).get("reason") or "no row was stored", []).append(member_id)
     for cause, ids in sorted(causes.items(), key=lambda item: -len(item[1]))[:_MOST_CAUSES]:
-        place = places.get(ids[0])
-        say(f"  {len(ids)} × {cause}" + (f"\n      at {place}" if place else ""))
-        say(f"      rerun one: {_command(_alone(options, ids[0]))}")
+        place = place_of(rows.get(ids[0], {}).get("traceback") or "")
+        yield f"  {len(ids)} × {cause}" + (f"\n      at {place}" if place else "")
+        yield f"      rerun one: {_command(_alone(options, ids[0]))}"
     if len(causes) > _MOST_CAUSES:
-        say(f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page")
-    return _SOME_NOT_OK
+        yield f"  and {len(causes) - _MOST_CAUSES} other causes, all on the page"
 
 
 def _command(options: argparse.Namespace) -> str:

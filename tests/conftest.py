@@ -41,7 +41,7 @@ def image_cache() -> Path:
 @pytest.fixture(scope="session")
 def measured_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study file, `tiny.py`, and `out`, its store of four members with their measures: for copies."""
-    from tests.test_run import MEASURES, STUDY, run  # late, as below
+    from tests.test_run import MEASURES, STUDY, run  # late: it imports most of what there is
 
     folder = tmp_path_factory.mktemp("measured")
     few = '"few",\n            figures=["distortion"],'  # a page that is soon made
@@ -51,6 +51,17 @@ def measured_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         assert run(folder / "tiny.py", "--no-report") == 0
     return folder
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study file, `tiny.py`, in the working directory, which is a new folder."""
+    from tests.test_run import STUDY  # late, as above
+
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.py"
+    path.write_text(STUDY)
+    return path
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from rdstudy.retrain import main as retrain
 from rdstudy.run import main
 from rdstudy.running.driver import Interrupt
 from rdstudy.study.checks import fail, whole
-from tests.test_run import ROOT, STUDY
+from tests.test_run import ROOT
 
 # --- whose fault it is --------------------------------------------------------------------------------------------
 
@@ -126,14 +126,6 @@ def test_a_log_is_followed_while_somebody_reads(monkeypatch):
     store.blobs.write_log("tiny", "20260101T000000Z", "2026-01-01 00:00:00  a line\n")  # of a run that never ends
     monkeypatch.setattr(sys, "stdout", Gone())
     assert main(["tiny.py", "--out", "out", "--follow"]) == 0
-
-
-@pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "tiny.py"
-    path.write_text(STUDY)
-    return path
 
 
 def shell(command: str, **variables: str) -> int:

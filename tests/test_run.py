@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from rdstudy.planning.packs import Pack
@@ -21,7 +22,9 @@ from rdstudy.results.blobs import Blobs
 from rdstudy.results.files import StorageError
 from rdstudy.results.presence import this_run
 from rdstudy.results.rows import Rows
+from rdstudy.results.snapshot import stem
 from rdstudy.results.store import Store
+from rdstudy.results.tables import to_parquet
 from rdstudy.run import load_study, main
 from rdstudy.running.driver import Ended
 from rdstudy.running.executor import Work
@@ -71,14 +74,6 @@ MEASURES = """Measures(
 
 
 REMEDY = "with another --out they are trained again, and have it"
-
-
-@pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "tiny.py"
-    path.write_text(STUDY)
-    return path
 
 
 def run(study: Path, *options: str) -> int:
@@ -457,7 +452,7 @@ def test_storage_that_fails_is_one_line_and_status_1(study, capsys, monkeypatch,
 
 
 def test_an_error_of_the_program_itself_is_not_hidden(study, monkeypatch):
-    monkeypatch.setattr("rdstudy.planning.plan.make_packs", lambda *_, **__: int("a bug"))
+    monkeypatch.setattr("rdstudy.planning.plan.cut_stacks", lambda *_, **__: int("a bug"))
     with pytest.raises(ValueError, match="invalid literal"):
         run(study)
 
@@ -593,6 +588,25 @@ def test_neighbours_and_examples_that_are_damaged_are_made_again(study, capsys):
     assert "the neighbours of tetrominoes, cv(97) are gone: finding them again" in output
     assert all(store.snapshot().table(table).equals(rows) for table, rows in before.items())
     assert all(len(rows) for rows in before.values())
+
+
+def test_a_row_of_other_settings_is_done_neither_for_a_plan_nor_for_a_run(study, capsys):
+    assert run(study, "--no-report") == 0
+    store = Store.open("out")
+    (name, part), *_ = sorted(store.snapshot(("members",)).parts["members"].items())
+    assert isinstance(part, pa.Table)
+    rows = [{**row, "beta": row["beta"] + 1} for row in part.to_pylist()]
+    store._files.write(name, to_parquet("members", rows, file=stem(name)))  # whole, and its checksums are right
+    capsys.readouterr()
+    assert run(study, "--plan") == 0
+    said = capsys.readouterr().out
+    assert "kept: 3, new: 1, stale: 0, orphaned: 0" in said
+    assert f"{name} is damaged (the settings beside member {rows[0]['member_id']} are not those of that member)" in said
+    assert run(study, "--no-report") == 0
+    assert f"{name}.damaged" in capsys.readouterr().out
+    assert len(store.snapshot().outcomes()) == 4
+    assert run(study, "--plan") == 0
+    assert "is damaged" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["gone", "another"])

@@ -121,12 +121,13 @@ def _models_of(
     for experiment in declaration.experiments:
         for member_id in experiment.member_ids:
             experiments.setdefault(member_id, []).append(experiment.name)
-    wanted = {member_id: declared_levels(settings) for member_id, settings in declaration.members.items()}
-    for member_id, levels in wanted.items():
+    for member_id, settings in declaration.members.items():
         row = rows.get(member_id, {})
         state, reason = _OF_OUTCOMES[row.get("outcome")], row.get("reason") or ""
-        yield Model(member_id, state, study, tuple(experiments.get(member_id, ())), levels, reason)
-    yield from _beside(study, unasked(snapshot.table("members"), wanted, study, declarations), rows)
+        yield Model(member_id, state, study, tuple(experiments.get(member_id, ())), declared_levels(settings), reason)
+    members = snapshot.table("members")
+    groups = unasked(members, declaration.members, study, lambda: declarations, levels=declared_levels)
+    yield from _beside(study, groups, rows)
 
 
 def _beside(study: str, groups: "Sequence[Unasked]", rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Model]:

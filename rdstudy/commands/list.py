@@ -19,7 +19,7 @@ from rdstudy.results.address import without_keys
 from rdstudy.running.screen import size_of
 from rdstudy.study.factors import FACTORS
 from rdstudy.study.parts import short_name
-from rdstudy.study.words import one_line
+from rdstudy.study.words import aligned, one_line
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "rdstudy list") -> int:
@@ -64,14 +64,13 @@ def listed(models: Sequence[Model]) -> Iterator[str]:
         yield from _table(of_study, varied)
 
 
-def _table(models: Sequence[Model], factors: Sequence[str]) -> Iterator[str]:
-    rows = [("id", "state", *factors)]
-    rows += [(model.member_id, model.state, *(_plain(model.levels[factor]) for factor in factors)) for model in models]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    reasons = ["", *(one_line(model.reason) for model in models)]
-    for row, reason in zip(rows, reasons, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        yield "  ".join([*cells, *([reason] if reason else [])]).rstrip()
+def _table(models: Sequence[Model], factors: Sequence[str]) -> list[str]:
+    rows = [("id", "state", *factors, "")]
+    rows += [
+        (model.member_id, model.state, *(_plain(model.levels[factor]) for factor in factors), one_line(model.reason))
+        for model in models
+    ]
+    return aligned(rows, left=len(rows[0]))
 
 
 def _said(factor: str, level: Any) -> str:

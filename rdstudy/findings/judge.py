@@ -168,11 +168,6 @@ def _contrast(contrast: Contrast, judged: Judged, factors: Sequence[str]) -> Con
     )
 
 
-def verdict_of(held: Sequence[Evidence]) -> Verdict:
-    """The verdict on a claim with these contrasts, of which all must hold."""
-    return VERDICTS[whole(held).result]
-
-
 def _behind(claim: Claim, values: Values) -> Behind:
     """Models and images of the curves that were asked for, and the data sets of all arms."""
     used = _trained(values)

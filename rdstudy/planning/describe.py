@@ -3,14 +3,15 @@
 import collections
 import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rdstudy.planning.estimate import Estimate, stops
 from rdstudy.planning.packs import GIB, TrialPack, fits
 from rdstudy.planning.placement import GpuMemory, Placement
 from rdstudy.planning.plan import Plan
 from rdstudy.results.standing import Unasked
-from rdstudy.study.words import duration
+from rdstudy.results.tables import Damaged
+from rdstudy.study.words import aligned, duration
 
 _MOST_LINES = 12
 _WIDTH = 80  # of a line of words; commands are not broken
@@ -27,14 +28,6 @@ def describe_plan(plan: Plan, out: str) -> str:
         not_ok = sum(outcome in ("nonfinite", "failed") for outcome in outcomes)
         counts = (planned.cells, len(members), outcomes.count("ok"), not_ok, sum(m in remaining for m in members))
         rows.append((planned.experiment.name, *map(str, counts)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if at == 0 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
     sizes = sorted({len(pack.members) for pack in plan.training})
     packs = f"{len(plan.training)} packs of {_range(sizes)} members" if sizes else "no packs"
     steps = sum(member.recipe.steps for pack in plan.training for member in pack.members)
@@ -42,7 +35,7 @@ def describe_plan(plan: Plan, out: str) -> str:
         [
             f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
             f"{len(plan.remaining)} remaining; results in {out}",
-            *lines,
+            *aligned(rows, left=1),
             f"remaining: {packs}, {steps:,} training steps",
             *_describe_measuring(sum(len(pack.members) for pack in plan.measuring)),
             *describe_packs(plan),
@@ -91,6 +84,11 @@ def describe_unasked(plan: Plan, unasked: Sequence[Unasked], *, out: str, comman
         listing = ["rdstudy", "list", out, "--study", plan.study.name, "--state", "stale", "--state", "orphaned"]
         lines.append(f"  each of them: {shlex.join(listing)}")
     return lines
+
+
+def describe_damaged(files: Iterable[Damaged]) -> list[str]:
+    """Lines on files that cannot be read, and that a run sets aside."""
+    return [f"{bad.path} is damaged ({bad.reason}): a run sets it aside, and makes what it held again" for bad in files]
 
 
 def _describe_measuring(measured: int) -> list[str]:

@@ -8,9 +8,8 @@ over modelled seconds.
 import functools
 import math
 import statistics
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rdstudy.model.description import NetworkShape
@@ -21,6 +20,7 @@ from rdstudy.planning.packs import cost_of
 from rdstudy.planning.schedule import Load, schedule
 from rdstudy.study import Cell, Evaluation, Measures, Recipe
 from rdstudy.study.factors import CELL_FACTORS, SETTINGS
+from rdstudy.study.member import nested
 
 CORE_OPERATIONS = 87e9 * 0.75
 """Operations a second of a step's products on one thread: the rate of a large product on an AMD EPYC, and the part of
@@ -35,10 +35,7 @@ _FIT_STEP_DRAWS = 12  # draws of z that a step of fitting a posterior costs: fou
 _MODE_DRAWS = 900  # that finding the mode, and the ELBOs, cost
 
 _OF_A_CELL = tuple(setting for setting in SETTINGS if setting.name in CELL_FACTORS or setting.holder == "recipe")
-CALIBRATION_COLUMNS = (
-    *("run_id", "subset", "outcome", "wall_seconds", "device"),
-    *(setting.name for setting in _OF_A_CELL),
-)
+CALIBRATION_COLUMNS = ("wall_seconds", "device", *(setting.name for setting in _OF_A_CELL))
 """Columns of the `members` table that `calibrate` reads."""
 
 
@@ -131,7 +128,7 @@ def measuring_steps(measures: Measures) -> float:
 
 
 def calibrate(
-    rows: Iterable[Mapping[str, Any]],
+    runs: Iterable[Mapping[str, Any]],
     *,
     kind: str,
     evaluation: Evaluation,
@@ -141,58 +138,37 @@ def calibrate(
     """Hold members that are stored against the model.
 
     Args:
-        rows: of the `members` table, with `CALIBRATION_COLUMNS` at least; of any studies.
-        kind: `cpu` or `cuda`: rows of the other one say nothing.
+        runs: of any studies, as `rdstudy.results.tables.trained_runs` gives them, with `CALIBRATION_COLUMNS`.
+        kind: `cpu` or `cuda`: runs on the other one say nothing.
         evaluation: what the members are taken to have measured on their way: the rows do not say it.
         modelled: seconds of a pack of so many members of a cell; ValueError where that is not known.
-        assumed: how the modelled seconds are known, where no row says more.
+        assumed: how the modelled seconds are known, where no run says more.
     """
-    cells: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # one object for equal cells: rows are as many as members
-    runs: dict[str, _Run] = {}
-    for row in rows:
-        if row["subset"] == "train" and row["wall_seconds"] and str(row["device"]).startswith(f"{kind}:"):
-            cell = tuple(row[setting.name] for setting in _OF_A_CELL)
-            run = runs.setdefault(row["run_id"], _Run(cells.setdefault(cell, cell), row["wall_seconds"]))
-            run.members += 1
-            run.is_ok = run.is_ok or row["outcome"] == "ok"
-            run.devices.add(sys.intern(row["device"]))
     make = functools.cache(functools.partial(_cell, evaluation=evaluation))
     ratios: dict[str, list[float]] = {}
-    used: list[_Run] = []
-    for run in runs.values():
+    trained, devices = 0, set()
+    for run in runs:
+        if not run["device"].startswith(f"{kind}:"):
+            continue
         try:
-            cell_of_run = make(run.cell)
-            expected = modelled(cell_of_run, run.members)
+            cell = make(tuple(run[setting.name] for setting in _OF_A_CELL))
+            expected = modelled(cell, run["members"])
         except ValueError:  # a data set that is not known here
             continue
-        if run.is_ok:  # one that is not finite is not trained to its end
-            ratios.setdefault(cell_of_run.architecture, []).append(run.members * run.seconds / expected)
-            used.append(run)
-    if not used:
+        ratios.setdefault(cell.architecture, []).append(run["members"] * run["wall_seconds"] / expected)
+        trained += run["members"]
+        devices.add(run["device"])
+    if not ratios:
         return Speed({}, 1.0, assumed)
-    devices = sorted(set().union(*(run.devices for run in used)))
     of_others = statistics.median(ratio for of_kind in ratios.values() for ratio in of_kind)
-    source = f"measured on {sum(run.members for run in used)} stored members ({', '.join(devices)})"
+    source = f"measured on {trained} stored members ({', '.join(sorted(devices))})"
     return Speed({name: statistics.median(of_kind) for name, of_kind in ratios.items()}, of_others, source)
-
-
-@dataclass
-class _Run:
-    """What `calibrate` keeps of a run: its first row's values, and what all rows have."""
-
-    cell: tuple[Any, ...]  # values of `_OF_A_CELL`
-    seconds: float
-    members: int = 0
-    is_ok: bool = False
-    devices: set[str] = field(default_factory=set)
 
 
 def _cell(levels: tuple[Any, ...], evaluation: Evaluation) -> Cell:
     """The cell of a run, but for the evaluation."""
-    values: dict[str, dict[str, Any]] = {"": {}, "recipe": {}}
-    for setting, level in zip(_OF_A_CELL, levels, strict=True):
-        values[setting.holder][setting.name] = level
-    return Cell(**values[""], recipe=Recipe(**values["recipe"]), evaluation=evaluation)
+    fields = nested({setting.name: level for setting, level in zip(_OF_A_CELL, levels, strict=True)})
+    return Cell(**{**fields, "recipe": Recipe(**fields["recipe"]), "evaluation": evaluation})
 
 
 def estimate(

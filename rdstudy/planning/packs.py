@@ -105,9 +105,16 @@ def make_packs(members: Iterable[Member], *, size: int | Callable[[tuple[Member,
         members: of any cells.
         size: members of a pack, or a function that gives it for the members of a cell.
     """
+    return cut_stacks(stacks_of(members), size=size)
+
+
+def cut_stacks(
+    stacks: Iterable[tuple[Member, ...]], *, size: int | Callable[[tuple[Member, ...]], int]
+) -> tuple[Pack, ...]:
+    """The same of members that `stacks_of` has put together."""
     return _in_order(
         Pack(stack[start:end])
-        for stack in stacks_of(members)
+        for stack in stacks
         for start, end in itertools.pairwise(cuts(len(stack), size if isinstance(size, int) else size(stack)))
     )
 

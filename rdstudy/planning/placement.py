@@ -33,7 +33,6 @@ from rdstudy.planning.packs import (
     fits,
     gpu_share,
     pack_memory,
-    stacks_of,
 )
 from rdstudy.planning.schedule import Load, even_sizes
 from rdstudy.study import Cell, Measures, Member, Resources, Study
@@ -217,15 +216,19 @@ class Division:
     share: float  # of a GPU that each pack takes; 0 where that follows from the pack
 
 
-def divide(wanted: Iterable[Member], resources: Resources, costs: Costs) -> dict[Cell, Division]:
-    """How the members of each cell are divided: packs as large as fit, or smaller so that a known number of GPUs end
-    together.
+def divide(stacks: Iterable[tuple[Member, ...]], resources: Resources, costs: Costs) -> dict[Cell, Division]:
+    """How members are divided: into packs as large as fit, or smaller so that a known number of GPUs end together.
 
     Packs that are made smaller keep the share of the large ones: more of them at the same time on one GPU would each
     take as long as before. Neither what is stored nor this machine's speed has a say: an interrupted pack is found by
     its members.
+
+    Args:
+        stacks: of `rdstudy.planning.packs.stacks_of`.
+        resources: of a trial.
+        costs: on the study's devices.
     """
-    packs = [Pack(members) for members in stacks_of(wanted)]  # as if each cell were one
+    packs = [Pack(members) for members in stacks]  # as if each were one
     sizes = tuple(_pack_size(pack, resources, costs) for pack in packs)
     seeds = [len({member.seed for member in pack.members}) for pack in packs]
     if not resources.gpus or resources.devices is None or resources.pack_size is not None:
@@ -265,12 +268,12 @@ def pack_load(pack: TrialPack, cost: Cost, measures: Measures, speed: Speed) -> 
     return Load(speed.scale(pack.stack) * (training + measuring), cost.placement.share if cost.placement else 1.0)
 
 
-def speed_of(study: Study, rows: Iterable[Mapping[str, Any]], costs: Costs) -> Speed:
+def speed_of(study: Study, runs: Iterable[Mapping[str, Any]], costs: Costs) -> Speed:
     """The speed that members trained on the study's kind of device have shown.
 
     Args:
         study: says on what its members train.
-        rows: of the `members` table, see `rdstudy.planning.estimate.calibrate`.
+        runs: that are stored, see `rdstudy.planning.estimate.calibrate`.
         costs: on the study's devices.
     """
 
@@ -279,7 +282,7 @@ def speed_of(study: Study, rows: Iterable[Mapping[str, Any]], costs: Costs) -> S
 
     kind = "cuda" if study.resources.gpus else "cpu"
     assumed = gpu_card(study.resources).source if study.resources.gpus else ASSUMED_CORE
-    return calibrate(rows, kind=kind, evaluation=study.evaluation, modelled=modelled, assumed=assumed)
+    return calibrate(runs, kind=kind, evaluation=study.evaluation, modelled=modelled, assumed=assumed)
 
 
 def _pack_size(cell: Pack, resources: Resources, costs: Costs) -> int:

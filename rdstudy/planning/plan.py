@@ -4,6 +4,7 @@ Starts nothing, imports no torch.
 """
 
 import dataclasses
+import functools
 import itertools
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from rdstudy.datasets import DatasetInfo, dataset_info
 from rdstudy.datasets.splits import LEAST_IMAGES, Rule, make_split, parse_rule, resolve_rule
 from rdstudy.planning.estimate import Estimate, Speed, estimate
-from rdstudy.planning.packs import MeasuringPack, Pack, TrialPack, cost_of, make_packs, remaining_packs
+from rdstudy.planning.packs import MeasuringPack, Pack, TrialPack, cost_of, cut_stacks, remaining_packs, stacks_of
 from rdstudy.planning.placement import (
     Cost,
     Costs,
@@ -27,7 +28,7 @@ from rdstudy.planning.placement import (
     usual_devices,
 )
 from rdstudy.results.declaration import Declaration, DeclaredExperiment
-from rdstudy.study import Experiment, Member, Study, parts
+from rdstudy.study import Cell, Experiment, Member, Study, parts
 from rdstudy.study.bounds import MOST_PARAMETERS
 from rdstudy.study.checks import fail, fail_name, id_beginning
 from rdstudy.study.claims import Claim, Contrast
@@ -91,7 +92,7 @@ def make_plan(
     member_id: str | None = None,
     elsewhere: Collection[str] = (),
     unmeasured: Mapping[str, str | None] = MappingProxyType({}),
-    rows: Iterable[Mapping[str, Any]] = (),
+    runs: Iterable[Mapping[str, Any]] = (),
     devices: int | None = None,
 ) -> Plan:
     """Plan a study.
@@ -107,7 +108,7 @@ def make_plan(
         elsewhere: ids of members at which another run is at work: they do not remain.
         unmeasured: members stored as ok that lack the study's measures -> the run whose weights of them are kept, or
             None: without weights there is nothing to measure, and nothing is trained again for it.
-        rows: of the `members` table, which correct the estimate, see `rdstudy.planning.estimate.calibrate`.
+        runs: that are stored, which correct the estimate, see `rdstudy.planning.estimate.calibrate`.
         devices: that the cluster has, for the estimate alone; `resources.devices` goes before it.
 
     Raises:
@@ -121,8 +122,9 @@ def make_plan(
     here = [member for member in wanted if member.member_id not in elsewhere]
     remaining = [member for member in here if outcomes.get(member.member_id) not in ("ok", "nonfinite")]
     costs = Costs(study.resources)
-    divisions = divide(wanted, study.resources, costs)  # of all that is wanted: what is stored moves no cut
-    cut = make_packs(wanted, size=lambda members: divisions[members[0].stack].size)
+    stacks = stacks_of(wanted)
+    divisions = divide(stacks, study.resources, costs)  # of all that is wanted: what is stored moves no cut
+    cut = cut_stacks(stacks, size=lambda members: divisions[members[0].stack].size)
     packs: tuple[TrialPack, ...] = remaining_packs(cut, remaining)
     lacking = [member for member in here if member.member_id in unmeasured]
     packs += tuple(MeasuringPack((member,), (run,)) for member in lacking if (run := unmeasured[member.member_id]))
@@ -131,7 +133,7 @@ def make_plan(
     pack_costs = [costs.of_pack(pack, share=divisions[pack.stack].share) for pack in packs]
     pairs = zip(packs, pack_costs, strict=True)
     placements = {pack.pack_id: cost.placement for pack, cost in pairs if cost.placement}
-    packs, estimated = _estimated(packs, pack_costs, study, speed_of(study, rows, costs), devices)
+    packs, estimated = _estimated(packs, pack_costs, study, speed_of(study, runs, costs), devices)
     return Plan(study, experiments, wanted, outcomes, cut, packs, unmeasurable, gpu, placements, estimated)
 
 
@@ -305,62 +307,68 @@ def declaration(plan: Plan, command: str, *, code_version: str = "") -> Declarat
 
 
 def _plan_experiment(study: Study, experiment: Experiment) -> PlannedExperiment:
+    resolved_split = functools.cache(_resolved_split)
     try:
-        members = tuple(dict.fromkeys(_resolve(member) for member in experiment.members(study)))
+        members = tuple(dict.fromkeys(_named(each, resolved_split(each.cell)) for each in experiment.members(study)))
     except ValueError as error:
         raise ValueError(f"experiment {experiment.name!r}: {error}") from None
     return PlannedExperiment(experiment, members)
 
 
-def _resolve(member: Member) -> Member:
-    """Hold a member against its data set; its split gets the name by which it is known everywhere."""
-    info = dataset_info(member.dataset)
-    rule = _rule(member.split, info)
-    _check_parameters(member, info.image_shape)
-    parts.check_steps("objective", "objective", member.objective, member.recipe.steps)
+def _named(member: Member, split: str) -> Member:
+    """A member whose split has the name by which it is known everywhere."""
+    return member if split == member.split else dataclasses.replace(member, split=split)
+
+
+def _resolved_split(cell: Cell) -> str:
+    """Hold a cell against its data set; returns the name by which its split is known."""
+    info = dataset_info(cell.dataset)
+    rule = _rule(cell.split, info)
+    _check_parameters(cell, info.image_shape)
+    parts.check_steps("objective", "objective", cell.objective, cell.recipe.steps)
     if rule.train_images is not None:
-        _check_validation(member, info.images - rule.train_images)
-    if _least_batch(member) > 1:
-        _check_batch(member, rule.train_images or info.images)
-    return dataclasses.replace(member, split=str(rule))
+        _check_validation(cell, info.images - rule.train_images)
+    if _least_batch(cell) > 1:
+        _check_batch(cell, rule.train_images or info.images)
+    return str(rule)
 
 
 def _rule(split: str, info: DatasetInfo) -> Rule:
     return resolve_rule(split, dataset=info.name, images=info.images, has_factors=bool(info.factor_names))
 
 
-def _check_validation(member: Member, test_images: int) -> None:
+def _check_validation(cell: Cell, test_images: int) -> None:
     """The validation subset comes out of the test subset, which is no more than all images that are not trained on."""
-    if member.evaluation.validation_images >= test_images:
+    if cell.evaluation.validation_images >= test_images:
         raise ValueError(
-            f"evaluation.validation_images is {member.evaluation.validation_images} with the split {member.split!r}; "
+            f"evaluation.validation_images is {cell.evaluation.validation_images} with the split {cell.split!r}; "
             f"allowed: fewer than its {test_images} test images"
         )
 
 
-def _check_batch(member: Member, train_images: int) -> None:
+def _check_batch(cell: Cell, train_images: int) -> None:
     """An objective without a part of the rate estimates that part from the other images of the batch."""
-    least = _least_batch(member)
-    if not least <= member.recipe.batch_size <= train_images:
+    least = _least_batch(cell)
+    if not least <= cell.recipe.batch_size <= train_images:
         raise ValueError(
-            f"recipe.batch_size is {member.recipe.batch_size} with the objective {member.objective!r} and the split "
-            f"{member.split!r}; allowed: {least} to {train_images}, its training images"
+            f"recipe.batch_size is {cell.recipe.batch_size} with the objective {cell.objective!r} and the split "
+            f"{cell.split!r}; allowed: {least} to {train_images}, its training images"
         )
 
 
-def _least_batch(member: Member) -> int:
+def _least_batch(cell: Cell) -> int:
     """Images that an objective needs in a batch, as its file says."""
-    least: int = parts.constant("objective", member.objective, "LEAST_BATCH", default=1)
+    least: int = parts.constant("objective", cell.objective, "LEAST_BATCH", default=1)
     return least
 
 
-def _check_parameters(member: Member, image_shape: tuple[int, int, int]) -> None:
+def _check_parameters(cell: Cell, image_shape: tuple[int, int, int]) -> None:
     try:
-        count = cost_of(member, image_shape).parameters
+        count = cost_of(cell, image_shape).parameters
     except ValueError as error:
-        raise ValueError(f"data set {member.dataset!r}: {error}") from None
+        raise ValueError(f"data set {cell.dataset!r}: {error}") from None
     if count > MOST_PARAMETERS:
         raise ValueError(
-            f"depth {member.depth}, width {member.width} and latent_dim {member.latent_dim} make {count:.2g} "
-            f"parameters on images of {member.dataset!r}; allowed: {MOST_PARAMETERS:.2g} at most"
+            f"depth {cell.depth}, width {cell.width} and latent_dim {cell.latent_dim} make {count:.2g} "
+            f"parameters on images of {cell.dataset!r}; allowed: {MOST_PARAMETERS:.2g} at most"
         )

@@ -81,8 +81,13 @@ def _check(options: argparse.Namespace) -> None:
             f"--study is given {len(studies)} times; allowed: once, or twice with two results folders, which may be "
             "one: RESULTS RESULTS --study NAME --study NAME"
         )
+    _check_places(options)
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Refuse names that are empty, and places that are not on this machine."""
     texts = [(name, getattr(options, name)) for name in ("results", "other", "out", *_FOLDERS)]
-    for name, value in [*texts, *(("study", study) for study in studies)]:
+    for name, value in [*texts, *(("study", study) for study in options.study)]:
         if value is not None and not value.strip():
             raise fail(name, value, "a name that is not empty")
     for name in ("out", *_FOLDERS):

@@ -126,7 +126,8 @@ def read_study(store: Store, study: str, *, snapshot: Snapshot | None = None) ->
     measured = _rows_of(snapshot.table("measures"), ids)
     measures = _of_settings(measured, declaration)
     settings = declaration.to_dict()
-    wanted = {member_id: declared_levels(levels) for member_id, levels in declaration.members.items()}
+    members = snapshot.table("members")
+    beside = unasked(members, declaration.members, study, store.declarations.readable, levels=declared_levels)
     return StudyTables(
         uri=store.uri,
         name=study,
@@ -140,7 +141,7 @@ def read_study(store: Store, study: str, *, snapshot: Snapshot | None = None) ->
         experiments=declaration.experiments,
         claims=declaration.claims,
         planned=planned,
-        members=_rows_of(snapshot.table("members"), ids).to_pandas(),
+        members=_rows_of(members, ids).to_pandas(),
         trajectories=_rows_of(snapshot.table("trajectories").select(_TRAJECTORY_COLUMNS), ids).to_pandas(),
         examples=_examples(snapshot.table("examples"), planned),
         measures=measures.to_pandas(),
@@ -153,7 +154,7 @@ def read_study(store: Store, study: str, *, snapshot: Snapshot | None = None) ->
         copies=tuple(snapshot.copies),
         outdated=_outdated(measured, measures, declaration),
         authors=declaration.authors,
-        unasked=tuple(unasked(snapshot.table("members"), wanted, study, store.declarations.readable())),
+        unasked=tuple(beside),
     )
 
 

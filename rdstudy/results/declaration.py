@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from rdstudy.study import NUMERICS_VERSION, Evaluation, Measures, Member, Recipe, Resources
 from rdstudy.study.claims import Claim
-from rdstudy.study.member import settings_id
+from rdstudy.study.member import IdText
 from rdstudy.study.words import one_line
 
 Kept = Literal["whole", "known", "lost"]
@@ -283,7 +283,8 @@ def _check_members(declaration: Declaration) -> None:
     """Hold that each id is a hash of the settings beside it, under some version, and that experiments have no other."""
     for member_id, settings in declaration.members.items():
         try:
-            if settings_id(settings, NUMERICS_VERSION) == member_id:  # what this version wrote: no member is made
+            text = IdText.of(settings, NUMERICS_VERSION)
+            if text.member_id(settings["beta"], settings["seed"]) == member_id:  # of this version: no member is made
                 continue
         except (ValueError, TypeError, KeyError):
             pass

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -97,15 +98,15 @@ class Rows:
         hard = table.filter(table["hard"])["image"].to_pylist()
         return int(hard[0]) if hard else None
 
-    def read(self, tables: Collection[str], keys_alone: Collection[str] = ()) -> Parts:
-        """Every file of some tables, each read once, each folder listed once; of some, the columns `REQUIRED` alone."""
+    def read(self, tables: Collection[str], columns: Mapping[str, Collection[str]] = MappingProxyType({})) -> Parts:
+        """Every file of some tables, each read once, each folder listed once; of some tables, some columns alone."""
         entries: list[tuple[str, FileInfo]] = []
         with ThreadPoolExecutor(_READERS) as pool:
             for group in _LISTED:
                 chosen = [table for table in group if table in tables]
                 listed = zip(chosen, pool.map(self._files.inside, chosen), strict=True)
                 entries += [(table, entry) for table, inside in listed for entry in inside if _is_of_rows(entry)]
-            read = list(pool.map(lambda each: self._part(*each, keys_alone=each[0] in keys_alone), entries))
+            read = list(pool.map(lambda each: self._part(*each, columns=columns.get(each[0])), entries))
         parts: dict[str, dict[str, pa.Table | Damaged]] = {name: {} for name in schema.TABLES if name in tables}
         for (table, entry), part in zip(entries, read, strict=True):
             parts[table][f"{table}/{entry.base_name}"] = part
@@ -182,13 +183,13 @@ class Rows:
     def _write(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._files.write(name, to_parquet(table, rows, file=stem(name)))
 
-    def _part(self, table: str, entry: FileInfo, *, keys_alone: bool) -> pa.Table | Damaged:
+    def _part(self, table: str, entry: FileInfo, *, columns: Collection[str] | None) -> pa.Table | Damaged:
         name = f"{table}/{entry.base_name}"
         if not entry.is_file:
             return Damaged(self._files.path(name), "it is a folder")
-        return self._read(table, name, keys_alone=keys_alone)
+        return self._read(table, name, columns)
 
-    def _read(self, table: str, name: str, *, keys_alone: bool = False) -> pa.Table | Damaged:
+    def _read(self, table: str, name: str, columns: Collection[str] | None = None) -> pa.Table | Damaged:
         """The rows of a file; none where it is gone, since another process may have set it aside.
 
         What was written under another name, or is of another run where the name says the run, is damage: two files
@@ -196,7 +197,7 @@ class Rows:
         """
         path = self._files.path(name)
         try:
-            rows = from_parquet(table, self._files.read(name), path=path, keys_alone=keys_alone)
+            rows = from_parquet(table, self._files.read(name), path=path, columns=columns)
         except FileNotFoundError:
             return schema.TABLES[table].empty_table()
         except StorageError as error:

@@ -78,9 +78,8 @@ class Snapshot:
         self._tables: dict[str, pa.Table] = {}
 
     def table(self, name: str) -> pa.Table:
-        """All rows of a table (`schema.TABLES`), each member from one run alone, in a fixed order.
-
-        Not of one that was read for `unmeasured` alone, see `Store.snapshot`.
+        """All rows of a table (`schema.TABLES`), each member from one run alone, in a fixed order, in the columns that
+        were read of it.
 
         Raises:
             KeyError: the table was not read.
@@ -100,17 +99,18 @@ class Snapshot:
 
     def unmeasured(self, measures_id: str) -> dict[str, str | None]:
         """Members stored as ok that lack the measures of these settings -> the run that kept their weights, or None."""
-        measures = self._resolved("measures", schema.REQUIRED["measures"])  # all columns: gigabytes for 100,000 members
-        done = set(measures.filter(pc.equal(measures["measures_id"], measures_id))["member_id"].to_pylist())
+        measures = self._rows("measures", schema.REQUIRED["measures"])  # all columns: gigabytes for 100,000 members
+        measured = of_runs(measures.filter(pc.equal(measures["measures_id"], measures_id)), self._runs_read())
+        ok = self._ok_members()
+        lacking = ok.filter(pc.invert(pc.is_in(ok["member_id"], value_set=measured["member_id"].combine_chunks())))
         return {
             member_id: run_id if f"{member_id}-{run_id}" in self.weights else None
-            for member_id, run_id in self._ok_runs().items()
-            if member_id not in done
+            for member_id, run_id in _pairs(lacking)
         }
 
     def without_weights(self) -> set[str]:
         """Ids of members stored as ok whose weights are not kept."""
-        return {member for member, run in self._ok_runs().items() if f"{member}-{run}" not in self.weights}
+        return {member for member, run in _pairs(self._ok_members()) if f"{member}-{run}" not in self.weights}
 
     def has_examples(self, dataset: str) -> bool:
         """Whether the example images of a data set are stored whole."""
@@ -164,30 +164,38 @@ class Snapshot:
         }
         return Snapshot(parts, weights=self.weights, path=self._path)
 
-    def _resolved(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows of a table, see `table`.
-
-        Args:
-            name: of the table.
-            columns: that are wanted, those of its key and of the run among them; None for all.
-        """
-        files = self.parts[name]
-        ordered = sorted(sorted(files), key=is_own_name, reverse=True)  # copies last
-        tables = [part for part in map(files.__getitem__, ordered) if isinstance(part, pa.Table)]
-        whole = [schema.TABLES[name].empty_table(), *tables]
-        rows = pa.concat_tables(whole if columns is None else [table.select(columns) for table in whole])
-        rows = rows.combine_chunks()  # in thousands of chunks, each question takes several times as long
+    def _resolved(self, name: str) -> pa.Table:
+        """All rows of a table, see `table`."""
+        rows = self._rows(name)
         if name == "members":
             rows = best_runs(rows)
         elif name in schema.OF_MEMBERS:
-            rows = of_runs(rows, self.table("members").group_by(["member_id", "run_id"]).aggregate([]))
+            rows = of_runs(rows, self._runs_read())
         return distinct(rows, schema.KEYS[name])
 
-    def _ok_runs(self) -> dict[str, str]:
-        """Member id -> the run that is read of it, of every member stored as ok."""
+    def _rows(self, name: str, columns: Sequence[str] = ()) -> pa.Table:
+        """The rows of all files of a table, copies last; in some columns, or in those that were read."""
+        files = self.parts[name]
+        ordered = sorted(sorted(files), key=is_own_name, reverse=True)
+        tables = [part for part in map(files.__getitem__, ordered) if isinstance(part, pa.Table)]
+        empty = schema.TABLES[name].empty_table()
+        columns = columns or (tables or [empty])[0].column_names
+        rows = pa.concat_tables(table.select(columns) for table in (empty, *tables))
+        return rows.combine_chunks()  # in thousands of chunks, each question takes several times as long
+
+    def _runs_read(self) -> pa.Table:
+        """Members and the run that is read of each."""
+        return self.table("members").group_by(["member_id", "run_id"]).aggregate([])
+
+    def _ok_members(self) -> pa.Table:
+        """The rows of members that are stored as ok."""
         members = self.table("members")
-        ok = members.filter(pc.equal(members["outcome"], "ok"))
-        return dict(zip(ok["member_id"].to_pylist(), ok["run_id"].to_pylist(), strict=True))
+        return members.filter(pc.equal(members["outcome"], "ok"))
+
+
+def _pairs(members: pa.Table) -> Iterable[tuple[str, str]]:
+    """Members, each once, and their runs."""
+    return dict(zip(members["member_id"].to_pylist(), members["run_id"].to_pylist(), strict=True)).items()
 
 
 OF_ONE_RUN = ("members", "trajectories")

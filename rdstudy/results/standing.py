@@ -11,9 +11,9 @@ declaration of the store has ever listed counts as every study's, since it may b
 import collections
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,11 +25,13 @@ from rdstudy.study.factors import FACTORS, SETTINGS
 from rdstudy.study.sources import known_source
 
 State = Literal["stale", "orphaned"]
+Record = TypeVar("Record")
 Levels = Mapping[str, Any]
 """Setting of a member (`schema.SETTINGS`) -> its level."""
 
 _MOST_VERSIONS = 3  # of the program, that are named
-_COLUMNS = ("member_id", "numerics_version", "code_version", *schema.SETTINGS)
+COLUMNS = ("member_id", "numerics_version", "code_version", *schema.SETTINGS)
+"""Those of `members` that `unasked` reads."""
 
 
 @dataclass(frozen=True)
@@ -94,26 +96,37 @@ def declared_levels(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unasked(
-    members: pa.Table, wanted: Mapping[str, Levels], study: str, declarations: Mapping[str, Declaration]
+    members: pa.Table,
+    wanted: Mapping[str, Record],
+    study: str,
+    declarations: Callable[[], Mapping[str, Declaration]],
+    *,
+    levels: Callable[[Record], Levels],
 ) -> list[Unasked]:
     """The stored members under a study's name that it does not ask for, the most first.
 
     Args:
         members: the table of that name.
-        wanted: member id -> its settings, of all members that the study asks for.
+        wanted: member id -> what says its settings, of all members that the study asks for.
         study: its name.
-        declarations: name -> declaration, of the studies of the store; the study itself may not be among them yet.
+        declarations: gives name -> declaration, of the studies of the store; the study itself may not be among them
+            yet. Called where something is stored that is not wanted: those of 100,000 members are large.
+        levels: gives the settings.
     """
-    declared = declarations.get(study)
-    elsewhere = [each for name, each in declarations.items() if name != study]
+    beside = _without(members.select(COLUMNS), wanted)
+    if not len(beside):
+        return []
+    known = declarations()
+    declared = known.get(study)
+    elsewhere = [each for name, each in known.items() if name != study]
     own = _ever(declared) if declared else set()
     current = {member_id for each in elsewhere for member_id in each.members}
     apart = {member_id for each in elsewhere for member_id in _ever(each)} - own
-    rows = _rows_without(members, {*wanted, *current, *apart})
+    rows = {row["member_id"]: row for row in _without(beside, current | apart).to_pylist()[::-1]}  # the first of each
     commands = _commands(declared) if declared else {}
-    places = _Places(wanted.values())
+    places = _Places(map(levels, wanted.values()))
     groups: dict[tuple[State, str, str, bool], list[Mapping[str, Any]]] = collections.defaultdict(list)
-    for row in rows:
+    for row in rows.values():
         why = places.difference(row)
         command = commands.get(row["member_id"], "")
         state: State = "orphaned" if why is None else "stale"
@@ -139,11 +152,9 @@ def _commands(declaration: Declaration) -> dict[str, str]:
     return {**former, **dict.fromkeys(declaration.members, declaration.command)}
 
 
-def _rows_without(members: pa.Table, ids: Collection[str]) -> list[dict[str, Any]]:
-    """The first row of each member whose id is not among these."""
-    outside = pc.invert(pc.is_in(members["member_id"], value_set=pa.array(sorted(ids), pa.string())))
-    rows = members.select(_COLUMNS).filter(outside).to_pylist()
-    return list({row["member_id"]: row for row in reversed(rows)}.values())
+def _without(members: pa.Table, ids: Iterable[str]) -> pa.Table:
+    """The rows of members whose ids are not among these."""
+    return members.filter(pc.invert(pc.is_in(members["member_id"], value_set=pa.array(ids, pa.string()))))
 
 
 def _is_trainable(row: Mapping[str, Any]) -> bool:

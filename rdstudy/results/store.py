@@ -11,7 +11,8 @@ Who may write, what is atomic, what survives a crash and what never changes stan
 import copy
 import json
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from rdstudy.results import schema
 from rdstudy.results.address import without_keys
@@ -173,20 +174,20 @@ class Store:
         tables: Collection[str] = tuple(schema.TABLES),
         *,
         known: Snapshot | None = None,
-        keys_alone: Collection[str] = (),
+        columns: Mapping[str, Collection[str]] = MappingProxyType({}),
     ) -> Snapshot:
         """Read tables, each file once.
 
         Args:
             tables: that are read.
-            keys_alone: those of them of which the columns `schema.REQUIRED` are read and no others: for questions
-                whether something is stored. The measures of 100,000 members take gigabytes.
+            columns: table -> those of its columns that are read, `schema.REQUIRED` among them; all of a table that it
+                does not name. The measures of 100,000 members take gigabytes.
             known: has the other tables, and the names of weights, as they were; None for none.
 
         Raises:
             StorageError: the storage does not answer.
         """
-        parts = self.rows.read(tables, keys_alone)
+        parts = self.rows.read(tables, columns)
         weights = self.blobs.weights() if known is None else known.weights
         return Snapshot({**(known.parts if known else {}), **parts}, weights=weights, path=self._files.path)
 

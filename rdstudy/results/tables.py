@@ -1,6 +1,6 @@
 """Rows <-> the bytes of a Parquet file, and which rows of several runs are read. Knows no files."""
 
-import dataclasses
+import functools
 import hashlib
 import io
 import re
@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rdstudy.results import schema
-from rdstudy.study import NUMERICS_VERSION, Evaluation, Member, Recipe
-from rdstudy.study.member import settings_id
+from rdstudy.study import NUMERICS_VERSION, Member
+from rdstudy.study.member import IdText, nested
 from rdstudy.study.words import one_line
 
 _DIGEST_KEY = b"rdstudy.digest"
@@ -80,37 +80,55 @@ def _to_bytes(table: pa.Table) -> bytes:
     return content[:start] + _digest(content, start, end) + content[end:] if end else content
 
 
-def from_parquet(name: str, content: bytes, *, path: str, keys_alone: bool = False) -> pa.Table | Damaged:
+def from_parquet(name: str, content: bytes, *, path: str, columns: Collection[str] | None = None) -> pa.Table | Damaged:
     """The rows of a file in the columns of today: a column that it lacks is null, or as `schema.BEFORE` says.
-
-    With `keys_alone` these are the columns `schema.REQUIRED` and no others.
 
     A file is damaged where its bytes are not those that were written, where it is of another table, or where settings
     of a member are not those that its id is a hash of. Checksums of pages are Parquet's own and leave out its footer,
     which can give a column another name: the digest in the footer covers every byte of the file.
+
+    Args:
+        name: of the table.
+        content: of the file.
+        path: of the file, for messages.
+        columns: those that are read, `schema.REQUIRED` among them; None for all. Ids are held against settings where
+            both are read: what says that a member is stored reads both.
     """
-    expected = schema.TABLES[name]
-    if keys_alone:
-        expected = pa.schema([expected.field(column) for column in schema.REQUIRED[name]])
     try:
         start, end = _digest_span(content)
         if end and content[start:end] != _digest(content, start, end):
             return Damaged(path, "its bytes are not those that were written")
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        wanted = [column for column in expected.names if column in file.schema_arrow.names] if keys_alone else None
-        table = file.read(wanted, use_threads=False)  # half the time of `read_table`; files are read in parallel
-        columns = dict(zip(table.column_names, table.columns, strict=True))
-        if len(columns) < table.num_columns:
-            raise _OtherTableError("it has two columns of one name")
-        said = {_FILE_KEY: (table.schema.metadata or {}).get(_FILE_KEY, b"")}
-        named = expected.with_metadata(said)
-        rows = pa.table([_column(name, field, columns, len(table)) for field in expected], schema=named)
+        expected = _expected(name, None if columns is None else frozenset(columns))
+        table = file.read(
+            expected.names, use_threads=False
+        )  # half the time of `read_table`; files are read in parallel
+        rows = _in_columns(name, table, expected)
         _check_values(name, rows)
-        if name == "members" and not keys_alone and columns.keys() <= set(expected.names):  # else of a later version
+        of_now = set(file.schema.names) <= set(schema.MEMBERS.names)  # else of a later version, with more settings
+        if name == "members" and of_now and set(_CHECKED) <= set(expected.names):
             _check_settings(rows, written_here=bool(end))
     except (pa.ArrowException, OSError, _OtherTableError) as error:
         return Damaged(path, one_line(error))
     return rows
+
+
+@functools.cache
+def _expected(name: str, columns: frozenset[str] | None) -> pa.Schema:
+    """The columns of a table that are read."""
+    return pa.schema([field for field in schema.TABLES[name] if columns is None or field.name in columns])
+
+
+def _in_columns(name: str, table: pa.Table, expected: pa.Schema) -> pa.Table:
+    """What was read of a file, in columns of today."""
+    said = {_FILE_KEY: (table.schema.metadata or {}).get(_FILE_KEY, b"")}
+    if table.schema.equals(expected):
+        return table.replace_schema_metadata(said)
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    if len(columns) < table.num_columns:
+        raise _OtherTableError("it has two columns of one name")
+    made = [_column(name, field, columns, len(table)) for field in expected]
+    return pa.table(made, schema=expected.with_metadata(said))
 
 
 def written_as(rows: pa.Table) -> str:
@@ -187,19 +205,25 @@ def _check_settings(rows: pa.Table, *, written_here: bool) -> None:
         rows: of `members`.
         written_here: whether the file has its digest: levels that are not allowed are then those of a later version.
     """
-    names = [*schema.SETTINGS, "numerics_version", "member_id"]
-    columns = [rows[name].to_pylist() for name in names]
-    for row in set(zip(*columns, strict=True)):
-        settings = dict(zip(names, row, strict=True))
-        member_id, numerics = settings.pop("member_id"), settings.pop("numerics_version")
+    id_text = functools.cache(_id_text)
+    for *cell, beta, seed, member_id in set(zip(*(rows[name].to_pylist() for name in _CHECKED), strict=True)):
+        settings = dict(zip(_CHECKED, (*cell, beta, seed), strict=False))
+        numerics = settings["numerics_version"]
         if None in (numerics, settings["trajectory_points"]) or numerics > NUMERICS_VERSION:
             continue
         try:  # a member is only made where the settings as they stand have another id
-            same = _id_of(settings, numerics) == member_id or member_of(settings).id_under(numerics) == member_id
+            same = id_text(*cell).member_id(beta, seed) == member_id
+            same = same or member_of(settings).id_under(numerics) == member_id
         except (ValueError, TypeError):
             same = written_here
         if not same:
             raise _OtherTableError(f"the settings beside member {member_id} are not those of that member")
+
+
+def _id_text(*cell: Any) -> IdText:
+    """Of the values of `_CHECKED` that members of a cell have in common."""
+    settings = dict(zip(_CHECKED, cell, strict=False))
+    return IdText.of(nested(settings), settings["numerics_version"])
 
 
 def member_of(row: Mapping[str, Any]) -> Member:
@@ -209,36 +233,38 @@ def member_of(row: Mapping[str, Any]) -> Member:
         ValueError: settings that are not allowed.
         TypeError: settings that are missing, as in rows of an earlier version.
     """
-    settings = _nested(row)
-    parts = {"recipe": Recipe(**settings["recipe"]), "evaluation": Evaluation(**settings["evaluation"])}
-    return Member(**{**settings, **parts})
+    return Member.from_dict(nested(row))
 
 
-def _id_of(row: Mapping[str, Any], numerics: int) -> str:
-    return settings_id(_nested(row), numerics)
-
-
-def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a row of `members` as the fields of `Member` have them."""
-    own = {name: row[name] for name in _OWN_SETTINGS}
-    return {**own, **{part: {name: row[name] for name in names} for part, names in _PARTS.items()}}
-
-
-_PARTS = {
-    name: tuple(field.name for field in dataclasses.fields(part))
-    for name, part in (("recipe", Recipe), ("evaluation", Evaluation))
-}
-_OWN_SETTINGS = tuple(name for name in schema.SETTINGS if not any(name in names for names in _PARTS.values()))
+_SHARED = tuple(name for name in schema.SETTINGS if name not in ("beta", "seed"))
+_CHECKED = (*_SHARED, "numerics_version", "beta", "seed", "member_id")
+"""The columns of `members` that tell whether settings are those of the id."""
 
 
 def best_runs(members: pa.Table) -> pa.Table:
     """Of the runs of one member keep the best outcome, the earliest of these, so that the choice never changes."""
-    runs = members.select(["member_id", "run_id", "outcome", "finished_at"])
-    rank = pc.index_in(runs["outcome"], pa.array(OUTCOMES))
-    runs = runs.append_column("rank", rank).sort_by([(name, "ascending") for name in ("rank", "finished_at", "run_id")])
-    best = dict(zip(reversed(runs["member_id"].to_pylist()), reversed(runs["run_id"].to_pylist()), strict=True))
-    pairs = zip(members["member_id"].to_pylist(), members["run_id"].to_pylist(), strict=True)
-    return members.filter(pa.array([best[member] == run for member, run in pairs], pa.bool_()))
+    runs = members.select(["member_id", "run_id", "finished_at"])
+    runs = runs.append_column("rank", pc.index_in(members["outcome"], pa.array(OUTCOMES)))
+    runs = runs.sort_by([(name, "ascending") for name in ("rank", "finished_at", "run_id")])
+    best = runs.group_by("member_id", use_threads=False).aggregate([("run_id", "first")])
+    at = pc.index_in(members["member_id"], value_set=best["member_id"].combine_chunks())
+    return members.filter(pc.equal(members["run_id"], best["run_id_first"].take(at)))
+
+
+def trained_runs(members: pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The runs that took a known time and of which a member ended well; others are not trained to their end.
+
+    Returns:
+        Of each, the number of its `members`, and columns of its first row.
+    """
+    timed = pc.and_kleene(pc.not_equal(members["wall_seconds"], 0), pc.is_valid(members["device"]))
+    rows = members.filter(pc.and_(pc.equal(members["subset"], "train"), timed))
+    rows = rows.append_column("is_ok", pc.equal(rows["outcome"], "ok"))
+    runs = rows.group_by("run_id", use_threads=False)  # in the order of rows, so that the first is the first
+    runs = runs.aggregate([("run_id", "count"), ("is_ok", "any"), *((name, "first") for name in columns)])
+    runs = runs.filter(runs["is_ok_any"]).select(["run_id_count", *(f"{name}_first" for name in columns)])
+    rows_of: list[dict[str, Any]] = runs.rename_columns(["members", *columns]).to_pylist()
+    return rows_of
 
 
 def of_runs(table: pa.Table, runs: pa.Table) -> pa.Table:

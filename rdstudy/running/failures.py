@@ -9,7 +9,6 @@ import traceback
 from dataclasses import dataclass
 from enum import Enum
 
-_TRIES = 2  # of a pack that raises an exception: the second goes into its row
 _DEATHS = 5  # of a pack's process in a row, none of which came further than the one before
 _EQUAL = 5  # packs that fail on one host for one reason, with nothing stored there in between
 _EQUAL_OF_ONE = 12  # the same, however few packs there are

@@ -7,6 +7,8 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
+import operator
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
@@ -52,10 +54,36 @@ class Cell:
     recipe: Recipe = field(default_factory=Recipe)
     evaluation: Evaluation = field(default_factory=Evaluation)
 
+    def __hash__(self) -> int:
+        """Made once: a plan of many members hashes each cell some hundred times."""
+        return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is kept beside them is of this process."""
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(_cell_levels(self))
+
     def level(self, setting: str) -> Any:
         """The level of a factor, or another setting, by its name."""
         holder = _HOLDERS.get(setting, "")
         return getattr(getattr(self, holder) if holder else self, setting)
+
+    @functools.cached_property
+    def stack(self) -> "Cell":
+        """It without the numbers that enter a step as tensors."""
+        recipe = dataclasses.replace(self.recipe, **{name: getattr(Recipe, name) for name in _TENSORS})
+        return dataclasses.replace(self, recipe=recipe)
+
+    @functools.cached_property
+    def _id_texts(self) -> "dict[int, IdText]":
+        """By version of the numerics, those that were asked for."""
+        return {}
+
+    def _fields(self) -> dict[str, Any]:
+        return dict(zip(_CELL_FIELDS, _cell_levels(self), strict=True))
 
 
 @dataclass(frozen=True)
@@ -70,7 +98,11 @@ class Member(Cell):
     beta: float
     seed: int
 
-    @property
+    def __hash__(self) -> int:
+        """That of its id."""
+        return hash(self.member_id)
+
+    @functools.cached_property
     def member_id(self) -> str:
         """16 hex digits: a hash of all settings and of the version of the numerics, and of nothing else.
 
@@ -80,29 +112,25 @@ class Member(Cell):
 
     def id_under(self, numerics: int) -> str:
         """The id that this member has, or had, under a version of the numerics."""
-        if numerics not in self._ids:
-            self._ids[numerics] = settings_id({name: getattr(self, name) for name in _MEMBER_FIELDS}, numerics)
-        return self._ids[numerics]
-
-    @functools.cached_property
-    def _ids(self) -> dict[int, str]:
-        """By version, those that were asked for: a plan asks some five times a member."""
-        return {}
+        texts = self.cell._id_texts
+        if numerics not in texts:
+            texts[numerics] = IdText.of(self.cell._fields(), numerics)
+        return texts[numerics].member_id(self.beta, self.seed)
 
     @functools.cached_property
     def cell(self) -> Cell:
         """What this member shares with the others of its cell."""
-        return _shared(Cell(**{name: getattr(self, name) for name in _CELL_FIELDS}))
+        return _shared(*_cell_levels(self))
 
     @functools.cached_property
     def stack(self) -> Cell:
         """Its cell without the numbers that enter a step as tensors: members of equal stacks can share a pack."""
-        return _stack(self.cell)
+        return self.cell.stack
 
     @property
     def cell_id(self) -> str:
         """16 hex digits: a hash of what this member shares with the others of its cell."""
-        return settings_id(dict(vars(self.cell)), NUMERICS_VERSION)
+        return _digest(_ENCODER.encode(_hashed(self.cell._fields(), NUMERICS_VERSION)))
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain data; `from_dict` reads them back."""
@@ -115,25 +143,58 @@ class Member(Cell):
         return cls(**{**settings, **nested})
 
 
+def nested(levels: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their names, as columns of tables have them, in the fields of `Member`: what `from_dict` reads."""
+    fields: dict[str, dict[str, Any]] = {"": {}, **{name: {} for name in _PARTS}}
+    for setting in SETTINGS:
+        if setting.name in levels:
+            fields[setting.holder][setting.name] = levels[setting.name]
+    return {**fields.pop(""), **fields}
+
+
 _HOLDERS = {setting.name: setting.holder for setting in SETTINGS}
 _LATER = tuple(setting for setting in SETTINGS if setting.before is not NOTHING)
 _NUMBERS = tuple(setting for setting in SETTINGS if setting.kind in (int, float))
 _CELL_FIELDS = tuple(field.name for field in dataclasses.fields(Cell))
-_MEMBER_FIELDS = tuple(field.name for field in dataclasses.fields(Member))
+_cell_levels = operator.attrgetter(*_CELL_FIELDS)
 
 
-def settings_id(settings: Mapping[str, Any], numerics: int) -> str:
-    """The id of a member with these settings, as they stand: whether they are allowed is not asked.
+@dataclass(frozen=True)
+class IdText:
+    """What is hashed for the id of a member, but for its β and seed: members of a cell have it in common."""
 
-    Args:
-        settings: name -> value of all fields of `Member`; `recipe` and `evaluation` may be plain data.
-        numerics: the version of the numerics.
+    before: str
+    between: str
+    after: str
 
-    Raises:
-        ValueError: a number is not finite.
-        KeyError: a setting is missing.
-        TypeError: no plain values.
-    """
+    @classmethod
+    def of(cls, cell: Mapping[str, Any], numerics: int) -> "IdText":
+        """That of a cell, whose settings are taken as they stand: whether they are allowed is not asked.
+
+        Args:
+            cell: name -> value of all fields of `Cell`; `recipe` and `evaluation` may be plain data. β and a seed that
+                are there do not count.
+            numerics: the version of the numerics.
+
+        Raises:
+            ValueError: a number is not finite.
+            KeyError: a setting is missing.
+            TypeError: no plain values.
+        """
+        settings = _hashed({**cell, "beta": 0.0, "seed": 0}, numerics)
+        names = sorted(settings)
+        texts = [f'"{name}": {_ENCODER.encode(settings[name])}' for name in names]
+        beta, seed = names.index("beta"), names.index("seed")
+        return cls(*(", ".join(part) for part in (texts[:beta], texts[beta + 1 : seed], texts[seed + 1 :])))
+
+    def member_id(self, beta: Any, seed: Any) -> str:
+        """The id of a member of the cell; a ValueError where a number is not finite."""
+        levels = f'"beta": {_number(beta, float)}, {self.between}, "seed": {_number(seed, int)}'
+        return _digest(f"{{{self.before}, {levels}, {self.after}}}")
+
+
+def _hashed(settings: Mapping[str, Any], numerics: int) -> dict[str, Any]:
+    """What an id is a hash of."""
     parts = {name: dict(part if isinstance(part := settings[name], Mapping) else vars(part)) for name in _PARTS}
     kept: dict[str, Any] = {"numerics": numerics, **settings, **parts}
     for setting in _LATER:
@@ -144,7 +205,11 @@ def settings_id(settings: Mapping[str, Any], numerics: int) -> str:
         holder = kept[setting.holder] if setting.holder else kept
         if setting.name in holder:
             holder[setting.name] = _as_kept(holder[setting.name], setting.kind)
-    return hashlib.sha256(_ENCODER.encode(kept).encode()).hexdigest()[:16]
+    return kept
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _as_kept(value: Any, kind: type) -> Any:
@@ -158,20 +223,21 @@ def _as_kept(value: Any, kind: type) -> Any:
     return number if number == value else value
 
 
+def _number(value: Any, kind: type) -> str:
+    """A number as JSON writes it: as `repr`, where it is finite."""
+    kept = _as_kept(value, kind)
+    is_plain = type(kept) is int or (type(kept) is float and math.isfinite(kept))
+    return repr(kept) if is_plain else _ENCODER.encode(kept)
+
+
 _PARTS = ("recipe", "evaluation")
 _ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
 @functools.lru_cache(maxsize=MOST_MEMBERS)
-def _shared(cell: Cell) -> Cell:
+def _shared(*levels: Any) -> Cell:
     """One object for all equal cells: members of a cell share it, and comparing it with itself takes no time."""
-    return cell
-
-
-@functools.lru_cache(maxsize=MOST_MEMBERS)
-def _stack(cell: Cell) -> Cell:
-    recipe = dataclasses.replace(cell.recipe, **{name: getattr(Recipe, name) for name in _TENSORS})
-    return dataclasses.replace(cell, recipe=recipe)
+    return Cell(**dict(zip(_CELL_FIELDS, levels, strict=True)))
 
 
 _TENSORS = tuple(name for name in RECIPE_FACTORS if FACTORS[name].is_tensor)

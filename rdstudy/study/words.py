@@ -1,7 +1,8 @@
-"""What messages are made of: an exception in one line, a time in words, what a docstring says of a setting."""
+"""What messages are made of: an exception in one line, a time in words, a table, what a docstring says of a setting."""
 
 import inspect
 import re
+from collections.abc import Sequence
 
 _MOST_LINE = 2_000  # letters of a line
 _ATTRIBUTE = re.compile(r"^    (\w+): ((?:.|\n {8})*)", re.MULTILINE)
@@ -28,6 +29,15 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
+
+
+def aligned(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """The rows of a table as lines, the first `left` columns flush left and the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    pads = [str.ljust] * left + [str.rjust] * (len(widths) - left)
+    return [
+        "  ".join(pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def attribute_meanings(kind: type) -> dict[str, str]:

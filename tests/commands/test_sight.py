@@ -61,9 +61,10 @@ def test_a_page_of_a_study_that_only_grew_has_no_such_notice(store):
 
 def test_a_plan_says_what_is_kept_new_stale_and_orphaned_in_80_columns(store):
     study = dataclasses.replace(changed(STORED.study(), depth=[3], seed=[0, 1, 2]), recipe=Recipe(steps=9_973))
-    members = {m.member_id: levels_of(m) for m in study.experiments[0].members(study)}
+    members = {m.member_id: m for m in study.experiments[0].members(study)}
     snapshot = store.snapshot(("members",))
-    groups = unasked(snapshot.table("members"), members, study.name, store.declarations.readable())
+    table = snapshot.table("members")
+    groups = unasked(table, members, study.name, store.declarations.readable, levels=levels_of)
     plan = make_plan(study, snapshot.outcomes())
     lines = describe_unasked(plan, groups, out="my results", command=NOW)
     assert lines[0] == "kept: 4, new: 2, stale: 0, orphaned: 3"

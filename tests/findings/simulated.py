@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rdstudy.findings.evidence import Evidence
+from rdstudy.findings.results import VERDICTS, Verdict, whole
 from rdstudy.findings.values import Curve, Values
 from rdstudy.study.claims import Arm
 
@@ -174,3 +176,8 @@ def paper_rows(planned: pd.DataFrame, rng: np.random.Generator, sd: float = 0.05
 
 def paper_distances(rng: np.random.Generator) -> pd.DataFrame:
     return distances({"cv(81920)": 4.0, "cv(16384)": 6.0, "checkerboard": 5.9}, rng)
+
+
+def verdict_of(held: Sequence[Evidence]) -> Verdict:
+    """The verdict on a claim with these contrasts, of which all must hold."""
+    return VERDICTS[whole(held).result]

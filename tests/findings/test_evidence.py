@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.findings.evidence import ERROR, LEAST_SEEDS, Effect, Evidence, Sample, at_least, decide
-from rdstudy.findings.judge import verdict_of
 from rdstudy.findings.student import student_cdf, student_quantile
+from tests.findings.simulated import verdict_of
 
 SEEDS, CANDIDATES, PARTS = 5, 3, 2
 

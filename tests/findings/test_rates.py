@@ -15,7 +15,6 @@ import pytest
 
 from rdstudy.findings.contrasts import evidence
 from rdstudy.findings.evidence import ERROR
-from rdstudy.findings.judge import verdict_of
 from rdstudy.findings.values import Curve
 from rdstudy.study.claims import (
     Betas,
@@ -34,7 +33,7 @@ from rdstudy.study.claims import (
     rises_apart,
     rises_less_apart,
 )
-from tests.findings.simulated import BETAS, DECADES, NASTY, Drawn, distances, drawn, even
+from tests.findings.simulated import BETAS, DECADES, NASTY, Drawn, distances, drawn, even, verdict_of
 
 STUDIES = 400
 MOST = ERROR + 4 * math.sqrt(ERROR * (1 - ERROR) / STUDIES)

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdstudy.findings.evidence import ERROR, LEAST_SEEDS, Effect, Evidence, at_least
-from rdstudy.findings.judge import judge, verdict_of
+from rdstudy.findings.judge import judge
 from rdstudy.findings.results import VERDICTS, Levels, combined, judged, whole
 from rdstudy.findings.values import Values
 from rdstudy.study.claims import Claim
 from rdstudy.study.claims import at_least as at_least_of
+from tests.findings.simulated import verdict_of
 from tests.findings.test_contrasts import ARM, BETAS, ONE_OF_EACH, OTHER, SPLITS, tables
 
 EFFECT = Effect(1.0, 0.5, 1.5, 0.0, above=True, label="rise", unit="nats", seeds=5)

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import hypothesis
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from rdstudy.planning.cards import ASSUMED_CARD, CARDS
 from rdstudy.planning.describe import describe_estimate, describe_limits, describe_plan
 from rdstudy.planning.estimate import (
     ASSUMED_CORE,
+    CALIBRATION_COLUMNS,
     Estimate,
     Speed,
     calibrate,
@@ -25,6 +27,8 @@ from rdstudy.planning.estimate import (
 from rdstudy.planning.packs import cost_of
 from rdstudy.planning.plan import make_plan
 from rdstudy.planning.schedule import Load
+from rdstudy.results import schema
+from rdstudy.results.tables import trained_runs
 from rdstudy.study import Evaluation, Experiment, Measures, Member, Recipe, Resources, Study
 from rdstudy.study.factors import SETTINGS
 
@@ -171,6 +175,10 @@ def rows(factor: float, *, architecture="mlp", device="cpu: A", runs=7, members=
     ]
 
 
+def runs_of(stored: list[dict]) -> list[dict]:
+    return trained_runs(pa.Table.from_pylist(stored, schema=schema.MEMBERS), CALIBRATION_COLUMNS)
+
+
 def modelled(kind: str):
     def of_pack(member: Member, members: int) -> float:
         if member.dataset == "unknown":
@@ -181,7 +189,7 @@ def modelled(kind: str):
 
 
 def speed(stored: list[dict], kind="cpu"):
-    return calibrate(stored, kind=kind, evaluation=UNMEASURED, modelled=modelled(kind))
+    return calibrate(runs_of(stored), kind=kind, evaluation=UNMEASURED, modelled=modelled(kind))
 
 
 @given(st.floats(0.1, 10), st.integers(1, 5), st.integers(1, 9), st.sampled_from(["cpu", "cuda"]))
@@ -219,7 +227,7 @@ def test_rows_that_cannot_teach_a_speed_are_left_out(changed):
 
 def test_stored_rows_change_the_estimate_of_a_plan_and_not_its_packs():
     declared = study(resources=Resources(devices=4), evaluation=UNMEASURED)
-    before, after = make_plan(declared, {}), make_plan(declared, {}, rows=rows(2.0))
+    before, after = make_plan(declared, {}), make_plan(declared, {}, runs=runs_of(rows(2.0)))
     assert after.estimate.wall_hours == pytest.approx(2 * before.estimate.wall_hours)
     assert after.packs == before.packs
     assert after.estimate.source == "measured on 7 stored members (cpu: A)"
@@ -262,7 +270,7 @@ def test_the_same_command_cuts_what_remains_at_the_same_places(data, resources):
     packs = make_plan(declared, {}).packs
     done = data.draw(st.sets(st.sampled_from(packs)))
     stored = {member.member_id: "ok" for pack in done for member in pack.members}
-    again = make_plan(declared, stored, rows=rows(2.3, runs=1)).packs
+    again = make_plan(declared, stored, runs=runs_of(rows(2.3, runs=1))).packs
     assert again == tuple(pack for pack in packs if pack not in done)
 
 

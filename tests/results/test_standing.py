@@ -28,9 +28,9 @@ def store(tmp_path) -> Store:
 
 def found(store: Store, study: Study, *others: Declaration) -> list[Unasked]:
     snapshot: Snapshot = store.snapshot(("members",))
-    wanted = {m.member_id: levels_of(m) for experiment in study.experiments for m in experiment.members(study)}
+    wanted = {m.member_id: m for experiment in study.experiments for m in experiment.members(study)}
     declarations = store.declarations.readable() | {other.name: other for other in others}
-    return unasked(snapshot.table("members"), wanted, study.name, declarations)
+    return unasked(snapshot.table("members"), wanted, study.name, lambda: declarations, levels=levels_of)
 
 
 def changed(study: Study, **changes: Any) -> Study:
@@ -87,10 +87,22 @@ def test_another_version_of_the_numerics_is_stale(store):
     rows = store.snapshot(("members",)).table("members").to_pylist()
     (member, *_) = study.experiments[0].members(study)
     old = [{**row, "member_id": "0" * 16} for row in rows if row["member_id"] == member.member_id]
-    wanted = {member.member_id: levels_of(member)}
-    (stale,) = unasked(pa.Table.from_pylist(old, schema=schema.MEMBERS), wanted, study.name, {})
+    table = pa.Table.from_pylist(old, schema=schema.MEMBERS)
+    (stale,) = unasked(table, {member.member_id: member}, study.name, dict, levels=levels_of)
     assert stale.why == OLDER
     assert not stale.is_trainable
+
+
+def test_declarations_are_not_read_where_all_that_is_stored_is_asked_for(store):
+    def read() -> dict[str, Declaration]:
+        raise AssertionError("it takes seconds and gigabytes where members are many")
+
+    study = BEFORE.study()
+    wanted = {m.member_id: m for m in study.experiments[0].members(study)}
+    members = store.snapshot(("members",)).table("members")
+    assert unasked(members, wanted, study.name, read, levels=levels_of) == []
+    with pytest.raises(AssertionError, match="it takes"):
+        unasked(members, dict(list(wanted.items())[1:]), study.name, read, levels=levels_of)
 
 
 def test_what_another_study_asks_for_or_has_asked_for_is_not_this_ones(store):

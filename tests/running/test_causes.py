@@ -7,7 +7,7 @@ import pytest
 
 from rdstudy.results.store import Store
 from tests.running.tune.cluster_runs import run
-from tests.test_run import STUDY, table
+from tests.test_run import table
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("study")]
 
@@ -34,11 +34,11 @@ if b"default_worker" in pathlib.Path("/proc/self/cmdline").read_bytes():
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.py").write_text(STUDY.replace('"seed": [0]', '"seed": [0, 1]'))
-    (tmp_path / "faults").mkdir()
-    (tmp_path / "faults" / "sitecustomize.py").write_text(FAULTS)
+def study(study: Path) -> None:
+    study.write_text(study.read_text().replace('"seed": [0]', '"seed": [0, 1]'))
+    folder = study.with_name("faults")
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(FAULTS)
 
 
 def faulty(kind: str) -> dict[str, str]:

@@ -23,14 +23,6 @@ from tests.test_run import STUDY, table
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "tiny.py"
-    path.write_text(STUDY)
-    return path
-
-
-@pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models at β = 1 raise, in a function whose name and values can be told."""
 

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import json
 import math
+import pickle
 import re
 from typing import Any
 
@@ -20,6 +21,7 @@ from rdstudy.results import schema
 from rdstudy.study import (
     FACTORS,
     PAPER_BETAS,
+    Cell,
     Evaluation,
     Experiment,
     Measures,
@@ -375,7 +377,6 @@ OTHER = {
 def changed(path: str, value: object) -> Member:
     """MEMBER with one setting replaced, past the checks: some settings have a single level as yet."""
     member = copy.deepcopy(MEMBER)
-    member.__dict__.pop("_ids", None)  # it keeps the ids that it was asked for
     part, _, name = path.rpartition(".")
     object.__setattr__(getattr(member, part) if part else member, name, value)
     return member
@@ -394,6 +395,17 @@ def test_every_setting_changes_the_id(path):
     assert other != MEMBER
     assert other.member_id != MEMBER.member_id
     assert re.fullmatch("[0-9a-f]{16}", other.member_id)
+
+
+def test_a_pickle_of_a_member_has_its_fields_and_no_hash_of_this_process(run_python):
+    assert (hash(MEMBER), MEMBER.stack) == (hash(MEMBER.member_id), MEMBER.cell.stack)  # made, and kept
+    content = pickle.dumps((MEMBER, MEMBER.cell))
+    for copied, kind in zip(pickle.loads(content), (Member, Cell), strict=True):
+        assert vars(copied).keys() == {each.name for each in dataclasses.fields(kind)}
+    code = (
+        f"import pickle; member, cell = pickle.loads({content!r}); print(member.cell == cell, {{member.cell: 3}}[cell])"
+    )
+    assert run_python(code, PYTHONHASHSEED="7") == "True 3"
 
 
 def test_a_number_makes_one_id_however_it_is_written():
@@ -415,7 +427,7 @@ def test_an_unchanged_copy_has_the_same_id():
 def test_a_new_version_of_the_numerics_changes_the_id(monkeypatch):
     before = MEMBER.member_id
     monkeypatch.setattr(rdstudy.study.member, "NUMERICS_VERSION", rdstudy.study.NUMERICS_VERSION + 1)
-    assert MEMBER.member_id != before
+    assert copy.copy(MEMBER).member_id != before
 
 
 RESOURCES = Resources(

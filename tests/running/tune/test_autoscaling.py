@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_run import ROOT, STUDY, table
+from tests.test_run import ROOT, table
 
 pytestmark = pytest.mark.cluster
 
@@ -39,10 +39,9 @@ print([can_grow({"CPU": int(cpus)}) for cpus in sys.argv[2:]])
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = STUDY.replace('"seed": [0]', '"seed": [0, 1]')
-    Path("tiny.py").write_text(text.replace("checkpoint_seconds=0", f"checkpoint_seconds=60, cpus={CPUS}"))
+def study(study):
+    text = study.read_text().replace('"seed": [0]', '"seed": [0, 1]')
+    study.write_text(text.replace("checkpoint_seconds=0", f"checkpoint_seconds=60, cpus={CPUS}"))
 
 
 @pytest.fixture

@@ -17,10 +17,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("study")]
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "tiny.py"
-    path.write_text(STUDY.replace('"seed": [0]', '"seed": [0, 1]'))
+def study(study: Path) -> None:
+    study.write_text(study.read_text().replace('"seed": [0]', '"seed": [0, 1]'))
 
 
 def test_through_ray_and_in_this_process_the_tables_are_equal():

@@ -29,7 +29,6 @@ from rdstudy.running.tune.connection import connected
 from rdstudy.running.tune.folders import NotStartedError, own_folder, ray_folder
 from rdstudy.study import Resources
 from tests.running.tune.cluster_runs import ENVIRONMENT, descendants, end, is_training, start
-from tests.test_run import STUDY
 
 GRPC = bytes(3) + b"\x04" + bytes(5)  # how any gRPC server begins to answer
 
@@ -386,12 +385,6 @@ def test_an_open_file_with_a_token_is_closed_and_that_is_said_once(tmp_path, mon
     connection._close_token_file()
     assert token.stat().st_mode & 0o777 == 0o600
     assert caplog.text.count("was open to other users") == 1
-
-
-@pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.py").write_text(STUDY)
 
 
 UNDER_UV = """

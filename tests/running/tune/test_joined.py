@@ -41,10 +41,9 @@ WITHOUT_ITS_CODE = (
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    tracked = STUDY.replace("\nSTUDY = Study(", TRACKED + "\nSTUDY = Study(\n    callbacks=callbacks,")
-    (tmp_path / "tiny.py").write_text(tracked)
+def study(study: Path) -> None:
+    declared = "\nSTUDY = Study("
+    study.write_text(study.read_text().replace(declared, f"{TRACKED}{declared}\n    callbacks=callbacks,"))
 
 
 @pytest.fixture(scope="module")
