@@ -6,6 +6,7 @@ with what must be raises, which is the section's failure.
 
 import argparse
 import csv
+import dataclasses
 import functools
 import gc
 import json
@@ -37,7 +38,7 @@ from rdstudy.study import PAPER_BETAS
 from rdstudy.training.precision import training_products
 from rdstudy.training.process import training_settings
 from rdstudy.training.stacked import StackedTrainer
-from rdstudy.training.step_modes import CPU_MODES, GPU_MODES, WARM_UP_STEPS, StepMode
+from rdstudy.training.step_modes import CPU_MODES, GPU_MODES, PATCHES, WARM_UP_STEPS, StepMode
 
 EQUAL = 1e-2
 """Largest relative difference of a parameter between two ways of the same steps: rounding gives 1e-6 to 1e-4, a buffer
@@ -204,7 +205,7 @@ def equality(task: Task) -> None:
     for (size, members), how in product(cases(task, (("mlp-1", 2), ("cnn-1", 2))), ("float32", "tf32")):
         plain = make_trainer(task, size, members, how, (_PLAIN,))
         advance(plain, 0, steps)
-        for mode in _ways(task, how)[:-1]:
+        for mode in _ways(task, size, how)[:-1]:
             fast = make_trainer(task, size, members, how, (mode, _PLAIN))
             advance(fast, 0, steps)
             difference = max(
@@ -222,12 +223,15 @@ def equality(task: Task) -> None:
         raise AssertionError("; ".join(broken))
 
 
-def _ways(task: Task, how: str) -> tuple[StepMode, ...]:
+def _ways(task: Task, size: Size, how: str) -> tuple[StepMode, ...]:
     """The best first, plain steps last."""
+    of_patches = (PATCHES,) if size.architecture == "cnn" else ()
     if task.device.type == "cuda":
-        return GPU_MODES
-    traced = (StepMode("a traced network", "aot_eager", None),) if how == "float32" else ()
-    return (*traced, *CPU_MODES)  # operands that are rounded cannot be traced
+        return (*of_patches, *GPU_MODES)
+    if how != "float32":
+        return CPU_MODES  # operands that are rounded cannot be traced
+    traced = StepMode("a traced network", "aot_eager", None)
+    return (*(dataclasses.replace(traced, name=mode.name, patches=True) for mode in of_patches), traced, *CPU_MODES)
 
 
 def ladder(task: Task) -> None:
@@ -239,7 +243,7 @@ def ladder(task: Task) -> None:
     results, card = Table(task.folder, "ladder", head), measured_card(task)
     packs = (("mlp-1", 60), ("mlp-3", 60), ("mlp-1", 12), ("cnn-1", 12), ("cnn-3", 12))
     for (size, members), how in product(cases(task, packs), ("float32", "tf32")):
-        for mode in _ways(task, how):
+        for mode in _ways(task, size, how):
             if task.seconds_left < 0.1 * (task.end - _STARTED):
                 print("no time for", size.name, how, mode.name)
                 continue

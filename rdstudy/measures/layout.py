@@ -6,9 +6,11 @@ Where all members have equally many images, the two are the same and nothing is 
 """
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +38,7 @@ class Layout:
 
     def slices(self) -> list[slice]:
         """Where the images of each member are."""
-        ends = torch.tensor(self.counts).cumsum(0).tolist()
+        ends = itertools.accumulate(self.counts)
         return [slice(end - count, end) for end, count in zip(ends, self.counts, strict=True)]
 
     def select(self, images: slice | Tensor) -> "Layout":
@@ -45,9 +47,9 @@ class Layout:
             start, stop, _ = images.indices(self.images)
             held = [min(of.stop, stop) - max(of.start, start) for of in self.slices()]
             return Layout(tuple(max(0, count) for count in held))
-        ends = torch.tensor([of.stop for of in self.slices()], device=images.device)
-        before = (images[:, None] < ends).sum(dim=0).tolist()
-        return Layout(tuple(last - first for first, last in zip([0, *before], before, strict=False)))
+        ends = list(itertools.accumulate(self.counts))
+        member = np.searchsorted(ends, images.cpu().numpy(), side="right")  # one wait for the device, and no kernel
+        return Layout(tuple(np.bincount(member, minlength=len(ends)).tolist()))
 
     def cuts(self, slots: int) -> Iterator[slice]:
         """Cut the images into slices that take at most so many slots each: of whole members, or a part of one."""
@@ -85,7 +87,7 @@ class Layout:
 def _slot_of_image(counts: tuple[int, ...], device: torch.device) -> Tensor:
     """Int64 `[image]`: cached, as a copy to a GPU at each block would cost more than the block."""
     held, most = [count for count in counts if count], max(counts)
-    return torch.cat([at * most + torch.arange(count) for at, count in enumerate(held)]).to(device)
+    return torch.tensor([at * most + row for at, count in enumerate(held) for row in range(count)], device=device)
 
 
 def even(members: Sequence[object], images: int) -> Layout:

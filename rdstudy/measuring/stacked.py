@@ -1,4 +1,8 @@
-"""The networks of several members over stacked weights, as measures call them: a member axis first."""
+"""The networks of several members over stacked weights, as measures call them: a member axis first.
+
+Layers are one kernel for all members, but for networks with convolutions: mapped over members these are grouped, for
+which a GPU has no fast kernels, and networks are called member by member.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -11,6 +15,8 @@ from rdstudy.measures.stacked_distortion import StackedNetworks
 from rdstudy.model.networks import VAE
 from rdstudy.model.objective import Network
 from rdstudy.model.priors import Prior
+
+_Convolutional = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 class StackedVae:
@@ -35,7 +41,9 @@ class StackedVae:
         """Decoders and priors of some members, ascending."""
         tensors = self._tensors
         if len(members) < self._count:
-            tensors = {name: stacked[list(members)] for name, stacked in tensors.items()}
+            side_by_side = members[-1] - members[0] == len(members) - 1  # a view, where others are copies
+            chosen = slice(members[0], members[-1] + 1) if side_by_side else list(members)
+            tensors = {name: stacked[chosen] for name, stacked in tensors.items()}
         decode = _applied(_mapped(self._vae.decoder, in_dims=(0, 0)), _part(tensors, "decoder."))
         return StackedNetworks(decode, self._log_prior(tensors))
 
@@ -71,6 +79,14 @@ def _mapped(
         output: Tensor = functional_call(network, of_member, (x,))
         return output
 
+    def in_turn(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
+        count, axis = len(next(iter(tensors.values()))), in_dims[1]
+        inputs = [x] * count if axis is None else x.unbind(axis)
+        members = ({name: stacked[at] for name, stacked in tensors.items()} for at in range(count))
+        return torch.stack([of_one(*each) for each in zip(members, inputs, strict=True)], dim=out_dims)
+
+    if any(isinstance(module, _Convolutional) for module in network.modules()):
+        return in_turn
     mapped: Callable[[dict[str, Tensor], Tensor], Tensor] = torch.vmap(of_one, in_dims=in_dims, out_dims=out_dims)
     return mapped
 

@@ -8,6 +8,7 @@ On a GPU the networks and the element-wise work between them are compiled, and t
 see `rdstudy.training.step_modes`. Therefore a step reads its inputs and its number from buffers that keep their place.
 """
 
+import copy
 import dataclasses
 import functools
 import logging
@@ -21,6 +22,7 @@ from torch.func import functional_call
 from rdstudy.model.likelihoods import likelihood
 from rdstudy.model.networks import VAE, NetworkShape, cost_of_modules
 from rdstudy.model.objective import ForwardPass, Network, PriorTerms, cotangents, forward, measure
+from rdstudy.model.patches import convolve_patches
 from rdstudy.planning.packs import CHUNK_STEPS, GIB, members_at_once
 from rdstudy.study import Member, Resources
 from rdstudy.study.words import one_line
@@ -107,6 +109,7 @@ class StackedTrainer:
         self.step_mode = f"stacked, {mode.name}"
         if mode.backend:
             torch.compiler.reset()  # or the compiler gives up after a few packs in one process
+        self._networks = convolve_patches(copy.deepcopy(self._vae)) if mode.patches else self._vae
         self._forward = _compiled(self._forward_pass, mode.backend)
         self._cotangents = _compiled(cotangents, mode.backend)
         self._take: Step = self._step if mode.capture is None else Replayed(self._step, mode.capture)
@@ -185,8 +188,8 @@ class StackedTrainer:
         return {name: _turned(self._tensors[name].detach()[at : at + 1])[0] for name in names}
 
     def _forward_pass(self, tensors: dict[str, Tensor], x: Tensor, noise: Tensor) -> ForwardPass:
-        encode = _mapped(self._vae.encoder, _part(tensors, "encoder."), 0)
-        decode = _mapped(self._vae.decoder, _part(tensors, "decoder."), 0)
+        encode = _mapped(self._networks.encoder, _part(tensors, "encoder."), 0)
+        decode = _mapped(self._networks.decoder, _part(tensors, "decoder."), 0)
         return forward(encode, decode, x, noise, _mapped_prior(self._prior_terms, tensors))
 
     def keep(self, chosen: Sequence[bool]) -> None:

@@ -30,6 +30,7 @@ class StepMode:
     name: str  # for messages
     backend: str | None  # of `torch.compile`; None for not compiling
     capture: Capture | None  # None for taking every step anew
+    patches: bool = False  # whether convolutions are products of patches, see `rdstudy.model.patches`
 
 
 class Replayed:
@@ -91,3 +92,7 @@ GPU_MODES = (
 )
 CPU_MODES = (_PLAIN,)
 """The best first: compiling needs a C compiler on the machine, and a graph all of a step on one stream."""
+
+PATCHES = StepMode("a compiled network of patches in a CUDA graph", "inductor", _CUDA_GRAPH, patches=True)
+"""For networks with convolutions. Not among those that are tried: whether it is faster has not been measured yet, and
+the estimate of a pack's memory knows nothing of patches."""

@@ -325,21 +325,22 @@ def test_images_that_a_device_holds_are_those_of_the_data_set(subsets):
 
 
 PARTS = (
-    ("normal", "bernoulli"),
-    ("mixture(k=3)", "bernoulli"),
-    ("vamp(k=5)", "gaussian(sigma=optimal)"),
-    ("flow(layers=2)", "continuous_bernoulli"),
-    ("normal", "gaussian(sigma=0.2)"),
+    ("mlp", "normal", "bernoulli"),
+    ("mlp", "mixture(k=3)", "bernoulli"),
+    ("mlp", "vamp(k=5)", "gaussian(sigma=optimal)"),
+    ("mlp", "flow(layers=2)", "continuous_bernoulli"),
+    ("mlp", "normal", "gaussian(sigma=0.2)"),
+    ("cnn", "vamp(k=2)", "bernoulli"),
 )
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("prior", "likelihood"), PARTS)
-def test_members_measured_together_have_the_values_of_each_alone(prior, likelihood, subsets, monkeypatch):
+@pytest.mark.parametrize(("architecture", "prior", "likelihood"), PARTS)
+def test_members_measured_together_have_the_values_of_each_alone(architecture, prior, likelihood, subsets, monkeypatch):
     """Groups of two and of one, of two seeds, one member with annealing of its own."""
     monkeypatch.setattr(fitted_importance, "_TEMPERATURES", 5)  # moves are chaotic: more make digits of rounding
     members = [
-        dataclasses.replace(MEMBER, prior=prior, likelihood=likelihood, beta=beta, seed=seed)
+        dataclasses.replace(MEMBER, architecture=architecture, prior=prior, likelihood=likelihood, beta=beta, seed=seed)
         for beta, seed in ((0.1, 3), (0.7, 2), (3.0, 3))
     ]
     weights = {member.member_id: trained(member, subsets, steps=31).weights(0) for member in members}

@@ -92,6 +92,15 @@ def test_replayed_steps_equal_steps(images, architecture):
     assert_equal(plain, replayed)
 
 
+@pytest.mark.parametrize("backend", [None, "aot_eager"])
+def test_steps_with_products_of_patches_equal_steps(images, backend):
+    plain, patched = trainer("cnn", images), trainer("cnn", images, StepMode("patches", backend, None, patches=True))
+    for each in (plain, patched):
+        each.advance(0, 7)
+    assert patched.step_mode == "stacked, patches"
+    assert_equal(plain, patched)
+
+
 def test_a_member_that_becomes_nan_in_a_replayed_step_is_noted_with_its_step(images):
     sick = trainer("mlp", images, RECORDED)
     sick.advance(0, 29)
