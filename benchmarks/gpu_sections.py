@@ -34,6 +34,7 @@ from rdstudy.planning.cards import CARDS, Card
 from rdstudy.planning.kernels import step_seconds
 from rdstudy.results.store import Store
 from rdstudy.study import PAPER_BETAS
+from rdstudy.training.dense_step import reason_against
 from rdstudy.training.precision import training_products
 from rdstudy.training.process import training_settings
 from rdstudy.training.stacked import StackedTrainer
@@ -204,7 +205,7 @@ def equality(task: Task) -> None:
     for (size, members), how in product(cases(task, (("mlp-1", 2), ("cnn-1", 2))), ("float32", "tf32")):
         plain = make_trainer(task, size, members, how, (_PLAIN,))
         advance(plain, 0, steps)
-        for mode in _ways(task, how)[:-1]:
+        for mode in _ways(task, size, how)[:-1]:
             fast = make_trainer(task, size, members, how, (mode, _PLAIN))
             advance(fast, 0, steps)
             difference = max(
@@ -222,10 +223,11 @@ def equality(task: Task) -> None:
         raise AssertionError("; ".join(broken))
 
 
-def _ways(task: Task, how: str) -> tuple[StepMode, ...]:
-    """The best first, plain steps last."""
+def _ways(task: Task, size: Size, how: str) -> tuple[StepMode, ...]:
+    """Those that a network can be trained in, the best first, plain steps last."""
     if task.device.type == "cuda":
-        return GPU_MODES
+        refused = reason_against(member(size, beta=1.0, seed=0, precision=how), size.image_shape)
+        return tuple(mode for mode in GPU_MODES if refused is None or mode.kernels is None)
     traced = (StepMode("a traced network", "aot_eager", None),) if how == "float32" else ()
     return (*traced, *CPU_MODES)  # operands that are rounded cannot be traced
 
@@ -239,7 +241,7 @@ def ladder(task: Task) -> None:
     results, card = Table(task.folder, "ladder", head), measured_card(task)
     packs = (("mlp-1", 60), ("mlp-3", 60), ("mlp-1", 12), ("cnn-1", 12), ("cnn-3", 12))
     for (size, members), how in product(cases(task, packs), ("float32", "tf32")):
-        for mode in _ways(task, how):
+        for mode in _ways(task, size, how):
             if task.seconds_left < 0.1 * (task.end - _STARTED):
                 print("no time for", size.name, how, mode.name)
                 continue

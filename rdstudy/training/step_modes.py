@@ -30,6 +30,7 @@ class StepMode:
     name: str  # for messages
     backend: str | None  # of `torch.compile`; None for not compiling
     capture: Capture | None  # None for taking every step anew
+    kernels: str | None = None  # `updates`: weights are trained by kernels that make their gradients; None for PyTorch
 
 
 class Replayed:
@@ -85,9 +86,11 @@ _CUDA_GRAPH = Capture(_on_side_stream, _cuda_graph)
 _PLAIN = StepMode("plain steps", None, None)
 
 GPU_MODES = (
+    StepMode("fused updates in a CUDA graph", "inductor", _CUDA_GRAPH, kernels="updates"),
     StepMode("a compiled network in a CUDA graph", "inductor", _CUDA_GRAPH),
     StepMode("a CUDA graph", None, _CUDA_GRAPH),
     _PLAIN,
 )
 CPU_MODES = (_PLAIN,)
-"""The best first: compiling needs a C compiler on the machine, and a graph all of a step on one stream."""
+"""The best first: compiling needs a C compiler on the machine, a graph all of a step on one stream, and kernels of
+updates a network of fully connected layers, see `rdstudy.training.dense_step`."""
