@@ -35,10 +35,11 @@ from rdstudy.planning.cards import CARDS, Card
 from rdstudy.planning.kernels import step_seconds
 from rdstudy.results.store import Store
 from rdstudy.study import PAPER_BETAS
+from rdstudy.training.dense_step import reason_against
 from rdstudy.training.precision import training_products
 from rdstudy.training.process import training_settings
 from rdstudy.training.stacked import StackedTrainer
-from rdstudy.training.step_modes import CPU_MODES, GPU_MODES, PATCHES, WARM_UP_STEPS, StepMode
+from rdstudy.training.step_modes import CPU_MODES, GPU_MODES, PATCHES, UPDATES, WARM_UP_STEPS, StepMode
 
 EQUAL = 1e-2
 """Largest relative difference of a parameter between two ways of the same steps: rounding gives 1e-6 to 1e-4, a buffer
@@ -224,14 +225,16 @@ def equality(task: Task) -> None:
 
 
 def _ways(task: Task, size: Size, how: str) -> tuple[StepMode, ...]:
-    """The best first, plain steps last."""
-    of_patches = (PATCHES,) if size.architecture == "cnn" else ()
+    """Those that a network can be trained in, the best first, plain steps last."""
+    is_dense = reason_against(member(size, beta=1.0, seed=0, precision=how), size.image_shape) is None
+    candidates = (*([UPDATES] if is_dense else []), *([PATCHES] if size.architecture == "cnn" else []))
     if task.device.type == "cuda":
-        return (*of_patches, *GPU_MODES)
+        return (*candidates, *GPU_MODES)
     if how != "float32":
         return CPU_MODES  # operands that are rounded cannot be traced
     traced = StepMode("a traced network", "aot_eager", None)
-    return (*(dataclasses.replace(traced, name=mode.name, patches=True) for mode in of_patches), traced, *CPU_MODES)
+    of_patches = [dataclasses.replace(traced, name=mode.name, patches=True) for mode in candidates if mode.patches]
+    return (*of_patches, traced, *CPU_MODES)
 
 
 def ladder(task: Task) -> None:

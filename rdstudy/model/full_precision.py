@@ -28,7 +28,9 @@ class FullPrecisionLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`."""
-        rows: Tensor = _product(input.reshape(-1, self.in_features), self.weight.mT).view(*input.shape[:-1], -1)
+        rows: Tensor = full_precision_product(input.reshape(-1, self.in_features), self.weight.mT).view(
+            *input.shape[:-1], -1
+        )
         return rows if self.bias is None else rows + self.bias
 
 
@@ -85,13 +87,13 @@ def float32_products() -> Iterator[None]:
 # switch for TF32 is the process's, and is read when a product is launched, or captured: a module cannot set it where
 # its network is compiled.
 @torch.library.custom_op("rdstudy::full_precision_product", mutates_args=())
-def _product(left: Tensor, right: Tensor) -> Tensor:
+def full_precision_product(left: Tensor, right: Tensor) -> Tensor:
     """`[..., row, inner]` times `[..., inner, column]` in float32, the leading axes equal."""
     with float32_products():
         return torch.matmul(left, right)
 
 
-@_product.register_fake
+@full_precision_product.register_fake
 def _(left: Tensor, right: Tensor) -> Tensor:
     return left.new_empty(*left.shape[:-1], right.shape[-1])
 
@@ -104,18 +106,18 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None
     left, right = ctx.saved_tensors
     of_left, of_right = ctx.needs_input_grad
     return (
-        _product(gradient, right.mT) if of_left else None,
-        _product(left.mT, gradient) if of_right else None,
+        full_precision_product(gradient, right.mT) if of_left else None,
+        full_precision_product(left.mT, gradient) if of_right else None,
     )
 
 
-_product.register_autograd(_gradients, setup_context=_save)
+full_precision_product.register_autograd(_gradients, setup_context=_save)
 
 
-@_product.register_vmap
+@full_precision_product.register_vmap
 def _(info: Any, in_dims: tuple[int | None, int | None], left: Tensor, right: Tensor) -> tuple[Tensor, int]:
     both = [
         factor.expand(info.batch_size, *factor.shape) if axis is None else factor.movedim(axis, 0)
         for factor, axis in zip((left, right), in_dims, strict=True)
     ]
-    return _product(*both), 0
+    return full_precision_product(*both), 0

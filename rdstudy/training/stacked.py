@@ -6,6 +6,7 @@ images, batches and noise; the images of a seed are gathered once for all its me
 
 On a GPU the networks and the element-wise work between them are compiled, and the step is replayed as a CUDA graph,
 see `rdstudy.training.step_modes`. Therefore a step reads its inputs and its number from buffers that keep their place.
+Networks of fully connected layers can be trained by kernels of this project, see `rdstudy.training.dense_step`.
 """
 
 import copy
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from rdstudy.model.architectures import describe
 from rdstudy.model.likelihoods import likelihood
 from rdstudy.model.networks import VAE, NetworkShape, cost_of_modules
 from rdstudy.model.objective import ForwardPass, Network, PriorTerms, cotangents, forward, measure
@@ -26,11 +28,12 @@ from rdstudy.model.patches import convolve_patches
 from rdstudy.planning.packs import CHUNK_STEPS, GIB, members_at_once
 from rdstudy.study import Member, Resources
 from rdstudy.study.words import one_line
+from rdstudy.training.dense_step import DenseStep, Shared, reason_against
 from rdstudy.training.draws import BatchDraws, NoiseDraws, seeded_noise
 from rdstudy.training.gradients import take_gradients
 from rdstudy.training.objectives import objective
 from rdstudy.training.process import is_out_of_memory
-from rdstudy.training.stacked_optimizer import StackedOptimizer
+from rdstudy.training.stacked_optimizer import StackedOptimizer, corrected_rates
 from rdstudy.training.step_modes import CPU_MODES, GPU_MODES, WARM_UP_STEPS, Replayed, Step, StepMode
 from rdstudy.training.subsets import to_unit
 from rdstudy.training.trainer import Measured, network_of
@@ -100,8 +103,16 @@ class StackedTrainer:
         self._chunk_noise = torch.zeros(CHUNK_STEPS, seeds, batch, latent, device=device)
         self._at = torch.zeros(1, dtype=torch.int64, device=device)  # of the next step in the chunk
         self._step_number = torch.zeros((), dtype=torch.int64, device=device)
-        self._modes = list(modes or (GPU_MODES if on_gpu else CPU_MODES))
+        self._image_shape = image_shape
+        self._modes = self._usable(modes or (GPU_MODES if on_gpu else CPU_MODES))
         self._use_mode()
+
+    def _usable(self, modes: Sequence[StepMode]) -> list[StepMode]:
+        """Those that members of this kind can use: modes without kernels, always."""
+        reason = reason_against(self.members[0], self._image_shape)
+        if reason is not None and any(mode.kernels for mode in modes):
+            logger.info("kernels of this project are not used: %s", reason)
+        return [mode for mode in modes if reason is None or not mode.kernels]
 
     def _use_mode(self) -> None:
         """Prepare for taking steps in the first mode; what was compiled or captured before is forgotten."""
@@ -112,7 +123,9 @@ class StackedTrainer:
         self._networks = convolve_patches(copy.deepcopy(self._vae)) if mode.patches else self._vae
         self._forward = _compiled(self._forward_pass, mode.backend)
         self._cotangents = _compiled(cotangents, mode.backend)
-        self._take: Step = self._step if mode.capture is None else Replayed(self._step, mode.capture)
+        self._dense: DenseStep | None = None
+        step = self._dense_step if mode.kernels else self._step
+        self._take: Step = step if mode.capture is None else Replayed(step, mode.capture)
         self._taken = 0
 
     def _take_step(self) -> None:
@@ -156,31 +169,80 @@ class StackedTrainer:
 
     def _step(self) -> None:
         """One step for all members, from the buffers alone: nothing here may come from the host."""
-        index = self._chunk_index.index_select(0, self._at).squeeze(0)  # [seed, batch]
-        noise = self._chunk_noise.index_select(0, self._at).squeeze(0)  # [seed, batch, latent]
-        rows = self._train.index_select(0, index.flatten()).view(*index.shape, -1)
-        x = to_unit(rows.index_select(0, self._seed_of_member))
-        outputs = self._forward(self._tensors, x, noise.index_select(0, self._seed_of_member))
-        beta = self._beta
-        if self._objective.scale is not None:
-            beta = beta * self._scales.index_select(0, self._step_number.view(1))
+        images, noise = self._inputs()
+        x = images.of_members
+        outputs = self._forward(self._tensors, x, noise)
         take_gradients(
             self._objective,
             outputs,
             x,
-            beta=beta,
+            beta=self._strength(),
             step=self._step_number,
             steps=self.members[0].recipe.steps,
             images=len(self._train),
             likelihood=self._likelihood,
             cotangents=self._cotangents,
         )
-        finite = torch.isfinite(outputs.code.detach()).flatten(1).all(dim=1)
-        newly = ~finite & (self._nonfinite == _FINITE)
-        self._nonfinite.copy_(torch.where(newly, self._step_number, self._nonfinite))
+        self._note_nonfinite(outputs.code.detach())
         self._optimizer.step(self._step_number)
         self._at.add_(1)
         self._step_number.add_(1)
+
+    def _dense_step(self) -> None:
+        """The same for fully connected networks, by `rdstudy.training.dense_step`."""
+        if self._dense is None:
+            self._dense = self._make_dense_step()
+        images, noise = self._inputs()
+        done = self._dense.gradients(images, noise, self._strength())
+        self._note_nonfinite(done.code)
+        self._dense.train(images, done, self._optimizer.rates(self._step_number, self._corrected))
+        self._at.add_(1)
+        self._step_number.add_(1)
+
+    def _make_dense_step(self) -> DenseStep:
+        """Made in the first step, whose failure is a reason for the next mode.
+
+        Raises:
+            ImportError: Triton is not there.
+            RuntimeError: kernels do not do on this device what they are to do.
+        """
+        from rdstudy.training.dense_kernels import Kernels
+
+        first, backend = self.members[0], self._modes[0].backend
+        description = describe(NetworkShape.of(first, self._image_shape))
+        assert description is not None, "the mode is usable"
+        self._corrected = _compiled(corrected_rates, backend)
+        step = DenseStep(
+            description,
+            self.parameters,
+            dict(zip(self.parameters, self._optimizer.moments(), strict=True)),
+            adam=self._optimizer.adam,
+            latent_dim=first.latent_dim,
+            likelihood=self._likelihood,
+            update=Kernels(is_tf32=first.recipe.precision == "tf32").update,
+            compiled=functools.partial(_compiled, backend=backend),
+        )
+        step.check(first.recipe.batch_size)
+        return step
+
+    def _inputs(self) -> tuple[Shared, Tensor]:
+        """Images of the next step, and the noise of each member."""
+        index = self._chunk_index.index_select(0, self._at).squeeze(0)  # [seed, batch]
+        noise = self._chunk_noise.index_select(0, self._at).squeeze(0)  # [seed, batch, latent]
+        rows = self._train.index_select(0, index.flatten()).view(*index.shape, -1)
+        return Shared(to_unit(rows), self._seed_of_member), noise.index_select(0, self._seed_of_member)
+
+    def _strength(self) -> Tensor:
+        """Of the rate term at the next step, `[member, 1, 1]`."""
+        if self._objective.scale is None:
+            return self._beta
+        return self._beta * self._scales.index_select(0, self._step_number.view(1))
+
+    def _note_nonfinite(self, code: Tensor) -> None:
+        """Note the step of members that are finite no more."""
+        finite = torch.isfinite(code).flatten(1).all(dim=1)
+        newly = ~finite & (self._nonfinite == _FINITE)
+        self._nonfinite.copy_(torch.where(newly, self._step_number, self._nonfinite))
 
     def weights(self, at: int) -> dict[str, Tensor]:
         """The present weights of one member, views of the stacked ones."""
@@ -259,7 +321,7 @@ class StackedTrainer:
 
     def close(self) -> None:
         """Forget how steps are taken, which refers back to the trainer: a captured step holds its own memory."""
-        del self._take, self._forward
+        del self._take, self._forward, self._dense
 
 
 def _stack(networks: Sequence[VAE], of_seed: Sequence[int], device: torch.device) -> dict[str, Tensor]:
