@@ -30,7 +30,9 @@ class StepMode:
     name: str  # for messages
     backend: str | None  # of `torch.compile`; None for not compiling
     capture: Capture | None  # None for taking every step anew
-    kernels: str | None = None  # `updates`: weights are trained by kernels that make their gradients; None for PyTorch
+    kernels: str | None = (
+        None  # `updates` train weights as their gradients are made; `all` make all products; None for PyTorch
+    )
 
 
 class Replayed:
@@ -87,6 +89,7 @@ _PLAIN = StepMode("plain steps", None, None)
 
 GPU_MODES = (
     StepMode("fused updates in a CUDA graph", "inductor", _CUDA_GRAPH, kernels="updates"),
+    StepMode("fused products and updates in a CUDA graph", "inductor", _CUDA_GRAPH, kernels="all"),
     StepMode("a compiled network in a CUDA graph", "inductor", _CUDA_GRAPH),
     StepMode("a CUDA graph", None, _CUDA_GRAPH),
     _PLAIN,
