@@ -18,7 +18,7 @@ from benchmarks.sizes import SIZES, Size, parameter_count, step_operations
 from benchmarks.tables import number, text_table
 from rdstudy.model.architectures import network_cost
 from rdstudy.planning.cards import CARDS, Card
-from rdstudy.planning.kernels import Kernel, fused_step_kernels, step_kernels, step_seconds
+from rdstudy.planning.kernels import Kernel, fused_step_kernels, step_kernels, step_seconds, updated_step_kernels
 from rdstudy.study import PAPER_BETAS
 from rdstudy.study.settings import PRECISIONS
 
@@ -107,20 +107,44 @@ def fused_kernels_of(size: Size) -> tuple[Kernel, ...]:
     return fused_step_kernels(size.shape, size.batch_size, members_of_seed=len(PAPER_BETAS))
 
 
+def steps_of(size: Size) -> dict[str, tuple[Kernel, ...]]:
+    """The kernels of each way of taking a step; networks of convolutions are taken as built alone."""
+    as_built = {"as built": kernels_of(size)}
+    if size.architecture == "cnn":
+        return as_built
+    updated = updated_step_kernels(size.shape, size.batch_size)
+    return {**as_built, "fused updates": updated, "fused products and updates": fused_kernels_of(size)}
+
+
 def kernel_table(size: Size, cards: Sequence[Card]) -> str:
-    """Each kernel of a step, in float32 at peak rates."""
-    kernels = kernels_of(size)
-    cells = [
-        (
-            kernel.name,
-            number(kernel.operations / 1e6, 1),
-            number(kernel.traffic / 1e6, 2),
-            *(number(1e6 * kernel.seconds(card, "float32"), 2) for card in cards),
-        )
-        for kernel in kernels
-    ]
+    """Each kernel of a step as built, in float32 at peak rates."""
     head = (size.name, "million operations", "MB", *(f"µs {card.name}" for card in cards))
-    return text_table(head, cells, left=1)
+    return text_table(head, [_kernel_line(kernel, cards) for kernel in kernels_of(size)], left=1)
+
+
+def _kernel_line(kernel: Kernel, cards: Sequence[Card]) -> tuple[str, ...]:
+    micro = (number(1e6 * kernel.seconds(card, "float32"), 2) for card in cards)
+    return (kernel.name, number(kernel.operations / 1e6, 1), number(kernel.traffic / 1e6, 2), *micro)
+
+
+def steps_table(sizes: Iterable[Size], cards: Sequence[Card]) -> str:
+    """Kernels and bytes of each way of taking a step, and their time at the rates that a plan takes to be reached."""
+    lines = [
+        (
+            size.name,
+            name,
+            str(len(kernels)),
+            number(sum(kernel.traffic for kernel in kernels) / 1e6, 1),
+            *(
+                number(1e6 * step_seconds(kernels, card.reached, how), 1)
+                for how, card in itertools.product(PRECISIONS, cards)
+            ),
+        )
+        for size in sizes
+        for name, kernels in steps_of(size).items()
+    ]
+    times = (f"µs {card.name}, {how}" for how, card in itertools.product(PRECISIONS, cards))
+    return text_table(("network", "step", "kernels", "MB", *times), lines, left=2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -133,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(text_table(_HEAD, table(sizes, cards), left=4))
     print(f"\n{_LEGEND.format(members=len(PAPER_BETAS))}")
     if options.kernels:
-        print("\n" + "\n\n".join(kernel_table(size, cards) for size in sizes))
+        print("\n" + "\n\n".join([*(kernel_table(size, cards) for size in sizes), steps_table(sizes, cards)]))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from rdstudy.training.dense_step import reason_against
 from rdstudy.training.precision import training_products
 from rdstudy.training.process import training_settings
 from rdstudy.training.stacked import StackedTrainer
-from rdstudy.training.step_modes import CPU_MODES, GPU_MODES, PATCHES, UPDATES, WARM_UP_STEPS, StepMode
+from rdstudy.training.step_modes import CPU_MODES, FUSED_MODES, GPU_MODES, PATCHES, WARM_UP_STEPS, StepMode
 
 EQUAL = 1e-2
 """Largest relative difference of a parameter between two ways of the same steps: rounding gives 1e-6 to 1e-4, a buffer
@@ -227,7 +227,7 @@ def equality(task: Task) -> None:
 def _ways(task: Task, size: Size, how: str) -> tuple[StepMode, ...]:
     """Those that a network can be trained in, the best first, plain steps last."""
     is_dense = reason_against(member(size, beta=1.0, seed=0, precision=how), size.image_shape) is None
-    candidates = (*([UPDATES] if is_dense else []), *([PATCHES] if size.architecture == "cnn" else []))
+    candidates = (*(FUSED_MODES if is_dense else ()), *([PATCHES] if size.architecture == "cnn" else []))
     if task.device.type == "cuda":
         return (*candidates, *GPU_MODES)
     if how != "float32":

@@ -57,7 +57,7 @@ def measure_pack(
 
     Args:
         weights: by id of a member.
-        members: of one pack, of which each has weights.
+        members: of one pack, of which each has weights; none where none is finite.
         subsets: their images.
         measuring: what to measure.
         device: where to compute.
@@ -67,6 +67,8 @@ def measure_pack(
         at_once: members that are measured together at most; None for one on a CPU, where that is as fast and its
             values are the same bits in any company, and for as many on a GPU as fit into the memory.
     """
+    if not members:
+        return
     memory_bytes = resources.evaluation_memory_gib * GIB
     held = HeldImages(subsets, device, memory_bytes=memory_bytes)
     if device.type == "cuda":

@@ -53,6 +53,18 @@ def step_kernels(shape: NetworkShape, cost: NetworkCost, batch: int) -> tuple[Ke
     return tuple(_of_layers(description.layers, shape, batch, images_of=1))
 
 
+def updated_step_kernels(shape: NetworkShape, batch: int) -> tuple[Kernel, ...]:
+    """The kernels of a step where a weight's gradient goes into the optimizer without being stored, and no more.
+
+    Args:
+        shape: of a network whose layers are described.
+        batch: images of a step.
+    """
+    description = describe(shape)
+    assert description is not None, "its layers are described"
+    return tuple(_of_layers(description.layers, shape, batch, images_of=1, has_updates=True))
+
+
 def fused_step_kernels(shape: NetworkShape, batch: int, *, members_of_seed: int) -> tuple[Kernel, ...]:
     """The kernels of the least step.
 
@@ -70,7 +82,13 @@ def fused_step_kernels(shape: NetworkShape, batch: int, *, members_of_seed: int)
 
 
 def _of_layers(
-    layers: Sequence[Dense | Convolution], shape: NetworkShape, batch: int, *, images_of: int, is_fused: bool = False
+    layers: Sequence[Dense | Convolution],
+    shape: NetworkShape,
+    batch: int,
+    *,
+    images_of: int,
+    is_fused: bool = False,
+    has_updates: bool = False,
 ) -> Iterator[Kernel]:
     images = _NUMBER * batch * shape.pixels / images_of
     yield Kernel("images", images + (0 if is_fused else 2 * batch * shape.pixels))  # gathered as bytes
@@ -83,11 +101,13 @@ def _of_layers(
             is_last=at == len(layers) - 1,
             is_latent=isinstance(layer, Dense) and shape.latent_dim in (layer.inputs, layer.outputs / 2),
             is_fused=is_fused,
+            has_update=is_fused or has_updates,
         )
     if not is_fused:
         output = _NUMBER * batch * layers[-1].numbers
         yield Kernel("gradient of the output", 2 * output + images)
         yield Kernel("gradient of the last bias", output)
+    if not (is_fused or has_updates):
         yield Kernel("Adam", _ADAM * sum(layer.parameters for layer in layers))
 
 
@@ -100,6 +120,7 @@ def _of_layer(
     is_last: bool,
     is_latent: bool,
     is_fused: bool,
+    has_update: bool,
 ) -> Iterator[Kernel]:
     """Forward, and backward; `read` bytes come in. Images need no gradient."""
     written, weights = _NUMBER * batch * layer.numbers, _NUMBER * layer.parameters
@@ -111,7 +132,7 @@ def _of_layer(
         yield Kernel("gradient of the input", weights + read + written, operations, is_latent)
     if not is_last:
         yield Kernel("gradient of ReLU and bias", 3 * written)
-    of_weight = _FUSED_ADAM * layer.parameters if is_fused else weights
+    of_weight = _FUSED_ADAM * layer.parameters if has_update else weights
     yield Kernel("gradient of the weight", read + written + of_weight, operations, is_latent)
 
 

@@ -5,15 +5,20 @@ weights. TF32 is rounded here as `rdstudy.training.precision` says: tensor cores
 read. With `TRITON_INTERPRET=1` in the environment as this module is imported, kernels run on a CPU, slowly.
 """
 
+import dataclasses
+
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from rdstudy.model.likelihoods import Likelihood, bernoulli
 from rdstudy.training.dense_step import Adam, DenseLayer, Rates, Shared
 
-TILE, INNER, WARPS = 64, 32, 8
-"""Most rows and columns of a tile, most numbers of the sum that are read at once, and warps of a tile: larger tiles
-need more registers than there are, as they are compiled for compute capability 9.0. Not measured."""
+TILE, BATCH, INNER, WARPS = 64, 128, 32, 8
+"""Most rows and columns of a tile; most images of a tile of outputs, which reads each weight once then; most numbers of
+the sum that are read at once; warps of a tile. Larger tiles of weights need more registers than there are, as they are
+compiled for compute capability 9.0. Not measured."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -158,37 +163,166 @@ def _update(
         )  # fmt: skip
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _outputs(
+    x: tl.tensor,
+    row_of_member: tl.tensor,
+    weight: tl.tensor,
+    bias: tl.tensor,
+    images: tl.tensor,
+    image_of_member: tl.tensor,
+    result: tl.tensor,
+    batch: tl.tensor,
+    inputs: tl.tensor,
+    outputs: tl.tensor,
+    is_rectified: tl.constexpr,
+    is_bernoulli: tl.constexpr,
+    is_tf32: tl.constexpr,
+    batch_block: tl.constexpr,
+    output_block: tl.constexpr,
+    input_block: tl.constexpr,
+) -> None:
+    """A tile of what a layer puts out; of the last one with Bernoulli pixels, of the gradient in it instead."""
+    tiles = (outputs + output_block - 1) // output_block
+    batch_tile, output_tile, member = tl.program_id(0) // tiles, tl.program_id(0) % tiles, tl.program_id(1).to(tl.int64)
+    x += tl.load(row_of_member + member) * batch * inputs
+    weight += member * inputs * outputs
+    batch_at = batch_tile * batch_block + tl.arange(0, batch_block)
+    output_at = output_tile * output_block + tl.arange(0, output_block)
+    total = _product(
+        x, inputs, 1, weight, outputs, 1, batch, outputs, inputs, batch_at, output_at, input_block, is_tf32
+    )
+    total += tl.load(bias + member * outputs + output_at, mask=output_at < outputs, other=0.0)[None, :]
+    at = batch_at[:, None] * outputs + output_at[None, :]
+    mask = (batch_at < batch)[:, None] & (output_at < outputs)[None, :]
+    if is_rectified:
+        total = tl.where(total <= 0, 0.0, total)  # NaN passes
+    if is_bernoulli:
+        images += tl.load(image_of_member + member) * batch * outputs
+        total = (1 / (1 + tl.exp(-total)) - tl.load(images + at, mask=mask, other=0.0)) / batch
+    tl.store(result + member * batch * outputs + at, total, mask=mask)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _input_gradient(
+    gradient: tl.tensor,
+    weight: tl.tensor,
+    x: tl.tensor,
+    result: tl.tensor,
+    batch: tl.tensor,
+    inputs: tl.tensor,
+    outputs: tl.tensor,
+    is_rectified: tl.constexpr,
+    is_tf32: tl.constexpr,
+    batch_block: tl.constexpr,
+    input_block: tl.constexpr,
+    output_block: tl.constexpr,
+) -> None:
+    """A tile of the gradient in what a layer reads, before the ReLU that it comes out of."""
+    tiles = (inputs + input_block - 1) // input_block
+    batch_tile, input_tile, member = tl.program_id(0) // tiles, tl.program_id(0) % tiles, tl.program_id(1).to(tl.int64)
+    gradient += member * batch * outputs
+    weight += member * inputs * outputs
+    batch_at = batch_tile * batch_block + tl.arange(0, batch_block)
+    input_at = input_tile * input_block + tl.arange(0, input_block)
+    total = _product(
+        gradient, outputs, 1, weight, 1, outputs, batch, inputs, outputs, batch_at, input_at, output_block, is_tf32
+    )
+    at = member * batch * inputs + batch_at[:, None] * inputs + input_at[None, :]
+    mask = (batch_at < batch)[:, None] & (input_at < inputs)[None, :]
+    if is_rectified:
+        total = tl.where(tl.load(x + at, mask=mask, other=0.0) <= 0, 0.0, total)
+    tl.store(result + at, total, mask=mask)
+
+
 class Kernels:
-    """Implements operations of `rdstudy.training.dense_step` for members of one precision.
+    """Implements `rdstudy.training.dense_step.Operations` for members of one precision.
 
     Args:
+        members: how many, at most.
+        device: where they train.
         is_tf32: whether products of layers that are not at the latent code are TF32.
     """
 
-    def __init__(self, *, is_tf32: bool) -> None:
+    def __init__(self, members: int, device: torch.device, *, is_tf32: bool) -> None:
+        self._own = torch.arange(members, device=device)
         self._is_tf32 = is_tf32
 
+    def outputs(self, layer: DenseLayer, x: Shared) -> Tensor:
+        """Implements `rdstudy.training.dense_step.Operations.outputs`."""
+        return self._outputs(layer, x, x, is_bernoulli=False)
+
+    def output_gradient(self, layer: DenseLayer, x: Shared, images: Shared, likelihood: Likelihood) -> Tensor:
+        """Implements `rdstudy.training.dense_step.Operations.output_gradient`; at once of Bernoulli pixels alone."""
+        if likelihood.gradient is bernoulli.gradient:
+            return self._outputs(layer, x, images, is_bernoulli=True)
+        return likelihood.derivative(self.outputs(layer, x), images.of_members).mul_(1 / images.values.shape[1])
+
+    def _outputs(self, layer: DenseLayer, x: Shared, images: Shared, *, is_bernoulli: bool) -> Tensor:
+        members, inputs, outputs = layer.weight.shape
+        batch = x.values.shape[1]
+        result = x.values.new_empty(members, batch, outputs)
+        batch_block, output_block = _block(batch, BATCH), _block(outputs, TILE)
+        tiles = triton.cdiv(batch, batch_block) * triton.cdiv(outputs, output_block)
+        _outputs[tiles, members](
+            *_in_order(x.values, self._rows(x), layer.weight, layer.bias, images.values, self._rows(images), result),
+            batch,
+            inputs,
+            outputs,
+            is_rectified=layer.is_rectified,
+            is_bernoulli=is_bernoulli,
+            is_tf32=self._is_tf32 and not layer.is_latent,
+            batch_block=batch_block,
+            output_block=output_block,
+            input_block=_block(inputs, INNER),
+            num_warps=WARPS,
+        )
+        return result
+
+    def input_gradient(self, layer: DenseLayer, gradient: Tensor, x: Tensor) -> Tensor:
+        """Implements `rdstudy.training.dense_step.Operations.input_gradient`."""
+        members, inputs, outputs = layer.weight.shape
+        batch = x.shape[1]
+        result = torch.empty_like(x)
+        batch_block, input_block = _block(batch, BATCH), _block(inputs, TILE)
+        tiles = triton.cdiv(batch, batch_block) * triton.cdiv(inputs, input_block)
+        _input_gradient[tiles, members](
+            *_in_order(gradient, layer.weight, x, result),
+            batch,
+            inputs,
+            outputs,
+            is_rectified=layer.reads_rectified,
+            is_tf32=self._is_tf32 and not layer.is_latent,
+            batch_block=batch_block,
+            input_block=input_block,
+            output_block=_block(outputs, INNER),
+            num_warps=WARPS,
+        )
+        return result
+
     def update(self, layer: DenseLayer, x: Shared, gradient: Tensor, rates: Rates, adam: Adam) -> None:
-        """Implements `rdstudy.training.dense_step.Update`."""
-        batch, inputs, outputs = *x.values.shape[1:], gradient.shape[-1]
+        """Implements `rdstudy.training.dense_step.Operations.update`."""
+        members, inputs, outputs = layer.weight.shape
+        batch = x.values.shape[1]
         input_block, output_block = _block(inputs, TILE), _block(outputs, TILE)
         tiles = triton.cdiv(inputs, input_block) * triton.cdiv(outputs, output_block)
-        _update[tiles, len(gradient)](
-            *_in_order(x.values, x.row_of_member, gradient, layer.weight, *layer.of_weight, layer.bias, *layer.of_bias),
+        _update[tiles, members](
+            *_in_order(x.values, self._rows(x), gradient, layer.weight, *layer.of_weight, layer.bias, *layer.of_bias),
             *_in_order(*rates),
             batch,
             inputs,
             outputs,
-            beta_mean=adam.beta_mean,
-            beta_square=adam.beta_square,
-            epsilon=adam.epsilon,
-            is_decoupled=adam.is_decoupled,
+            **dataclasses.asdict(adam),
             is_tf32=self._is_tf32 and not layer.is_latent,
             input_block=input_block,
             output_block=output_block,
             batch_block=_block(batch, INNER),
             num_warps=WARPS,
         )
+
+    def _rows(self, x: Shared) -> Tensor:
+        """Whose values each member reads."""
+        return self._own if x.row_of_member is None else x.row_of_member
 
 
 def _block(size: int, most: int) -> int:

@@ -4,15 +4,15 @@ The general step of `rdstudy.training.stacked` leaves the gradients to PyTorch: 
 optimizer. Here the gradient of a weight goes into Adam inside the kernel that makes it. The images of a seed are held
 once for its members, `Shared`. Axis order: `member, batch`, then features; weights are `[member, in, out]`.
 
-The operations below are the reference of the kernels in `rdstudy.training.dense_kernels`, and what they are checked
-against on a device before they are used there.
+`PyTorch` is the reference of the kernels in `rdstudy.training.dense_kernels`, and what they are checked against on a
+device before they are used there.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -27,22 +27,22 @@ from rdstudy.study.parts import parse
 from rdstudy.training.objectives import objective
 
 _EQUAL = 2e-3
-"""Largest relative difference of an update: TF32 makes 3e-4 of it, a wrong kernel about 1."""
+"""Largest relative difference of an operation: TF32 makes 3e-4 of it, a wrong kernel about 1."""
 
 OPTIMIZERS = ("adam", "adamw")
 """Whose arithmetic is in the kernels."""
 
 
 class Shared(NamedTuple):
-    """Rows of which several members read the same."""
+    """Rows of which several members may read the same."""
 
     values: Tensor  # [row, batch, feature]
-    row_of_member: Tensor  # int64 [member]
+    row_of_member: Tensor | None = None  # int64 [member]; None where each has its own
 
     @property
     def of_members(self) -> Tensor:
-        """`[member, batch, feature]`, a copy for each member."""
-        return self.values.index_select(0, self.row_of_member)
+        """`[member, batch, feature]`, a copy for each member that shares a row."""
+        return self.values if self.row_of_member is None else self.values.index_select(0, self.row_of_member)
 
 
 class Moments(NamedTuple):
@@ -79,27 +79,75 @@ class DenseLayer:
     of_weight: Moments
     of_bias: Moments
     is_rectified: bool  # a ReLU follows
+    reads_rectified: bool  # what it reads comes out of a ReLU
     is_latent: bool  # its products are float32 whatever the precision of the others
 
     @property
-    def parameters(self) -> tuple[Tensor, Tensor]:
-        """What a forward pass reads."""
-        return self.weight, self.bias
+    def numbers(self) -> list[Tensor]:
+        """All that an update changes."""
+        return [self.weight, self.bias, *self.of_weight, *self.of_bias]
 
 
-class Update(Protocol):
-    """Adam by the gradient of a layer's parameters, which is not stored."""
+class Operations(Protocol):
+    """What a step is made of."""
 
-    def __call__(self, layer: DenseLayer, x: Shared, gradient: Tensor, rates: Rates, adam: Adam) -> None:
-        """Change weights, biases and moments in place.
+    def outputs(self, layer: DenseLayer, x: Shared) -> Tensor:
+        """`[member, batch, out]`, what a layer puts out for x `[member, batch, in]`, after its ReLU."""
+
+    def output_gradient(self, layer: DenseLayer, x: Shared, images: Shared, likelihood: Likelihood) -> Tensor:
+        """The gradient of D, averaged over the batch, in what the last layer puts out, `[member, batch, pixel]`.
+
+        Args:
+            layer: the last one.
+            x: `[member, batch, in]`, what it reads.
+            images: `[member, batch, pixel]` in [0, 1].
+            likelihood: with a closed form of its gradient.
+        """
+
+    def input_gradient(self, layer: DenseLayer, gradient: Tensor, x: Tensor) -> Tensor:
+        """The gradient in what a layer reads, before the ReLU where that came out of one, `[member, batch, in]`.
+
+        Args:
+            layer: that reads x.
+            gradient: `[member, batch, out]`, of what it puts out before its own ReLU.
+            x: `[member, batch, in]`.
+        """
+
+    def update(self, layer: DenseLayer, x: Shared, gradient: Tensor, rates: Rates, adam: Adam) -> None:
+        """Adam by the gradient of a layer's parameters, which need not be stored: they and their moments are changed.
 
         Args:
             layer: that is trained.
             x: `[member, batch, in]`, what it read.
-            gradient: `[member, batch, out]`, of what it put out.
+            gradient: `[member, batch, out]`, of what it put out before its ReLU.
             rates: of this step.
             adam: of all steps.
         """
+
+
+class PyTorch:
+    """Implements `Operations` one after the other: the reference of kernels that do several at once."""
+
+    def outputs(self, layer: DenseLayer, x: Shared) -> Tensor:
+        """Implements `Operations.outputs`."""
+        before = product(x.of_members, layer.weight, is_latent=layer.is_latent) + layer.bias[:, None]
+        return before.relu() if layer.is_rectified else before
+
+    def output_gradient(self, layer: DenseLayer, x: Shared, images: Shared, likelihood: Likelihood) -> Tensor:
+        """Implements `Operations.output_gradient`."""
+        pixels = images.of_members
+        return likelihood.derivative(self.outputs(layer, x), pixels).mul_(1 / pixels.shape[-2])
+
+    def input_gradient(self, layer: DenseLayer, gradient: Tensor, x: Tensor) -> Tensor:
+        """Implements `Operations.input_gradient`."""
+        of_x = product(gradient, layer.weight.mT, is_latent=layer.is_latent)
+        return torch.where(x <= 0, 0.0, of_x) if layer.reads_rectified else of_x  # NaN passes, as PyTorch has it
+
+    def update(self, layer: DenseLayer, x: Shared, gradient: Tensor, rates: Rates, adam: Adam) -> None:
+        """Implements `Operations.update`."""
+        of_weight = product(x.of_members.mT, gradient, is_latent=layer.is_latent)
+        _adam(layer.weight, layer.of_weight, of_weight, rates, adam)
+        _adam(layer.bias, layer.of_bias, gradient.sum(1), rates, adam)
 
 
 def reason_against(member: Member, image_shape: tuple[int, int, int]) -> str | None:
@@ -148,7 +196,8 @@ class DenseStep:
         adam: the optimizer.
         latent_dim: latent dimensions.
         likelihood: what the decoder's output means.
-        update: what trains a layer.
+        operations: whose updates train the layers.
+        has_products: whether the other operations are theirs too, or PyTorch's.
         compiled: what makes a function of tensors faster.
     """
 
@@ -161,25 +210,29 @@ class DenseStep:
         adam: Adam,
         latent_dim: int,
         likelihood: Likelihood,
-        update: Update,
-        compiled: Callable[[Callable[..., Gradients]], Callable[..., Gradients]],
+        operations: Operations,
+        has_products: bool,
+        compiled: Callable[[Callable[..., Any]], Callable[..., Any]],
     ) -> None:
-        self._adam, self._update = adam, update
-        self._encoder, self._decoder = (
+        self._adam, self._operations, self._has_products = adam, operations, has_products
+        self._parts = [
             [
-                _layer(f"{part}.{at}", parameters, moments, operations[at + 1 :], latent_dim)
-                for at, operation in enumerate(operations)
+                _layer(f"{part}.{at}", parameters, moments, list_of, latent_dim)
+                for at, operation in enumerate(list_of)
                 if isinstance(operation, Dense)
             ]
-            for part, operations in zip(("encoder", "decoder"), description, strict=True)
+            for part, list_of in zip(("encoder", "decoder"), description, strict=True)
+        ]
+        between = Between(compiled(sample), compiled(code_gradient)) if has_products else Between(sample, code_gradient)
+        gradients = _gradients if has_products else compiled(_gradients)  # all of PyTorch's operations at once
+        self._gradients = functools.partial(
+            gradients, operations if has_products else PyTorch(), between, self._parts, likelihood
         )
-        self._gradients = functools.partial(compiled(_all_gradients), (self._encoder, self._decoder), likelihood)
-        self._own = torch.arange(len(self.layers[0].weight), device=self.layers[0].weight.device)
 
     @property
     def layers(self) -> list[DenseLayer]:
         """In order."""
-        return [*self._encoder, *self._decoder]
+        return [layer for part in self._parts for layer in part]
 
     @torch.no_grad()
     def gradients(self, images: Shared, noise: Tensor, beta: Tensor) -> Gradients:
@@ -190,17 +243,18 @@ class DenseStep:
             noise: `[member, batch, latent]`, standard normal.
             beta: `[member, 1, 1]`.
         """
-        return self._gradients(images, noise, beta)
+        done: Gradients = self._gradients(Inputs(images, noise, beta))
+        return done
 
     @torch.no_grad()
     def train(self, images: Shared, done: Gradients, rates: Rates) -> None:
         """Train all layers by what `gradients` gave for these images."""
-        inputs = [images, *(Shared(x, self._own) for x in done.inputs)]
+        inputs = [images, *map(Shared, done.inputs)]
         for layer, x, gradient in zip(self.layers, inputs, done.gradients, strict=True):
-            self._update(layer, x, gradient, rates, self._adam)
+            self._operations.update(layer, x, gradient, rates, self._adam)
 
     def check(self, batch: int) -> None:
-        """Hold the updates on this device against PyTorch's, for two members with numbers of chance.
+        """Hold the operations on this device against PyTorch's, for two members with numbers of chance.
 
         Kernels for all layers are compiled meanwhile, before anything is trained.
 
@@ -211,77 +265,99 @@ class DenseStep:
             RuntimeError: another result.
         """
         for layer in self.layers:
-            difference = _largest_difference(self._update, layer, self._adam, batch)
-            if not difference < _EQUAL:
-                raise RuntimeError(
-                    f"an update of weights {list(layer.weight.shape)} is off by {difference:.1e} of itself"
-                )
+            differences = {"an update": _update_difference(self._operations, layer, self._adam, batch)}
+            if self._has_products:
+                differences["a product"] = _product_difference(self._operations, layer, batch)
+            for name, difference in differences.items():
+                if not difference < _EQUAL:
+                    shape = list(layer.weight.shape)
+                    raise RuntimeError(f"{name} with weights {shape} is off by {difference:.1e} of itself")
 
 
-def _all_gradients(
-    parts: Sequence[Sequence[DenseLayer]], likelihood: Likelihood, images: Shared, noise: Tensor, beta: Tensor
+class Inputs(NamedTuple):
+    """What a step reads beside the parameters."""
+
+    images: Shared  # [member, batch, pixel] in [0, 1]
+    noise: Tensor  # [member, batch, latent], standard normal
+    beta: Tensor  # [member, 1, 1]
+
+
+class Between(NamedTuple):
+    """What is done to codes between the products."""
+
+    sample: Callable[[Tensor, Tensor], Tensor]
+    code_gradient: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def _gradients(
+    operations: Operations,
+    between: Between,
+    parts: Sequence[Sequence[DenseLayer]],
+    likelihood: Likelihood,
+    given: Inputs,
 ) -> Gradients:
     """Forward and backward through the encoder and the decoder."""
-    encoder, decoder = parts
-    x = images.of_members
-    inputs = _outputs(encoder, x)
+    (encoder, decoder), (images, noise, beta) = parts, given
+    inputs = _outputs(operations, encoder, images)
     code = inputs.pop()
-    z = Posterior.from_code(code).sample(noise)
-    decoded = [z, *_outputs(decoder, z)]
-    of_output = likelihood.derivative(decoded.pop(), x).mul_(1 / x.shape[-2])
-    of_decoder, of_z = _backward(decoder, decoded, of_output)
-    of_code = code_gradient(code, of_z, noise, beta)
-    of_encoder, _ = _backward(encoder, [None, *inputs], of_code)
+    z = between.sample(code, noise)
+    decoded = [z, *_outputs(operations, decoder[:-1], Shared(z))]
+    of_output = operations.output_gradient(decoder[-1], Shared(decoded[-1]), images, likelihood)
+    of_z, *of_decoder = _backward(operations, decoder, decoded, of_output)
+    of_code = between.code_gradient(code, of_z, noise, beta)
+    of_encoder = _backward(operations, encoder[1:], inputs, of_code)
     return Gradients(code, [*inputs, *decoded], [*of_encoder, *of_decoder])
+
+
+def _outputs(operations: Operations, layers: Sequence[DenseLayer], x: Shared) -> list[Tensor]:
+    """What each layer puts out."""
+    outputs: list[Tensor] = []
+    for layer in layers:
+        outputs.append(operations.outputs(layer, x))
+        x = Shared(outputs[-1])
+    return outputs
+
+
+def _backward(
+    operations: Operations, layers: Sequence[DenseLayer], inputs: Sequence[Tensor], gradient: Tensor
+) -> list[Tensor]:
+    """The gradients in what each layer reads, before a ReLU, and last the one that was given: of their output."""
+    gradients = [gradient]
+    for layer, x in zip(reversed(layers), reversed(inputs), strict=True):
+        gradients.insert(0, operations.input_gradient(layer, gradients[0], x))
+    return gradients
 
 
 def _layer(
     name: str,
     parameters: dict[str, Tensor],
     moments: dict[str, Moments],
-    following: Sequence[object],
+    operations: Sequence[object],
     latent_dim: int,
 ) -> DenseLayer:
-    weight, bias = (parameters[f"{name}.{part}"].detach() for part in ("weight", "bias"))
+    """The layer of this name, of which the last part is its place among the operations."""
+    part, _, place = name.rpartition(".")
+    at = int(place)
+    weight, bias = (parameters[f"{name}.{kind}"].detach() for kind in ("weight", "bias"))
     return DenseLayer(
         weight,
         bias,
         moments[f"{name}.weight"],
         moments[f"{name}.bias"],
-        is_rectified=bool(following) and isinstance(following[0], Relu),
-        is_latent=weight.shape[2] <= 2 * latent_dim if name.startswith("encoder.") else weight.shape[1] <= latent_dim,
+        is_rectified=isinstance(dict(enumerate(operations)).get(at + 1), Relu),
+        reads_rectified=isinstance(dict(enumerate(operations)).get(at - 1), Relu),
+        is_latent=weight.shape[2] <= 2 * latent_dim if part == "encoder" else weight.shape[1] <= latent_dim,
     )
-
-
-def _outputs(layers: Sequence[DenseLayer], x: Tensor) -> list[Tensor]:
-    """What each layer puts out, after its ReLU."""
-    outputs = []
-    for layer in layers:
-        x = product(x, layer.weight, is_latent=layer.is_latent) + layer.bias[:, None]
-        x = x.relu() if layer.is_rectified else x
-        outputs.append(x)
-    return outputs
-
-
-def _backward(
-    layers: Sequence[DenseLayer], inputs: Sequence[Tensor | None], gradient: Tensor
-) -> tuple[list[Tensor], Tensor]:
-    """The gradients of what each layer puts out before its ReLU, and of what the first one reads unless it is None."""
-    gradients = [gradient]
-    for at in reversed(range(len(layers))):
-        x, layer = inputs[at], layers[at]
-        if x is None:
-            break
-        gradient = product(gradient, layer.weight.mT, is_latent=layer.is_latent)
-        if at:
-            gradient = torch.where(x <= 0, 0.0, gradient) if layers[at - 1].is_rectified else gradient  # NaN as it is
-            gradients.insert(0, gradient)
-    return gradients, gradient
 
 
 def product(left: Tensor, right: Tensor, *, is_latent: bool) -> Tensor:
     """`[member, row, inner]` times `[member, inner, column]`, in full precision at the latent code."""
     return full_precision_product(left, right) if is_latent else torch.bmm(left, right)
+
+
+def sample(code: Tensor, noise: Tensor) -> Tensor:
+    """One z an image, `[member, batch, latent]`, for a code `[member, batch, 2 latent]`."""
+    return Posterior.from_code(code).sample(noise)
 
 
 def code_gradient(code: Tensor, of_z: Tensor, noise: Tensor, beta: Tensor) -> Tensor:
@@ -298,13 +374,6 @@ def code_gradient(code: Tensor, of_z: Tensor, noise: Tensor, beta: Tensor) -> Te
     return torch.cat([of_z, of_log_var], dim=-1) + rate_gradient(posterior) * (beta / code.shape[-2])
 
 
-def update(layer: DenseLayer, x: Shared, gradient: Tensor, rates: Rates, adam: Adam) -> None:
-    """Implements `Update` in PyTorch: the reference of the kernel."""
-    of_weight = product(x.of_members.mT, gradient, is_latent=layer.is_latent)
-    _adam(layer.weight, layer.of_weight, of_weight, rates, adam)
-    _adam(layer.bias, layer.of_bias, gradient.sum(1), rates, adam)
-
-
 def _adam(parameter: Tensor, moments: Moments, gradient: Tensor, rates: Rates, adam: Adam) -> None:
     """Adam as PyTorch has it (Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2)."""
     size, root, decay = (rate.view(-1, *[1] * (parameter.ndim - 1)) for rate in rates)
@@ -317,28 +386,42 @@ def _adam(parameter: Tensor, moments: Moments, gradient: Tensor, rates: Rates, a
     parameter.sub_(size * moments.mean / (moments.square.sqrt() / root + adam.epsilon))
 
 
-def _largest_difference(update_by: Update, layer: DenseLayer, adam: Adam, batch: int) -> float:
-    """Of weights, biases and moments after an update, relative to how far the reference moves them."""
-    generator = torch.Generator(layer.weight.device).manual_seed(0)
-    drawn = functools.partial(torch.randn, generator=generator, device=layer.weight.device)
+def _drawn(layer: DenseLayer, batch: int) -> tuple[DenseLayer, Shared, Tensor, Rates]:
+    """A layer of two members like this one, what it reads, gradients of its output and rates: numbers of chance."""
+    device = layer.weight.device
+    draw = functools.partial(torch.randn, generator=torch.Generator(device).manual_seed(0), device=device)
     _, inputs, outputs = layer.weight.shape
-    x, gradient = (
-        Shared(drawn(1, batch, inputs), torch.zeros(2, dtype=torch.int64, device=layer.weight.device)),
-        drawn(2, batch, outputs),
+    weight, *of_weight = (draw(2, inputs, outputs).abs() for _ in range(3))
+    bias, *of_bias = (draw(2, outputs).abs() for _ in range(3))
+    like = dataclasses.replace(
+        layer, weight=weight, bias=bias, of_weight=Moments(*of_weight), of_bias=Moments(*of_bias)
     )
-    rates = Rates(*(drawn(2).abs() for _ in Rates._fields))
-    before = [drawn(2, *shape).abs() for shape in ((inputs, outputs), (outputs,)) for _ in range(3)]
-    after = []
-    for apply in (update, update_by):
-        weight, *of_weight, bias, mean, square = (tensor.clone() for tensor in before)
-        apply(
-            dataclasses.replace(
-                layer, weight=weight, bias=bias, of_weight=Moments(*of_weight), of_bias=Moments(mean, square)
-            ),
-            x,
-            gradient,
-            rates,
-            adam,
+    x = Shared(draw(1, batch, inputs), torch.zeros(2, dtype=torch.int64, device=device))
+    return like, x, draw(2, batch, outputs), Rates(*(draw(2).abs() for _ in Rates._fields))
+
+
+def _update_difference(operations: Operations, layer: DenseLayer, adam: Adam, batch: int) -> float:
+    """Of weights, biases and moments after an update, relative to how far the reference moves them."""
+    before, x, gradient, rates = _drawn(layer, batch)
+    expected, actual = (_drawn(layer, batch)[0] for _ in range(2))
+    PyTorch().update(expected, x, gradient, rates, adam)
+    operations.update(actual, x, gradient, rates, adam)
+    return max(
+        float((new - right).norm() / (right - old).norm())
+        for old, right, new in zip(before.numbers, expected.numbers, actual.numbers, strict=True)
+    )
+
+
+def _product_difference(operations: Operations, layer: DenseLayer, batch: int) -> float:
+    """Of what a layer puts out, of the last layer's gradient, and of the gradient in what it reads."""
+    like, x, gradient, _ = _drawn(layer, batch)
+    read, pixels, bernoulli = x.of_members, Shared(gradient.sigmoid()), likelihood("bernoulli")
+    expected, actual = (
+        (
+            each.outputs(like, x),
+            each.output_gradient(like, Shared(read), pixels, bernoulli),
+            each.input_gradient(like, gradient, read),
         )
-        after.append([weight, *of_weight, bias, mean, square])
-    return max(float((o - r).norm() / (r - b).norm()) for b, r, o in zip(before, *after, strict=True))
+        for each in (PyTorch(), operations)
+    )
+    return max(float((new - right).norm() / right.norm()) for right, new in zip(expected, actual, strict=True))

@@ -219,7 +219,8 @@ class StackedTrainer:
             adam=self._optimizer.adam,
             latent_dim=first.latent_dim,
             likelihood=self._likelihood,
-            update=Kernels(is_tf32=first.recipe.precision == "tf32").update,
+            operations=Kernels(max(len(self.members), 2), self.device, is_tf32=first.recipe.precision == "tf32"),
+            has_products=self._modes[0].kernels == "all",
             compiled=functools.partial(_compiled, backend=backend),
         )
         step.check(first.recipe.batch_size)

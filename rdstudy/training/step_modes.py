@@ -31,7 +31,7 @@ class StepMode:
     backend: str | None  # of `torch.compile`; None for not compiling
     capture: Capture | None  # None for taking every step anew
     patches: bool = False  # whether convolutions are products of patches, see `rdstudy.model.patches`
-    kernels: str | None = None  # `updates`: weights are trained by kernels that make their gradients; None for PyTorch
+    kernels: str | None = None  # of this project: `updates`, or `all` for the products too; None for PyTorch's
 
 
 class Replayed:
@@ -94,10 +94,13 @@ GPU_MODES = (
 CPU_MODES = (_PLAIN,)
 """The best first: compiling needs a C compiler on the machine, and a graph all of a step on one stream."""
 
-UPDATES = StepMode("fused updates in a CUDA graph", "inductor", _CUDA_GRAPH, kernels="updates")
-"""For networks of fully connected layers, see `rdstudy.training.dense_step`. Not among the modes that are tried:
-its kernels have been interpreted on a CPU and never run on a GPU."""
+FUSED_MODES = (
+    StepMode("fused updates in a CUDA graph", "inductor", _CUDA_GRAPH, kernels="updates"),
+    StepMode("fused products and updates in a CUDA graph", "inductor", _CUDA_GRAPH, kernels="all"),
+)
+"""For networks of fully connected layers, see `rdstudy.training.dense_step`. Not among the modes that are tried: their
+kernels have been interpreted on a CPU, and no GPU has run them."""
 
 PATCHES = StepMode("a compiled network of patches in a CUDA graph", "inductor", _CUDA_GRAPH, patches=True)
-"""For networks with convolutions. Not among the modes that are tried: whether it is faster has not been measured, and the
-estimate of a pack's memory knows nothing of patches."""
+"""For networks with convolutions. Not among the modes that are tried: whether it is faster has not been measured, and
+the estimate of a pack's memory knows nothing of patches."""

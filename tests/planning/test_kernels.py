@@ -5,7 +5,7 @@ import pytest
 from rdstudy.model.architectures import network_cost
 from rdstudy.model.description import NetworkShape
 from rdstudy.planning.cards import CARDS, Card, card_called
-from rdstudy.planning.kernels import _of_cost, fused_step_kernels, step_kernels, step_seconds
+from rdstudy.planning.kernels import _of_cost, fused_step_kernels, step_kernels, step_seconds, updated_step_kernels
 
 H100_PEAK = Card("H100 peak", 80, 66.9e12, 494e12, 3.35e12)
 H200_REACHED = Card("H200 reached", 141, 48e12, 220e12, 4.1e12)
@@ -46,6 +46,17 @@ def test_operations_are_those_of_the_cost_and_no_kernel_is_faster_than_its_parts
             sum(kernel.traffic for kernel in kernels) / card.bandwidth,
         )
         assert together <= (1 + 1e-9) * step_seconds(kernels, card) <= 2.1 * together
+
+
+def test_an_update_where_a_gradient_is_made_saves_writing_and_reading_it():
+    shape = paper_shape("mlp", 3)
+    cost = network_cost(shape)
+    kernels, updated = step_kernels(shape, cost, 128), updated_step_kernels(shape, 128)
+    assert sum(k.operations for k in updated) == sum(k.operations for k in kernels)
+    assert sum(k.traffic for k in kernels) - sum(k.traffic for k in updated) == 2 * 4 * cost.parameters
+    assert len(kernels) - len(updated) == 1
+    fused = fused_step_kernels(shape, 128, members_of_seed=12)
+    assert step_seconds(fused, H100_PEAK) < step_seconds(updated, H100_PEAK) < step_seconds(kernels, H100_PEAK)
 
 
 def test_the_products_at_the_latent_code_are_float32():
