@@ -260,7 +260,7 @@ def _values(
     if deep is not None:
         return _over(deep, image.info.get("transparency"), background)
     if image.mode.startswith("I;16"):
-        return np.asarray(image)[..., None], _WHITE_OF_16_BITS
+        return _over(np.asarray(image)[..., None], image.info.get("transparency"), background)
     if image.mode in ("I", "F"):
         return np.asarray(image)[..., None], _WHITE_OF_16_BITS if kind in ("PNG", "PPM") else None
     if image.has_transparency_data:
@@ -272,19 +272,19 @@ def _values(
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), 255
 
 
-def _over(pixels: NDArray[np.int64], transparent: Any, background: int) -> tuple[NDArray[np.int64], int]:
-    """Colours of 16 bits over a background, and the value of white.
+def _over(pixels: NDArray[Any], transparent: Any, background: int) -> tuple[NDArray[Any], int]:
+    """Grey or colours of 16 bits over a background, and the value of white.
 
     Args:
-        pixels: `[row, column, channel]`, three channels, or four, of which the last is opacity.
-        transparent: the colour that is none; None where there is no such colour.
+        pixels: `[row, column, channel]`, one channel or three, or four, of which the last is opacity.
+        transparent: the grey or the colour that is none; None where there is no such.
         background: from 0 to 255.
     """
-    if pixels.shape[2] == 3 and transparent is None:
-        return pixels, _WHITE_OF_16_BITS
-    if pixels.shape[2] == 3:
-        opacity = _WHITE_OF_16_BITS * (pixels != transparent).any(axis=2, keepdims=True)
-    else:
+    if pixels.shape[2] == 4:
         opacity = pixels[..., 3:]
+    elif transparent is None:
+        return pixels, _WHITE_OF_16_BITS
+    else:
+        opacity = _WHITE_OF_16_BITS * (pixels != transparent).any(axis=2, keepdims=True).astype(np.int64)
     shown = pixels[..., :3] * opacity + 257 * background * (_WHITE_OF_16_BITS - opacity)
     return (shown + _WHITE_OF_16_BITS // 2) // _WHITE_OF_16_BITS, _WHITE_OF_16_BITS  # whole: their means are exact

@@ -100,9 +100,7 @@ def from_parquet(name: str, content: bytes, *, path: str, columns: Collection[st
             return Damaged(path, "its bytes are not those that were written")
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         expected = _expected(name, None if columns is None else frozenset(columns))
-        table = file.read(
-            expected.names, use_threads=False
-        )  # half the time of `read_table`; files are read in parallel
+        table = file.read(expected.names, use_threads=False)  # half the time of `read_table`; files come in parallel
         rows = _in_columns(name, table, expected)
         _check_values(name, rows)
         of_now = set(file.schema.names) <= set(schema.MEMBERS.names)  # else of a later version, with more settings

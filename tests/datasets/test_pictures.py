@@ -361,10 +361,11 @@ def test_all_sixteen_bits_of_a_pngs_colour_count(folder, mode, interlaced):
             assert np.array_equal(image, deep(means))
 
 
-def test_a_transparent_colour_of_sixteen_bits_is_the_background_and_its_neighbour_is_not(folder):
-    pixels = np.full((7, 7, 3), 0x0102)
-    pixels[0, 0, 2] = 0x0103
-    (folder / "a.png").write_bytes(deep_png(pixels, KINDS["RGB"], transparent=[0x0102] * 3))
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_transparent_colour_of_sixteen_bits_is_the_background_and_its_neighbour_is_not(folder, mode):
+    pixels = np.full((7, 7, len(mode)), 0x0102)
+    pixels[0, 0, -1] = 0x0103
+    (folder / "a.png").write_bytes(deep_png(pixels, KINDS[mode], transparent=[0x0102] * len(mode)))
     image = images_from_folder(folder, side=7, channels=3, background=97)[0]
     assert image[:, 0, 0].tolist() == [1, 1, 1]
     assert (image.reshape(3, -1)[:, 1:] == 97).all()
