@@ -18,7 +18,9 @@ BUCKET = "bucket"
 
 @contextlib.contextmanager
 def s3_server(wrap: Callable[[Any], Any] = lambda application: application) -> Iterator[str]:
-    """A server with one empty bucket, as HOST:PORT; the environment has the credentials, for child processes too.
+    """A server with one bucket, as HOST:PORT; the environment has the credentials, for child processes too.
+
+    All servers of a process hold the same objects: a test takes a folder of its own in the bucket.
 
     Args:
         wrap: puts another WSGI application around the server's own.

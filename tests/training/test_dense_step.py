@@ -129,7 +129,8 @@ def test_in_float32_they_are_equal_within_rounding(images, kernels):
     for each in (plain, fused):
         each.advance(0, 3)
     for name, parameter in plain.parameters.items():
-        torch.testing.assert_close(fused.parameters[name], parameter, rtol=1e-4, atol=1e-5)
+        # where a gradient is next to nothing its rounding is a part of a step, of three steps of 1e-3
+        torch.testing.assert_close(fused.parameters[name], parameter, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.usefixtures("float64")
