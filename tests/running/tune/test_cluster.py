@@ -113,10 +113,10 @@ def test_a_second_interrupt_stops_at_once_and_says_how_to_go_on():
 
 def test_a_limit_of_time_stops_in_order():
     """The time begins before Ray is started, which takes a good part of it."""
-    done = run("--out", "out", "--set", "recipe.steps=100000000", "--max-hours", "0.015")
+    done = run("--out", "out", "--set", "recipe.steps=100000000", "--max-hours", "0.025")
     assert done.returncode == 130, done.stderr
-    assert "--max-hours 0.015 stops this run at about" in done.stdout
-    assert "--max-hours 0.015 is reached" in done.stdout
+    assert "--max-hours 0.025 stops this run at about" in done.stdout
+    assert "--max-hours 0.025 is reached" in done.stdout
     assert list(Path("out").glob("checkpoints/*/*"))
 
 
