@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all test-without-ray test-ray test-cluster test-slurm test-bounds test-trackers chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
+.PHONY: help setup study test test-all test-without-ray test-ray test-cluster test-slurm test-heavy test-bounds test-trackers chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -30,12 +30,12 @@ study: setup ## run studies/quick.py and print where its page is
 	$(BIN)/python -m rdstudy.run studies/quick.py --out $(OUT)
 
 test: setup ## the quick tests, a worker on each core
-	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser and not slurm and not trackers"
+	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser and not slurm and not trackers and not heavy"
 
-test-all: test-without-ray test-ray ## all tests but those of `make test-cluster` and `make test-slurm`
+test-all: test-without-ray test-ray ## all tests but those of `make test-cluster`, `make test-slurm` and `make test-heavy`
 
 test-without-ray: setup ## tests that start no Ray, those that open a browser or take long too
-	$(PYTEST) --dist worksteal -m "not cluster and not hosts and not slurm and not trackers" --durations 5
+	$(PYTEST) --dist worksteal -m "not cluster and not hosts and not slurm and not trackers and not heavy" --durations 5
 
 test-ray: setup ## tests that start Ray, which wait more than they work; each worker's Ray has its own folder
 	$(PYTEST) --dist loadfile -m cluster --durations 20
@@ -55,6 +55,10 @@ test-trackers: ## `rdstudy export` to a real MLflow server, TensorBoard's reader
 	OMP_NUM_THREADS=1 .venv-trackers/bin/python -m pytest -o filterwarnings=default -m trackers tests/commands
 test-slurm: setup ## clusters/slurm.sh on a Slurm of this machine (root; Debian's slurmctld, slurmd and munge)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
+
+test-heavy: setup ## Triton's kernels in its interpreter, and `ray job submit`: installs what they need first
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster,heavy]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/training/test_dense_step.py tests/running/tune/test_submit.py
 
 chaos: setup ## faults and bad input at random: SECONDS=180
 	$(BIN)/python -m tests.fuzz --seconds $$(( $(SECONDS) * 3 / 10 )); fuzz=$$?; \

@@ -56,7 +56,7 @@ def test_a_wheel_carries_the_package_its_studies_and_what_others_must_know(unpac
     said = Parser().parsestr((information / "METADATA").read_text())
     assert said["License-Expression"] == "MIT"
     assert said["Author"] == "the rdstudy developers"
-    assert {"images", "h5", "trackers", "cluster", "dev"} == set(said.get_all("Provides-Extra", []))
+    assert {"images", "h5", "trackers", "cluster", "dev", "heavy"} == set(said.get_all("Provides-Extra", []))
     core = [line for line in said.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert not [line for line in core if line.lower().startswith(("h5py", "pillow", "mlflow", "wandb"))]
     assert "rdstudy = rdstudy.__main__:main" in (information / "entry_points.txt").read_text()
@@ -117,6 +117,6 @@ def test_the_lowest_versions_are_those_that_are_tested():
 
 def test_every_exact_version_is_within_the_bounds():
     exact = pinned("constraints.txt")
-    for name, version in requirements("cluster", "images", "h5", "dev").items():
+    for name, version in requirements("cluster", "images", "h5", "dev", "heavy").items():
         numbers = [int(part) for part in re.findall(r"\d+", exact[name])]
         assert numbers >= [int(part) for part in version.split(".")], name

@@ -38,6 +38,8 @@ from rdstudy.training.step_modes import FUSED_MODES, GPU_MODES, StepMode
 from tests.training.conftest import IMAGES, MEMBER, SIDE, TRAIN, toy_dataset
 from tests.training.test_step_modes import RECORDING
 
+pytestmark = pytest.mark.heavy
+
 CPU = torch.device("cpu")
 KERNELS = "rdstudy.training.dense_kernels"
 STEPS = 5  # crosses an epoch

@@ -18,7 +18,7 @@ from rdstudy.results.store import Store
 from tests.running.tune.cluster_runs import LOCAL_RAY, ROOT
 from tests.test_run import STUDY
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.heavy
 
 RAY = str(Path(sys.executable).with_name("ray"))
 ENVIRONMENT = {
