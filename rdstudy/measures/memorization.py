@@ -48,7 +48,7 @@ class LeaveOneOut:
     without_runs: Tensor  # [image] int64, models not trained on it
 
 
-def copied_fraction(reconstructions: Tensor, *, images: Tensor, train: Tensor, memory_bytes: float) -> Copies:
+def copied_fraction(reconstructions: Tensor, *, images: Tensor, in_train: Neighbours, memory_bytes: float) -> Copies:
     """Share of test reconstructions closer (ℓ2) to some training image than to their own image.
 
     It is no measure of memorization: a model that answers everything with the mean image scores 1 where some training
@@ -61,26 +61,13 @@ def copied_fraction(reconstructions: Tensor, *, images: Tensor, train: Tensor, m
     Args:
         reconstructions: `[image, pixel]`, floats in [0, 1]: means of p(x|z), not logits.
         images: uint8 `[image, pixel]`, the test images that they reconstruct.
-        train: uint8 `[training image, pixel]`.
-        memory_bytes: bound on temporaries, see `nearest`.
+        in_train: the nearest training image of each reconstruction, see `nearest`.
+        memory_bytes: bound on temporaries.
 
     Raises:
         ValueError: there are no images, shapes or dtypes do not fit, or a value is not finite or outside [0, 1].
     """
     own_distance = paired_distance(reconstructions, images, memory_bytes=memory_bytes)
-    return copies_of(own_distance, nearest(reconstructions, train, memory_bytes=memory_bytes))
-
-
-def copies_of(own_distance: Tensor, in_train: Neighbours) -> Copies:
-    """See `copied_fraction`, for distances that are known.
-
-    Args:
-        own_distance: `[image]` float64, of a reconstruction to its own image.
-        in_train: the nearest training image of each reconstruction.
-
-    Raises:
-        ValueError: there are no images.
-    """
     copied = in_train.distance < own_distance
     return Copies(estimate_mean(copied), in_train.index, in_train.distance, own_distance)
 

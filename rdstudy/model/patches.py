@@ -16,17 +16,21 @@ from torch.nn.functional import pad
 from rdstudy.model.networks import VAE
 
 
-class PatchConvolution(nn.Module):
-    """`nn.Conv2d` as a product.
+class _OfPatches(nn.Module):
+    """A convolution as a product.
 
     Args:
         layer: whose parameters it takes over, not copied; one that `is_convertible`.
     """
 
-    def __init__(self, layer: nn.Conv2d) -> None:
+    def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
         self._kernel, self._stride, self._padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
+
+
+class PatchConvolution(_OfPatches):
+    """`nn.Conv2d` as a product."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, in, row, column]` to `[batch, out, row, column]`."""
@@ -36,17 +40,8 @@ class PatchConvolution(nn.Module):
         return _channels_first(output if self.bias is None else output + self.bias)
 
 
-class PatchTransposedConvolution(nn.Module):
-    """`nn.ConvTranspose2d` as a product.
-
-    Args:
-        layer: whose parameters it takes over, not copied; one that `is_convertible`.
-    """
-
-    def __init__(self, layer: nn.ConvTranspose2d) -> None:
-        super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
-        self._kernel, self._stride, self._padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
+class PatchTransposedConvolution(_OfPatches):
+    """`nn.ConvTranspose2d` as a product."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, in, row, column]` to `[batch, out, row, column]`."""
@@ -66,7 +61,7 @@ def convolve_patches(vae: VAE) -> VAE:
     for path, module in list(vae.named_modules()):
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and is_convertible(module):
             kind = PatchConvolution if isinstance(module, nn.Conv2d) else PatchTransposedConvolution
-            vae.set_submodule(path, kind(module))  # type: ignore[arg-type]  # of the same branch
+            vae.set_submodule(path, kind(module))
     return vae
 
 

@@ -31,7 +31,7 @@ def drawn(tables: ExperimentTables) -> ExperimentTables:
     chosen = np.ones(len(cells), bool)
     for name, kept in _kept_levels(cells).items():
         chosen &= cells[name].isin(kept).to_numpy()
-    return tables.of_cells(cells.loc[chosen, "cell"].head(MOST_CELLS).tolist())
+    return tables.of_cells(cells.loc[chosen, "cell"].tolist())
 
 
 def _kept_levels(cells: pd.DataFrame) -> dict[str, list[Any]]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rdstudy.measures.memorization import (
+    Copies,
     ThreeSample,
     copied_fraction,
     leave_one_out,
@@ -18,13 +19,18 @@ IMAGES, TRAIN, PIXELS, MODELS = 5, 11, 7, 13
 ENOUGH = 1e8
 
 
+def copies(made: torch.Tensor, *, images: torch.Tensor, train: torch.Tensor, memory_bytes: float) -> Copies:
+    in_train = nearest(made, train, memory_bytes=memory_bytes)
+    return copied_fraction(made, images=images, in_train=in_train, memory_bytes=memory_bytes)
+
+
 def _bytes(seed: int, *shape: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 
 
 def test_reconstructions_that_are_their_own_images_copy_nothing():
     images, train = _bytes(1, IMAGES, PIXELS), _bytes(2, TRAIN, PIXELS)
-    result = copied_fraction(images / 255, images=images, train=train, memory_bytes=ENOUGH)
+    result = copies(images / 255, images=images, train=train, memory_bytes=ENOUGH)
     assert result.copied_fraction.value == 0
     assert result.own_distance.tolist() == [0.0] * IMAGES
     assert (result.nearest_distance > 0).all()
@@ -33,7 +39,7 @@ def test_reconstructions_that_are_their_own_images_copy_nothing():
 def test_reconstructions_that_are_training_images_copy_all():
     images, train = _bytes(1, IMAGES, PIXELS), _bytes(2, TRAIN, PIXELS)
     chosen = torch.tensor([3, 10, 3, 0, 7])
-    result = copied_fraction(train[chosen] / 255, images=images, train=train, memory_bytes=ENOUGH)
+    result = copies(train[chosen] / 255, images=images, train=train, memory_bytes=ENOUGH)
     assert result.copied_fraction.value == 1
     assert result.copied_fraction.samples == IMAGES
     assert result.nearest_index.tolist() == chosen.tolist()
@@ -45,7 +51,7 @@ def test_equals_a_loop_over_images(memory_bytes):
     images, train = _bytes(3, 97, PIXELS), _bytes(4, 29, PIXELS)
     rng = np.random.default_rng(5)
     reconstructions = np.clip(images.numpy() / 255 + 0.3 * rng.standard_normal(images.shape), 0, 1)
-    result = copied_fraction(torch.from_numpy(reconstructions), images=images, train=train, memory_bytes=memory_bytes)
+    result = copies(torch.from_numpy(reconstructions), images=images, train=train, memory_bytes=memory_bytes)
     nearest = [min(np.linalg.norm(one - other / 255) for other in train.numpy()) for one in reconstructions]
     own = np.linalg.norm(reconstructions - images.numpy() / 255, axis=1)
     copied = np.array(nearest) < own
@@ -61,9 +67,9 @@ def test_equally_near_is_not_copied():
     for value, expected in ((102, 0.0), (101, 1.0)):
         train = torch.full((2, PIXELS), value, dtype=torch.uint8)
         reconstruction = torch.full((1, PIXELS), 101, dtype=torch.uint8) if value == 102 else train[:1]
-        result = copied_fraction(reconstruction, images=images, train=train, memory_bytes=ENOUGH)
+        result = copies(reconstruction, images=images, train=train, memory_bytes=ENOUGH)
         assert result.copied_fraction.value == expected
-    own = copied_fraction(torch.full((1, PIXELS), 0.3), images=images, train=images, memory_bytes=ENOUGH)
+    own = copies(torch.full((1, PIXELS), 0.3), images=images, train=images, memory_bytes=ENOUGH)
     assert own.own_distance == own.nearest_distance
     assert own.copied_fraction.value == 0
 
@@ -77,9 +83,9 @@ def test_copies_need_images_that_fit():
         ({"images": images, "train": train[:, :5]}, "5 pixels; allowed: 7"),
     ):
         with pytest.raises(ValueError, match=said):
-            copied_fraction(x, **arguments, memory_bytes=ENOUGH)
+            copies(x, **arguments, memory_bytes=ENOUGH)
     with pytest.raises(ValueError, match="finite"):
-        copied_fraction(x / 0, images=images, train=train, memory_bytes=ENOUGH)
+        copies(x / 0, images=images, train=train, memory_bytes=ENOUGH)
 
 
 SIDE, CONTROLS, RECONSTRUCTED = 8, 101, 41
@@ -159,7 +165,7 @@ def test_a_collapsed_model_copies_everything_and_memorizes_nothing(seed):
     """What is nearest to the mean image is nearer than almost every test image: `copied_fraction` is blind to blur."""
     train, controls, test = _draw(np.random.default_rng(seed))
     made = (train / 255).mean(dim=0).expand(len(test), -1)
-    assert copied_fraction(made, images=test, train=train, memory_bytes=ENOUGH).copied_fraction.value > 0.8
+    assert copies(made, images=test, train=train, memory_bytes=ENOUGH).copied_fraction.value > 0.8
     result = _test_of(made, train, controls)
     assert result.answers == 1
     assert round(result.share.value, 9) in (0.4, 0.6)

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rdstudy.measures.memorization import copies_of, nearest_in_blocks, three_sample
-from rdstudy.measures.neighbours import Neighbours, paired_distance
+from rdstudy.measures.memorization import copied_fraction, nearest_in_blocks, three_sample
+from rdstudy.measures.neighbours import Neighbours
 from rdstudy.measuring.images import control_index, image_blocks
 from rdstudy.measuring.nearest import nearest_train
 from rdstudy.measuring.trained import TrainedMember
@@ -22,7 +22,7 @@ def memorization(trained: TrainedMember, subset: str) -> None:
     sample = trained.sample(subset, trained.measures.memorization_images, "memorization")
     pixels = trained.images(sample.index)
     near = nearest_train(trained, pixels)
-    copies = copies_of(paired_distance(near.made, pixels, memory_bytes=trained.memory_bytes), near.train)
+    copies = copied_fraction(near.made, images=pixels, in_train=near.train, memory_bytes=trained.memory_bytes)
     trained.columns[subset]["memorization_images"] = len(sample)
     trained.put(subset, copied_fraction=copies.copied_fraction)
     controls = control_index(trained)  # after what needs none is noted

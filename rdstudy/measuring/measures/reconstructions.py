@@ -7,8 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rdstudy.measures.memorization import copies_of, nearest_in_blocks
-from rdstudy.measures.neighbours import paired_distance
+from rdstudy.measures.memorization import copied_fraction, nearest_in_blocks
 from rdstudy.measures.optimal_decoder import optimal_reconstructions
 from rdstudy.measuring.images import control_index, image_blocks, picture, reconstructed_images
 from rdstudy.measuring.nearest import nearest_train
@@ -27,7 +26,7 @@ def reconstructions(trained: TrainedMember, subset: str) -> None:
     pixels = trained.images(index)
     near = nearest_train(trained, pixels)
     made = near.made
-    copies = copies_of(paired_distance(made, pixels, memory_bytes=trained.memory_bytes), near.train)
+    copies = copied_fraction(made, images=pixels, in_train=near.train, memory_bytes=trained.memory_bytes)
     optimal = _optimal_pixels(trained, pixels, subset)
     from_control = _control_distance(trained, pixels, subset)
     channels, height, width = trained.subsets.image_shape
