@@ -12,6 +12,8 @@ CLUSTER ?= cluster.yaml
 STUDY ?= studies/quick.py
 SECONDS ?= 180
 TORCH ?= 2.10.0
+# Where it is set, as in many containers, each process compiles what it imports anew: a run on Ray took three times as long.
+export PYTHONDONTWRITEBYTECODE :=
 # Of every library that has a bound, the room that uses it, without a server or a long training. One is left out: before
 # pandas 3, `read_csv` itself reads the last digit of some numbers wrong.
 BOUNDS ?= tests/study tests/datasets/test_formats.py tests/datasets/test_pictures.py tests/findings/test_contrasts.py tests/report/test_build.py tests/report/figures/test_figures.py tests/training/test_loop.py tests/commands --deselect tests/report/test_build.py::test_tables_are_those_of_load -m "not slow and not cluster and not browser and not trackers"
@@ -19,12 +21,12 @@ BOUNDS ?= tests/study tests/datasets/test_formats.py tests/datasets/test_picture
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
-# Python compiles what it imports when it does so: compiling all that is installed took two fifths of the time.
 setup: $(STAMP) ## make a virtual environment with the pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,cluster]'
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true  # on all cores, which pip does on one; some files are for a later Python
 	@touch $(STAMP)
 
 study: setup ## run studies/quick.py and print where its page is
