@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from rdstudy.running.progress import PackProgress, ProgressLine
 from rdstudy.running.tune.connection import Connection
 from rdstudy.study.words import duration
 from tests.running.test_worker import MEMBERS, rows
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -505,12 +505,9 @@ def test_an_interrupt_saves_says_how_to_go_on_and_ends_with_130():
         "recipe.steps=100000",
     ]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    for _ in range(300):
-        time.sleep(0.1)
-        if list(Path("out").glob("checkpoints/*/*")):
-            break
+    wait_until(lambda: list(Path("out").glob("checkpoints/*/*")), "something is saved", process=process)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert "Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps=100000" in said
     assert list(Path("out").glob("checkpoints/*/*"))

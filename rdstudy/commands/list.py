@@ -43,9 +43,17 @@ def _list(options: argparse.Namespace) -> int:
     store = Store.open(without_keys(options.results, tell=print))
     models = chosen_models(options, store, store.snapshot(("members",)))
     width = size_of(sys.stdout).columns if sys.stdout.isatty() else None
+    if not models and (asked := _filters(options)):
+        print(f"no models with {asked}; without that, all are listed")
+        return 0
     for line in listed(models):
         print(line if width is None or len(line) <= width else f"{line[: width - 1]}…")
     return 0
+
+
+def _filters(options: argparse.Namespace) -> str:
+    """The options that choose models, as they were given."""
+    return " ".join(f"--{name} {level}" for name in ("only", "state", "where") for level in getattr(options, name))
 
 
 def listed(models: Sequence[Model]) -> Iterator[str]:

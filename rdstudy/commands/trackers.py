@@ -217,7 +217,7 @@ class WeightsAndBiases:
             id=run_id,
             config={**run.params, **run.tags},
             dir=str(self._folder),
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=os.environ.get("WANDB_MODE") or "offline",
             reinit="finish_previous",
             settings=self._wandb.Settings(silent=True, console="off", x_disable_stats=True),
         )

@@ -8,6 +8,7 @@ sharing.py     other runs in the same store
 leftovers.py   what killed runs left there
 usage.py       device-hours and their price
 progress.py    how far a run is, in a line
+stopping.py    what tells trials to end, outside of the room of Ray
 log.py         what a run said, kept in its store
 provenance.py  what every row must remember of how it came about
 floors.py      versions of libraries below which nothing is run

@@ -7,7 +7,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from rdstudy.__main__ import main
 from rdstudy.results.store import Store
 from tests.commands.conftest import STORED
+from tests.waiting import listens, wait_until
 
 METRICS = ("distortion", "rate", "elbo")
 
@@ -125,21 +125,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [*command, "--workers", "1"], stdout=log, stderr=log, cwd=folder, start_new_session=True
         )
     try:
-        _wait_for(port, process, folder / "log")
+        wait_until(lambda: listens(port), (folder / "log").read_text, process=process)
         yield f"http://127.0.0.1:{port}"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 15)
         process.wait(timeout=60)
-
-
-def _wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
-    for _ in range(600):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        assert process.poll() is None, log.read_text()
-        time.sleep(1)
-    raise AssertionError(log.read_text())
 
 
 @pytest.mark.slow

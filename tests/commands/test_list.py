@@ -48,6 +48,12 @@ def test_filters_choose(capsys, ids):
     assert listed(capsys, "--where", "depth=2") == []
 
 
+@pytest.mark.usefixtures("store")
+def test_filters_that_choose_nothing_are_named(capsys):
+    assert main(["list", "results", "--state", "stale", "--where", "depth=3"]) == 0
+    assert capsys.readouterr().out == "no models with --state stale --where depth=3; without that, all are listed\n"
+
+
 def test_what_no_experiment_asks_for_now_is_listed_as_orphaned(capsys, ids, store: Store):
     store.declarations.declare(declaration(changed(STORED.study(), depth=[3])))
     assert {row[0] for row in listed(capsys, "--state", "orphaned")} == set(ids[:3])

@@ -11,10 +11,11 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
+
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("ip", "unshare", "sshd", "ssh-keygen", "rsync", "tmux", "make")
@@ -106,7 +107,7 @@ class Lan:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(lambda: self.ssh(name, "true").returncode == 0, seconds=20, what=f"{name} answers")
+        wait_until(lambda: self.ssh(name, "true").returncode == 0, f"{name} answers", pause=0.5)
 
     def kill(self, name: str) -> None:
         """Switch a host off: all its processes end by SIGKILL."""
@@ -123,14 +124,14 @@ class Lan:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
 
     def runs(self, name: str, pattern: str) -> bool:
         """Whether a host has a process whose command line matches `pattern`."""
         return self.ssh(name, f"pgrep -f '{pattern}'").returncode == 0
 
-    def at_desk(self, command: Sequence[str], *, seconds: float) -> str:
+    def at_desk(self, command: Sequence[str]) -> str:
         """Run a command as a user does at a desk beside the hosts, at the root of the repository; what it prints."""
         script = _DESK.format(desk=self.desk, root=ROOT)
         done = subprocess.run(
@@ -141,7 +142,7 @@ class Lan:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=seconds,
+            timeout=PATIENCE_SECONDS,
         )
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-3000:]}"
         return done.stdout
@@ -184,14 +185,6 @@ class Lan:
         (home / ".cache").mkdir()
         (home / ".cache/rdstudy").symlink_to(self._cache)
         (home / ".sshd_config").write_text(_SSHD.format(address=self.addresses[name], key=self.key, kernels=_KERNELS))
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Ask again and again; an AssertionError after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"after {seconds:g} s it is still not true that {what}"
-        time.sleep(0.5)
 
 
 def _inside(space: str) -> list[str]:

@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from rdstudy.results.store import Store
-from tests.hosts.lan import ROOT, Lan, missing, wait_until
+from tests.hosts.lan import ROOT, Lan, missing
 from tests.test_run import STUDY, table
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
@@ -74,34 +75,34 @@ def without_host(name: str, out: Path) -> list[dict[str, Any]]:
 
 def test_a_study_on_a_cluster_outlives_a_worker_and_the_head(lan, cluster, study, undisturbed, tmp_path):
     def up() -> None:
-        lan.at_desk(["ray", "up", "--yes", str(cluster)], seconds=120)
+        lan.at_desk(["ray", "up", "--yes", str(cluster)])
 
     def submit(out: Path) -> None:
         """Start the study; the command returns at once, and nothing of it stays at the desk."""
         settings = {"VENV": sys.prefix, "CLUSTER": cluster, "STUDY": study, "OUT": out, "OPTIONS": " ".join(OPTIONS)}
-        lan.at_desk(["make", "submit", *(f"{name}={value}" for name, value in settings.items())], seconds=60)
-        wait_until(lambda: lan.runs("head", DRIVER), seconds=10, what="the study runs")
+        lan.at_desk(["make", "submit", *(f"{name}={value}" for name, value in settings.items())])
+        wait_until(lambda: lan.runs("head", DRIVER), "the study runs", pause=0.5)
 
     def stored(out: Path) -> int:
         return len(Store.open(str(out)).snapshot().outcomes()) if Store.exists(str(out)) else 0
 
     def finish(out: Path) -> None:
-        wait_until(lambda: not lan.runs("head", DRIVER), seconds=300, what="the study ended")
+        wait_until(lambda: not lan.runs("head", DRIVER), "the study ended", pause=0.5)
         assert stored(out) == MEMBERS
 
     up()
-    wait_until(lambda: lan.runs("w1", RAYLET) and lan.runs("w2", RAYLET), seconds=60, what="the workers joined")
+    wait_until(lambda: lan.runs("w1", RAYLET) and lan.runs("w2", RAYLET), "the workers joined", pause=0.5)
 
     first, second = tmp_path / "first", tmp_path / "second"
     submit(first)
-    wait_until(lambda: lan.runs("w1", TRAINS), seconds=60, what="w1 trains")
+    wait_until(lambda: lan.runs("w1", TRAINS), "w1 trains", pause=0.5)
     assert lan.ssh("w1", f"pkill -KILL -f {RAYLET}").returncode == 0
     assert stored(first) < MEMBERS
     finish(first)
-    wait_until(lambda: lan.runs("w1", RAYLET), seconds=120, what="the autoscaler brought w1 back")
+    wait_until(lambda: lan.runs("w1", RAYLET), "the autoscaler brought w1 back", pause=0.5)
 
     submit(second)
-    wait_until(lambda: lan.runs("w2", TRAINS), seconds=60, what="w2 trains")
+    wait_until(lambda: lan.runs("w2", TRAINS), "w2 trains", pause=0.5)
     lan.kill("head")
     assert stored(second) < MEMBERS
     lan.start("head")
@@ -110,10 +111,10 @@ def test_a_study_on_a_cluster_outlives_a_worker_and_the_head(lan, cluster, study
     submit(second)
     finish(second)
 
-    lan.at_desk(["ray", "down", "--yes", str(cluster)], seconds=60)
+    lan.at_desk(["ray", "down", "--yes", str(cluster)])
     assert not lan.runs("head", RAYLET)
 
-    assert undisturbed.wait(timeout=120) == 0
+    assert undisturbed.wait(timeout=PATIENCE_SECONDS) == 0
     for name in ("members", "trajectories"):
         expected = without_host(name, tmp_path / "here")
         assert expected

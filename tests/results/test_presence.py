@@ -22,6 +22,7 @@ from rdstudy.results.presence import (
     this_run,
 )
 from rdstudy.results.store import FolderGoneError, Store
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -43,15 +44,6 @@ def elsewhere(run: Run) -> Run:
     return replace(run, host="another", machine="another", settled=True)
 
 
-def wait_for(condition, seconds=20.0):
-    waited = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return
-        waited.wait(0.02)
-    raise AssertionError("it never came true")
-
-
 def test_a_run_is_seen_while_it_is_at_work_and_not_after(store):
     run = this_run("quick", ["a", "b"])
     with present(store, run):
@@ -69,7 +61,7 @@ def test_of_a_process_on_this_machine_its_end_is_seen_at_once(store):
     run = replace(this_run("quick", ["a"]), pid=child.pid, process_started=presence_module._process_started(child.pid))
     assert not is_here_and_dead(run)
     child.kill()
-    wait_for(lambda: is_here_and_dead(run))  # a zombie already, before its parent has asked for it
+    wait_until(lambda: is_here_and_dead(run), "its end is seen")  # a zombie already, before its parent has asked for it
     child.wait()
     assert is_here_and_dead(run)
     assert not is_alive(store, run, sleep=lambda _: pytest.fail("it waited"))
@@ -104,9 +96,9 @@ def test_a_beat_changes_and_survives_that_somebody_tidies_up(store):
     run = this_run("quick", ["a"])
     with present(store, run) as presence:
         before = store.blobs.read_beat(run.token)
-        wait_for(lambda: store.blobs.read_beat(run.token) != before)
+        wait_until(lambda: store.blobs.read_beat(run.token) != before, "a beat came")
         store.blobs.delete_run(run.token)
-        wait_for(lambda: runs_at_work(store))
+        wait_until(lambda: runs_at_work(store), "it is on record again")
         assert presence.problem is None
 
 
@@ -116,7 +108,7 @@ def test_a_run_that_was_taken_over_says_so_and_is_seen_no_more(store):
     with present(store, first) as presence:
         take_over(store, runs_at_work(store)[0], second)
         assert runs_at_work(store) == []
-        wait_for(lambda: presence.problem)
+        wait_until(lambda: presence.problem, "there is a problem")
         assert "taken over by the run of study 'quick' on that-one" in str(presence.problem)
 
 
@@ -143,7 +135,7 @@ def test_a_run_that_is_taken_over_before_it_begins_gives_way_and_leaves_that_on_
 def test_a_run_whose_folder_goes_says_so(store, uri):
     with present(store, this_run("quick", ["a"])) as presence:
         Files(uri).write("store.json", b'{"format": "rdstudy results", "version": 1, "id": "of another"}')
-        wait_for(lambda: presence.problem)
+        wait_until(lambda: presence.problem, "there is a problem")
         assert isinstance(presence.problem, FolderGoneError)
 
 

@@ -13,6 +13,7 @@ from rdstudy.study import parts, sources
 from rdstudy.study.sources import Source, keep_sources
 from tests.running.tune.cluster_runs import ENVIRONMENT
 from tests.test_run import STUDY, table
+from tests.waiting import PATIENCE_SECONDS
 
 NETS = """
 from pathlib import Path
@@ -80,7 +81,12 @@ def forget() -> None:
 def elsewhere(*words: str) -> subprocess.CompletedProcess[str]:
     """A command in a process that has read no study file."""
     return subprocess.run(
-        [sys.executable, "-m", *words], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-m", *words],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
 
 

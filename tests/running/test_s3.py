@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +19,7 @@ from tests.running.tune.cluster_runs import LOCAL_RAY
 from tests.s3 import Network, s3_server, s3_uri
 from tests.test_run import ROOT, STUDY
 from tests.test_run import table as read_table
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -71,12 +71,6 @@ def start(*options: str, stderr: IO[str] | None = None) -> subprocess.Popen[str]
     )
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-
-
 def rows_of(out: str) -> int:
     """Files of members that are stored so far."""
     store = Store(out)
@@ -108,12 +102,12 @@ def assert_whole(out: str, tables: dict[str, list]) -> None:
 def test_a_driver_that_is_killed_loses_nothing_in_a_bucket(s3, undisturbed):
     out = s3_uri(s3, "killed/results")
     process = start("--out", out, *CHECKPOINTS)
-    wait_for(lambda: rows_of(out) >= 3, process)
+    wait_until(lambda: rows_of(out) >= 3, "some rows are stored", process=process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert rows_of(out) < 24
     process = start("--out", out, *CHECKPOINTS)
-    printed, said = process.communicate(timeout=200)
+    printed, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, printed + said
     assert_whole(out, undisturbed)
 
@@ -122,13 +116,13 @@ def test_a_network_that_is_cut_costs_the_time_until_it_is_mended_and_nothing_els
     said, there = tmp_path / "stderr", s3_uri(s3, "cut/results")
     with Network(s3) as network, said.open("w") as stderr:
         process = start("--local", "--out", s3_uri(network.endpoint, "cut/results"), stderr=stderr)
-        wait_for(lambda: rows_of(there) >= 3, process)
+        wait_until(lambda: rows_of(there) >= 3, "some rows are stored", process=process)
         network.cut()
         stored = rows_of(there)
-        wait_for(lambda: "tried again for 120 s" in said.read_text(), process)
+        wait_until(lambda: "tried again for 120 s" in said.read_text(), "the cut is noticed", process=process)
         assert rows_of(there) <= stored + 1
         network.mend()
-        printed, _ = process.communicate(timeout=200)
+        printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, printed + said.read_text()
     assert "answers again" in said.read_text()
     assert_whole(there, undisturbed)

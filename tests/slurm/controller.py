@@ -4,10 +4,11 @@ import contextlib
 import os
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 CPUS = 2
 
@@ -87,17 +88,9 @@ def slurm(folder: Path) -> Iterator[Slurm]:
         for words in daemons:
             stack.enter_context(_daemon(words, folder, environment))
             if words[0] == "munged":
-                wait_for((folder / "munge.socket").exists, running.logs)
-        wait_for(lambda: _sinfo(environment).startswith("idle"), running.logs)
+                wait_until((folder / "munge.socket").exists, running.logs)
+        wait_until(lambda: _sinfo(environment).startswith("idle"), running.logs)
         yield running
-
-
-def wait_for(condition: Callable[[], bool], why: Callable[[], str], *, seconds: float = 120.0) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, why()
-        time.sleep(0.2)
 
 
 @contextlib.contextmanager

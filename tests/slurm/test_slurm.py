@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from rdstudy.results.store import Store
-from tests.slurm.controller import CPUS, Slurm, slurm, wait_for
+from tests.slurm.controller import CPUS, Slurm, slurm
 from tests.test_run import STUDY
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 
@@ -56,7 +57,7 @@ def test_a_study_runs_as_a_job_to_its_rows(cluster, tmp_path):
     (tmp_path / "tiny.py").write_text(STUDY)
     out = tmp_path / "out"
     job = submit(cluster, out, str(tmp_path / "tiny.py"))
-    wait_for(lambda: cluster.state_of(job) in ENDED, lambda: said(cluster, out), seconds=600)
+    wait_until(lambda: cluster.state_of(job) in ENDED, lambda: said(cluster, out))
     assert cluster.state_of(job) == "COMPLETED", said(cluster, out)
     assert set(Store.open(str(out)).snapshot().outcomes().values()) == {"ok"}
     assert "Ray: joined the one at" in said(cluster, out)
@@ -67,14 +68,13 @@ def test_the_end_of_a_jobs_time_saves_and_says_how_to_go_on_and_a_failure_is_the
     (tmp_path / "tiny.py").write_text(STUDY)
     out = tmp_path / "out"
     job = submit(cluster, out, str(tmp_path / "tiny.py"), "--set", "recipe.steps=100000000")
-    wait_for(
+    wait_until(
         lambda: any(out.glob("checkpoints/*/*")) or cluster.state_of(job) in ENDED,
         lambda: said(cluster, out),
-        seconds=600,
     )
     assert cluster.state_of(job) == "RUNNING", said(cluster, out)
     cluster.ask("scancel", "--batch", "--signal=TERM", job)  # what --signal=B:TERM@120 sends
-    wait_for(lambda: cluster.state_of(job) in ENDED, lambda: said(cluster, out), seconds=300)
+    wait_until(lambda: cluster.state_of(job) in ENDED, lambda: said(cluster, out))
     assert cluster.state_of(job) == "FAILED"
     assert "ExitCode=130:0" in cluster.ask("scontrol", "show", "job", job)
     assert "Go on with: python -m rdstudy.run" in said(cluster, out)

@@ -13,13 +13,14 @@ from ray.exceptions import RayError
 from rdstudy.planning.packs import TrialPack, runs_of
 from rdstudy.running.executor import Observer, Work
 from rdstudy.running.provenance import versions
+from rdstudy.running.stopping import StopSignal
 from rdstudy.running.tune.connection import connected
 from rdstudy.running.tune.folders import own_folder
 from rdstudy.running.tune.listener import Listener
 from rdstudy.running.tune.nodes import check_nodes, on_node
 from rdstudy.running.tune.queue import PackQueue, request
 from rdstudy.running.tune.tracking import TrackerFiles
-from rdstudy.running.tune.trial import PackTrial, StopSignal, TrialSettings
+from rdstudy.running.tune.trial import PackTrial, TrialSettings
 
 _ROUNDS = 3  # of trials, before members without a row are reported as such
 _ANSWER_SECONDS = 10.0  # that the driver waits for the stop signal

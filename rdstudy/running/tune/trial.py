@@ -28,21 +28,6 @@ _STEP_SECONDS = 4.0  # between two reports of a trial; each wakes the driver and
 _ANSWER_SECONDS = 5.0  # that a trial waits for the driver
 
 
-class StopSignal:
-    """An actor, asked by every trial every few seconds: whether it is to save and end. Goes away with the driver."""
-
-    def __init__(self) -> None:
-        self._given = False
-
-    def give(self) -> None:
-        """From now on, trials are to end."""
-        self._given = True
-
-    def given(self) -> bool:
-        """Whether trials are to end."""
-        return self._given
-
-
 @dataclass(frozen=True)
 class TrialSettings:
     """What all trials of a run share.
@@ -56,7 +41,7 @@ class TrialSettings:
         versions: of the driver, which every trial must have too.
         tracked: whether anybody wants D, R and ELBO: Tune keeps what is reported, and of many trials that is much.
         sources: files of the user's own parts, by digest: they come through Ray, never out of the store.
-        stop: a handle of `StopSignal`.
+        stop: a handle of `rdstudy.running.stopping.StopSignal`.
     """
 
     packs: Mapping[str, tuple[list[dict[str, Any]], tuple[str, ...]]]

@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.test_run import ROOT, table
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -59,7 +59,7 @@ def address(monkeypatch):
 @pytest.mark.usefixtures("study")
 def test_nodes_come_while_a_study_runs_and_go_when_it_is_done(address):
     with node_counts(address) as counts:
-        until(lambda: counts, seconds=90)
+        wait_until(lambda: counts, "the head is up")
         assert set(counts) == {1}
         refused = run(address, "--out", "elsewhere")
         assert refused.returncode == 2, refused.stdout + refused.stderr
@@ -67,7 +67,7 @@ def test_nodes_come_while_a_study_runs_and_go_when_it_is_done(address):
         done = run(address, "--set", "recipe.steps=2000")
         assert done.returncode == 0, done.stdout + done.stderr
         assert max(counts) == 1 + WORKERS
-        until(lambda: counts[-1] == 1, seconds=40)
+        wait_until(lambda: counts[-1] == 1, "nodes are gone")
     assert len(table()) == 16
 
 
@@ -100,11 +100,3 @@ def node_counts(address: str):
         watcher.kill()
         reader.join()
         watcher.communicate()
-
-
-def until(condition, *, seconds: float) -> None:
-    """Wait for what must come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

@@ -12,6 +12,7 @@ import pytest
 from rdstudy.results.store import Store
 from tests.running.tune.cluster_runs import ENVIRONMENT, descendants, end, is_training, run, start
 from tests.test_run import STUDY, table
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("study")]
 
@@ -59,18 +60,16 @@ def test_a_killed_worker_process_costs_nothing():
     steps = ("--set", "recipe.steps=3000")
     assert run("--out", "whole", "--local", *steps).returncode == 0
     process = start("--out", "out", *steps)
-    killed = 0
-    for _ in range(1800):  # as long as it takes, where others are at work
-        time.sleep(0.1)
+    victims: list[int] = []
+
+    def one_is_seen() -> bool:
         if list(Path("out").glob("checkpoints/*/*")):
-            victims = [pid for pid in descendants(process.pid) if is_training(pid)]
-            for pid in victims[:1]:
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-            if killed:
-                break
-    printed, said = process.communicate(timeout=300)
-    assert killed
+            victims.extend(pid for pid in descendants(process.pid) if is_training(pid))
+        return bool(victims)
+
+    wait_until(one_is_seen, "a trial trains that has saved", process=process)
+    os.kill(victims[0], signal.SIGKILL)
+    printed, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, printed + said
     assert "its process ended" in said
     assert "; again" in said
@@ -87,7 +86,7 @@ def test_an_interrupt_stops_in_order_and_the_same_command_goes_on(number):
     process = start("--out", "out", *steps)
     _wait_for_training(process)
     process.send_signal(number)
-    said, error = process.communicate(timeout=120)
+    said, error = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, error
     assert f"Go on with: python -m rdstudy.run tiny.py --out out --set recipe.steps={length}" in said
     assert list(Path("out").glob("checkpoints/*/*"))  # saved because of the interrupt: no other was due
@@ -105,7 +104,7 @@ def test_a_second_interrupt_stops_at_once_and_says_how_to_go_on():
     process.send_signal(signal.SIGINT)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    said, error = process.communicate(timeout=60)
+    said, error = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, error
     assert "Traceback" not in error
     assert "Go on with: python -m rdstudy.run tiny.py --out out" in said
@@ -122,13 +121,8 @@ def test_a_limit_of_time_stops_in_order():
 
 def _wait_for_training(process: subprocess.Popen[str]) -> None:
     try:
-        for _ in range(900):
-            if any(is_training(pid) for pid in descendants(process.pid)):
-                time.sleep(2)
-                return
-            assert process.poll() is None
-            time.sleep(0.1)
-        raise AssertionError("no trial came to train")
+        wait_until(lambda: any(map(is_training, descendants(process.pid))), "a trial trains", process=process)
+        time.sleep(2)
     except AssertionError:
         end(process)
         raise

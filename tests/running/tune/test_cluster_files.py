@@ -1,6 +1,5 @@
 """The cluster files: Ray's own validation, what Ray does not check, and `ray up` against an AWS on loopback."""
 
-import contextlib
 import fnmatch
 import importlib.util
 import json
@@ -9,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 import yaml
 
 from rdstudy.running.provenance import stated_version
+from tests.waiting import PATIENCE_SECONDS, listens, wait_until
 
 boto3 = pytest.importorskip("boto3")
 validate = pytest.importorskip("botocore.validate")
@@ -140,10 +139,7 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with (tmp_path / "moto.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
+        wait_until(lambda: listens(port), (tmp_path / "moto.log").read_text, process=server)
         yield address
         server.terminate()
 
@@ -362,7 +358,7 @@ def test_up_starts_the_head_that_the_file_asks_for_and_down_ends_it(aws, setup, 
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
         )
 
     def machines() -> list[dict[str, Any]]:

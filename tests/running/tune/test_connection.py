@@ -29,6 +29,7 @@ from rdstudy.running.tune.connection import connected
 from rdstudy.running.tune.folders import NotStartedError, own_folder, ray_folder
 from rdstudy.study import Resources
 from tests.running.tune.cluster_runs import ENVIRONMENT, descendants, end, is_training, start
+from tests.waiting import wait_until
 
 GRPC = bytes(3) + b"\x04" + bytes(5)  # how any gRPC server begins to answer
 
@@ -458,20 +459,14 @@ def test_a_killed_driver_leaves_nothing_at_work_and_its_folders_go_with_the_next
     environment = {"RAY_TMPDIR": str(short)}
     process = start("--out", "out", "--set", "recipe.steps=10000000", environment=environment)
     try:
-        deadline = time.monotonic() + 90
-        while not any(is_training(pid) for pid in descendants(process.pid)):
-            assert time.monotonic() < deadline, "no trial came to train"
-            time.sleep(0.2)
+        wait_until(lambda: any(map(is_training, descendants(process.pid))), "a trial trains", process=process)
         # but for Ray's agents, which try for more than a minute to tell their dead head of it before they end too
         children = [pid for pid in descendants(process.pid) if "Agent" not in Path(f"/proc/{pid}/cmdline").read_text()]
         assert len(children) >= 4, "a head, a node, its log, a trial"
     finally:
         end(process)
     assert len(list(short.iterdir())) == 2, "of Ray, and of Tune"
-    deadline = time.monotonic() + 60
-    while any(_lives(pid) for pid in children):
-        assert time.monotonic() < deadline, "what Ray started outlives its driver"
-        time.sleep(0.2)
+    wait_until(lambda: not any(map(_lives, children)), "what Ray started outlives its driver")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", str(short))
         with own_folder() as folder:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from rdstudy.results.store import Store
 from tests.running.tune.cluster_runs import LOCAL_RAY, ROOT
 from tests.test_run import STUDY
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.heavy
 
@@ -54,11 +54,12 @@ def server() -> Iterator[str]:
             head = subprocess.Popen(words, env=ENVIRONMENT, stdout=stream, stderr=stream, start_new_session=True)
         try:
             address = f"http://127.0.0.1:{dashboard}"
-            deadline = time.monotonic() + 240
-            while ray("job", "list", "--address", address).returncode != 0:
-                assert time.monotonic() < deadline, log.read_text()
-                assert head.poll() is None, f"python -m pip install 'ray[default]'?\n{log.read_text()}"
-                time.sleep(1)
+            wait_until(
+                lambda: ray("job", "list", "--address", address).returncode == 0,
+                "the job server answers: python -m pip install 'ray[default]'?",
+                process=head,
+                pause=1,
+            )
             yield address
         finally:
             head.send_signal(signal.SIGTERM)
