@@ -250,14 +250,20 @@ def default_width(architecture: str) -> int:
 
 
 def _check_no_layers(where: str, grid: Mapping[str, tuple[Any, ...]]) -> None:
-    """An architecture without hidden layers: two depths or widths would be two names for one network."""
+    """An architecture without hidden layers: two depths or widths would be two names for one network.
+
+    Of a user's own that has them, the file says so.
+    """
     for architecture in grid.get("architecture", ()):
         if default_width(architecture) != NO_WIDTH:
             continue
+        why = "it has no hidden layers"
+        if parts.is_own(architecture):
+            why = "or any where its file has a constant such as WIDTH = 512, the width where a study says none"
         for factor, only in (("depth", FACTORS["depth"].default), ("width", NO_WIDTH)):
             for level in grid.get(factor, ()):
                 if level != only:
-                    allowed = f"{only}, it has no hidden layers"
+                    allowed = f"{only}, {why}"
                     raise fail(f"{where}: {factor} of the architecture {architecture}", level, allowed)
 
 

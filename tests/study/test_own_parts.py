@@ -1,5 +1,6 @@
 """Parts of one's own as a study names them: the level, its digest, and what its file may import."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ def test_a_level_is_the_name_the_arguments_and_the_digest(nets):
     level = part(f"{nets}:net", blocks=3)
     assert Experiment("e", grid={**GRID, "architecture": [level]}).grid["architecture"] == (level,)
     assert parts.own_sources([level, "mlp"]) == {digest: Source("nets.py", nets.read_bytes())}
+
+
+def test_depth_and_width_are_factors_of_a_network_whose_file_has_a_default_width(nets):
+    level = part(f"{nets}:net")
+    message = f"depth of the architecture {level} is 2; allowed: 1, or any where its file has a constant such as WIDTH"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Experiment("e", grid={**GRID, "architecture": [level], "depth": [1, 2]})
+    nets.write_text(f"WIDTH = 7\n{nets.read_text()}")
+    sized = {**GRID, "architecture": [part(f"{nets}:net")], "depth": [1, 2], "width": [5]}
+    assert Experiment("e", grid=sized).grid["depth"] == (1, 2)
 
 
 def test_another_byte_is_another_level(nets):
