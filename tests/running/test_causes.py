@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rdstudy.results.store import Store
-from tests.running.tune.cluster_runs import run
+from tests.running.tune.cluster_runs import ROOT, TWO_CPUS, run
 from tests.test_run import table
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("study")]
@@ -42,10 +42,8 @@ def study(study: Path) -> None:
 
 
 def faulty(kind: str) -> dict[str, str]:
-    from tests.running.tune.cluster_runs import ROOT
-
     here = Path.cwd()
-    return {"FAULT": kind, "NOTES": str(here / "notes"), "PYTHONPATH": f"{here / 'faults'}:{ROOT}"}
+    return {**TWO_CPUS, "FAULT": kind, "NOTES": str(here / "notes"), "PYTHONPATH": f"{here / 'faults'}:{ROOT}"}
 
 
 def tries() -> dict[str, list[str]]:

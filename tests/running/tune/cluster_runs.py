@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-LOCAL_RAY = {  # the same on every machine, and beside whatever runs there
-    "RAY_OVERRIDE_RESOURCES": '{"CPU": 2}',
+LOCAL_RAY = {  # the same on every machine, and beside whatever runs there; one process of trials: each is dear to start
+    "RAY_OVERRIDE_RESOURCES": '{"CPU": 1}',
     "RAY_worker_niceness": "0",  # else another process starves Ray's
 }
+TWO_CPUS = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
 ENVIRONMENT = {**os.environ, **LOCAL_RAY, "PYTHONPATH": str(ROOT)}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rdstudy.results.store import Store
-from tests.running.tune.cluster_runs import ENVIRONMENT, descendants, end, is_training, run, start
+from tests.running.tune.cluster_runs import ENVIRONMENT, TWO_CPUS, descendants, end, is_training, run, start
 from tests.test_run import STUDY, table
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
@@ -23,7 +23,7 @@ def study(study: Path) -> None:
 
 
 def test_through_ray_and_in_this_process_the_tables_are_equal():
-    through_ray = run("--out", "ray", "--set", "resources.pack_size=2")
+    through_ray = run("--out", "ray", "--set", "resources.pack_size=2", environment=TWO_CPUS)
     assert through_ray.returncode == 0, through_ray.stderr
     assert "8/8 models" in through_ray.stderr
     assert "Ray: a private one for this run, 2 CPU cores\n" in through_ray.stderr
