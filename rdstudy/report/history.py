@@ -32,7 +32,13 @@ def _declared(history: History) -> list[str]:
     earlier, listed = history.changes[:-_MOST_CHANGES], history.changes[-_MOST_CHANGES:]
     if earlier:
         lines.append(f"changed {len(earlier)} times until {_time(earlier[-1].at)}")
-    return lines + [f"changed {_time(change.at)} ({_what(change) or 'what changed is not known'})" for change in listed]
+    return lines + [_said(change) for change in listed]
+
+
+def _said(change: Change) -> str:
+    if change.code_version and change == Change(change.at, code_version=change.code_version):
+        return f"declared again, the same, {_time(change.at)} by code {change.code_version}"
+    return f"changed {_time(change.at)} ({_what(change) or 'what changed is not known'})"
 
 
 def claimed_late(study: StudyTables) -> str:

@@ -51,6 +51,11 @@ def test_the_first_date_and_each_change_are_lines_of_their_own():
     )
 
 
+def test_a_run_of_other_code_that_changes_nothing_is_not_said_to_have_changed_the_study():
+    history = History(FIRST, changes=(Change(LATER, code_version="7"),))
+    assert declared_lines(history)[1] == "Declared again, the same, 2026-02-03 04:05 UTC by code 7"
+
+
 def test_of_many_changes_the_last_are_listed_and_the_others_are_counted():
     changes = tuple(Change(f"2026-02-{day:02}T00:00:00+00:00", ("title",)) for day in range(1, 18))
     words = declared(History(FIRST, changes=changes))
