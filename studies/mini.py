@@ -114,7 +114,7 @@ STUDY = Study(
             "memorization",
             title="When do reconstructions copy training images?",
             description=(
-                "Reconstructions of 100 test images, held against training images and as many never trained on; log "
+                "Reconstructions of 300 test images, held against training images and as many never trained on; log "
                 "p(x) of images with and without training on them."
             ),
             figures=("copied", "leave-one-out", "reconstructions"),
