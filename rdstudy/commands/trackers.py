@@ -202,6 +202,10 @@ class WeightsAndBiases:
             import wandb
         except ImportError:
             raise _missing("rdstudy[trackers]", "Weights & Biases") from None
+        try:
+            wandb.setup()  # reads its environment variables
+        except ValueError as error:
+            raise ValueError(f"Weights & Biases refuses an environment variable WANDB_...: {one_line(error)}") from None
         self._wandb: Any = wandb
         self._folder = _folder(place)
 
@@ -217,7 +221,7 @@ class WeightsAndBiases:
             id=run_id,
             config={**run.params, **run.tags},
             dir=str(self._folder),
-            mode=os.environ.get("WANDB_MODE") or "offline",
+            mode=os.environ.get("WANDB_MODE", "offline"),
             reinit="finish_previous",
             settings=self._wandb.Settings(silent=True, console="off", x_disable_stats=True),
         )

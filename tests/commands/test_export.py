@@ -15,6 +15,7 @@ import pytest
 from rdstudy.__main__ import main
 from rdstudy.results.store import Store
 from tests.commands.conftest import STORED
+from tests.test_run import ROOT
 from tests.waiting import listens, wait_until
 
 METRICS = ("distortion", "rate", "elbo")
@@ -198,6 +199,18 @@ def test_an_address_where_no_server_is_is_one_line(store, monkeypatch, capsys): 
     assert main(["export", "results", "--to", "mlflow", "--out", "http://127.0.0.1:9"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: MLflow cannot be written: ")
+
+
+@pytest.mark.slow
+@pytest.mark.trackers
+@pytest.mark.parametrize("mode", ["", "nonsense"])
+def test_a_mode_that_weights_and_biases_does_not_know_is_one_line(store, mode):  # noqa: ARG001
+    words = [sys.executable, "-m", "rdstudy", "export", "results", "--to", "wandb", "--out", "wb"]
+    environment = {**os.environ, "WANDB_MODE": mode, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: Weights & Biases refuses an environment variable WANDB_...: ")
 
 
 def records(path: Path) -> Iterator[bytes]:
