@@ -12,7 +12,7 @@ CLUSTER ?= cluster.yaml
 STUDY ?= studies/quick.py
 SECONDS ?= 180
 TORCH ?= 2.10.0
-# Where it is set, as in many containers, each process compiles what it imports anew: a run on Ray took three times as long.
+# Many containers set this variable, and then each process compiles all that it imports, see benchmarks/NOTES.md.
 export PYTHONDONTWRITEBYTECODE :=
 # Of every library that has a bound, the room that uses it, without a server or a long training. One is left out: before
 # pandas 3, `read_csv` itself reads the last digit of some numbers wrong.

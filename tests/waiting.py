@@ -17,11 +17,24 @@ def wait_until(
     process: subprocess.Popen[Any] | None = None,
     pause: float = 0.1,
 ) -> None:
-    """Ask again and again; an AssertionError that says what did not come, or that `process` ended before."""
+    """Ask again and again whether what must come is there.
+
+    Args:
+        condition: true when it is.
+        what: names it, or tells what a log says of it.
+        process: what brings it; without this process it never comes.
+        pause: between two looks, in seconds.
+
+    Raises:
+        AssertionError: it did not come, or the process ended before; with what the process said into its pipes.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, what if isinstance(what, str) else what()
-        assert process is None or process.poll() is None, f"ended before it was true that {what}"
+        late, ended = time.monotonic() > deadline, process is not None and process.poll() is not None
+        if late or ended:
+            said = process.communicate() if process is not None and ended else ""
+            why = "its process ended before" if ended else f"not in {PATIENCE_SECONDS:g} s"
+            raise AssertionError(f"never came: {what if isinstance(what, str) else what()}; {why} {said}")
         time.sleep(pause)
 
 

@@ -52,8 +52,9 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _filters(options: argparse.Namespace) -> str:
-    """The options that choose models, as they were given."""
-    return " ".join(f"--{name} {level}" for name in ("only", "state", "where") for level in getattr(options, name))
+    """What `add_filters` read, as it was given."""
+    given = [f"--{name} {level}" for name in ("only", "state", "where") for level in getattr(options, name)]
+    return " ".join([*options.member, *([f"--study {options.study}"] if options.study else []), *given])
 
 
 def listed(models: Sequence[Model]) -> Iterator[str]:

@@ -203,9 +203,9 @@ class WeightsAndBiases:
         except ImportError:
             raise _missing("rdstudy[trackers]", "Weights & Biases") from None
         try:
-            wandb.setup()  # reads its environment variables
+            wandb.setup()  # reads its settings
         except ValueError as error:
-            raise ValueError(f"Weights & Biases refuses an environment variable WANDB_...: {one_line(error)}") from None
+            raise ValueError(f"Weights & Biases refuses its settings, such as WANDB_MODE: {one_line(error)}") from None
         self._wandb: Any = wandb
         self._folder = _folder(place)
 

@@ -30,13 +30,18 @@ def _declared(history: History) -> list[str]:
     since = "declared first" if history.kept == "whole" else "known since"
     lines = [f"{since} {_time(history.first_declared_at)}{_NOT_WHOLE.get(history.kept, '')}"]
     earlier, listed = history.changes[:-_MOST_CHANGES], history.changes[-_MOST_CHANGES:]
-    if earlier:
-        lines.append(f"changed {len(earlier)} times until {_time(earlier[-1].at)}")
+    if changed := [change for change in earlier if not _is_repetition(change)]:
+        lines.append(f"changed {len(changed)} times until {_time(changed[-1].at)}")
     return lines + [_said(change) for change in listed]
 
 
+def _is_repetition(change: Change) -> bool:
+    """Whether other code declared the same."""
+    return bool(change.code_version) and change == Change(change.at, code_version=change.code_version)
+
+
 def _said(change: Change) -> str:
-    if change.code_version and change == Change(change.at, code_version=change.code_version):
+    if _is_repetition(change):
         return f"declared again, the same, {_time(change.at)} by code {change.code_version}"
     return f"changed {_time(change.at)} ({_what(change) or 'what changed is not known'})"
 

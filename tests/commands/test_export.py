@@ -210,7 +210,7 @@ def test_a_mode_that_weights_and_biases_does_not_know_is_one_line(store, mode): 
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: Weights & Biases refuses an environment variable WANDB_...: ")
+    assert line.startswith("error: Weights & Biases refuses its settings, such as WANDB_MODE: ")
 
 
 def records(path: Path) -> Iterator[bytes]:

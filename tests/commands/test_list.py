@@ -49,9 +49,10 @@ def test_filters_choose(capsys, ids):
 
 
 @pytest.mark.usefixtures("store")
-def test_filters_that_choose_nothing_are_named(capsys):
-    assert main(["list", "results", "--state", "stale", "--where", "depth=3"]) == 0
-    assert capsys.readouterr().out == "no models with --state stale --where depth=3; without that, all are listed\n"
+def test_filters_that_choose_nothing_are_named(capsys, ids):
+    asked = [ids[0][:8], "--study", "simulated", "--state", "stale", "--where", "depth=3"]
+    assert main(["list", "results", *asked]) == 0
+    assert capsys.readouterr().out == f"no models with {' '.join(asked)}; without that, all are listed\n"
 
 
 def test_what_no_experiment_asks_for_now_is_listed_as_orphaned(capsys, ids, store: Store):

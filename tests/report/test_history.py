@@ -61,6 +61,9 @@ def test_of_many_changes_the_last_are_listed_and_the_others_are_counted():
     words = declared(History(FIRST, changes=changes))
     assert "changed 5 times until 2026-02-05 00:00 UTC, changed 2026-02-06 00:00 UTC (title), " in words
     assert words.endswith("changed 2026-02-17 00:00 UTC (title)")
+    repeated = (Change("2026-02-05T01:00:00+00:00", code_version="7"), *changes[5:])
+    counted = declared(History(FIRST, changes=(*changes[:5], *repeated)))
+    assert "changed 5 times until 2026-02-05 00:00 UTC, changed 2026-02-06 00:00 UTC (title), " in counted
 
 
 def late(study, history: History) -> str:

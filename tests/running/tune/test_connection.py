@@ -466,7 +466,7 @@ def test_a_killed_driver_leaves_nothing_at_work_and_its_folders_go_with_the_next
     finally:
         end(process)
     assert len(list(short.iterdir())) == 2, "of Ray, and of Tune"
-    wait_until(lambda: not any(map(_lives, children)), "what Ray started outlives its driver")
+    wait_until(lambda: not any(map(_lives, children)), "the end of what Ray started, which outlives its driver")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", str(short))
         with own_folder() as folder:

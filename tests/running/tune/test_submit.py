@@ -56,7 +56,7 @@ def server() -> Iterator[str]:
             address = f"http://127.0.0.1:{dashboard}"
             wait_until(
                 lambda: ray("job", "list", "--address", address).returncode == 0,
-                "the job server answers: python -m pip install 'ray[default]'?",
+                lambda: f"an answer of the job server: python -m pip install 'ray[default]'?\n{log.read_text()}",
                 process=head,
                 pause=1,
             )
