@@ -12,8 +12,6 @@ CLUSTER ?= cluster.yaml
 STUDY ?= studies/quick.py
 SECONDS ?= 180
 TORCH ?= 2.10.0
-# Many containers set this variable, and then each process compiles all that it imports, see benchmarks/NOTES.md.
-export PYTHONDONTWRITEBYTECODE :=
 # Of every library that has a bound, the room that uses it, without a server or a long training. One is left out: before
 # pandas 3, `read_csv` itself reads the last digit of some numbers wrong.
 BOUNDS ?= tests/study tests/datasets/test_formats.py tests/datasets/test_pictures.py tests/findings/test_contrasts.py tests/report/test_build.py tests/report/figures/test_figures.py tests/training/test_loop.py tests/commands --deselect tests/report/test_build.py::test_tables_are_those_of_load -m "not slow and not cluster and not browser and not trackers"
@@ -21,12 +19,14 @@ BOUNDS ?= tests/study tests/datasets/test_formats.py tests/datasets/test_picture
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
+# Compiled on all cores, which pip does on one; some files are for a later Python. Left to each process, where
+# PYTHONDONTWRITEBYTECODE is set, as in many containers, a small run on Ray takes 2.5 times the CPU.
 setup: $(STAMP) ## make a virtual environment with the pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,cluster]'
-	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true  # on all cores, which pip does on one; some files are for a later Python
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	@touch $(STAMP)
 
 study: setup ## run studies/quick.py and print where its page is
