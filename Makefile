@@ -61,7 +61,7 @@ test-slurm: setup ## clusters/slurm.sh on a Slurm of this machine (root; Debian'
 
 test-heavy: setup ## Triton's kernels in its interpreter, and `ray job submit`: installs what they need first
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster,heavy]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/training/test_dense_step.py tests/running/tune/test_submit.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/training/test_dense_step.py tests/benchmarks/test_lowered.py tests/running/tune/test_submit.py
 
 chaos: setup ## faults and bad input at random: SECONDS=180
 	$(BIN)/python -m tests.fuzz --seconds $$(( $(SECONDS) * 3 / 10 )); fuzz=$$?; \

@@ -2,11 +2,10 @@
 
     python -m benchmarks.measure_kernels [--size NAME] [--members 1 4] [--images N] [--json FILE]
 
-Every operation of PyTorch that makes new numbers counts as one kernel, and what it reads and writes as its bytes. They
-are counted on a CPU, where measures do the same as on a GPU, but for the blocks of the aggregate posterior, which are
-set to those of a GPU. How many kernels a measure takes hardly depends on the number of images, while they fit into the
-memory at once; its bytes do. Linear algebra of small matrices counts as one kernel, and is more; drawing noise counts,
-and is the CPU's work. A step of a pack takes as many kernels as one member's, and its members share them.
+They are counted on a CPU, see `benchmarks.kernel_counts`, where measures do the same as on a GPU, but for the blocks of
+the aggregate posterior, which are set to those of a GPU. How many kernels a measure takes hardly depends on the number
+of images, while they fit into the memory at once; its bytes do. A step of a pack takes as many kernels as one member's,
+and its members share them.
 """
 
 import argparse
@@ -15,17 +14,15 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from benchmarks.contenders.rdstudy_sequential import member
 from benchmarks.images import draw_images
+from benchmarks.kernel_counts import Counter
 from benchmarks.options import whole
 from benchmarks.sizes import SIZES
 from benchmarks.tables import number, text_table
@@ -41,22 +38,6 @@ from rdstudy.training.sequential import SequentialTrainer
 
 _HEAD = ("members", "measure", "kernels a member", "MB a member")
 _CPU = torch.device("cpu")
-
-
-class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts kernels, and the bytes that they read and write."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.kernels, self.bytes = 0, 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            self.kernels += 1
-            leaves = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
-            self.bytes += sum(leaf.numel() * leaf.element_size() for leaf in leaves)
-        return out
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,10 +61,10 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[int, str, float, float]
     for each in members:
         trainer = SequentialTrainer(each, subsets.train, image_shape=subsets.image_shape, device=_CPU)
         trainer.advance(0, options.steps)
-        with Counter() as step:  # type: ignore[no-untyped-call]
+        with Counter() as step:
             trainer.advance(options.steps, 1)
         weights[each.member_id] = trainer.weights(0)
-    kernels, mega = step.kernels * Recipe.steps, step.bytes * Recipe.steps / 1e6
+    kernels, mega = step.kernels.total() * Recipe.steps, step.bytes * Recipe.steps / 1e6
     yield from ((count, "training", kernels / count, mega) for count in (1, GPU_PACK_SIZE))
     for count in options.members:
         yield from _count(weights, members[:count], subsets, options)
@@ -119,10 +100,10 @@ def _count(
     ):
         for name in MEASURES:
             print(f"{name} of {len(members)} ...", file=sys.stderr)
-            with Counter() as counter:  # type: ignore[no-untyped-call]
+            with Counter() as counter:
                 next(taken)
-            all_kernels, all_bytes = all_kernels + counter.kernels, all_bytes + counter.bytes
-            yield len(members), name, counter.kernels / len(members), counter.bytes / len(members) / 1e6
+            all_kernels, all_bytes = all_kernels + counter.kernels.total(), all_bytes + counter.bytes
+            yield len(members), name, counter.kernels.total() / len(members), counter.bytes / len(members) / 1e6
     yield len(members), "all measures", all_kernels / len(members), all_bytes / len(members) / 1e6
 
 

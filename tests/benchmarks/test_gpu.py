@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_sections, precision
+from benchmarks import gpu, gpu_sections
 from benchmarks.bounds import bound_of_card, table
 from benchmarks.contenders import ROOT
 from benchmarks.gpu import FAILED, OVER, SECTIONS, Ending
 from benchmarks.gpu_sections import Table, Task
-from benchmarks.precision import shifts_of
 from benchmarks.sizes import SIZES
 from benchmarks.tables import write_table
 from rdstudy.planning.cards import CARDS
@@ -162,38 +161,6 @@ def test_nothing_of_a_pack_is_alive_when_it_has_ended(task):
     gpu_sections.memory(task)
     alive = {row[0]: int(row[3]) for row in lines(task.folder / "memory.csv")[1:]}
     assert alive["pack 0 in training"] > alive["pack 0 ended"] == alive["pack 2 ended"]
-
-
-def test_shifts_are_paired_by_seed():
-    rows = [
-        {"depth": 1, "beta": 0.1, "seed": seed, "precision": how, "distortion": 10.0 * seed + shift, "rate": seed}
-        for seed in (0, 1, 2)
-        for how, shift in (("float32", 0), ("tf32", 0.5 + 0.1 * seed))
-    ]
-    distortion, rate = shifts_of(rows)
-    assert (distortion.mean, distortion.deviation) == (10.0, 10.0)
-    assert distortion.shifts == pytest.approx((0.5, 0.6, 0.7))
-    assert (distortion.relative, distortion.largest) == pytest.approx((0.06, 0.07))
-    assert (rate.shifts, rate.relative) == ((0, 0, 0), 0)
-    assert "within 0.1 σ in 2 of 2 values" in precision.report([distortion, rate])
-    beyond = precision.report(
-        shifts_of([{**row, "distortion": row["distortion"] * 3 ** (row["precision"] == "tf32")} for row in rows])
-    )
-    assert "within 0.1 σ in 1 of 2 values" in beyond
-
-
-def test_the_study_of_precision_pairs_all_members():
-    packs = precision.packs_of(steps=7)
-    assert [(pack.stack.depth, pack.stack.recipe.precision) for pack in packs] == [
-        (1, "float32"),
-        (1, "tf32"),
-        (3, "float32"),
-        (3, "tf32"),
-    ]
-    keys = [{(member.beta, member.seed) for member in pack.members} for pack in packs]
-    assert keys == [keys[0]] * 4
-    assert len(keys[0]) == 4 * 5
-    assert {pack.stack.recipe.steps for pack in packs} == {7}
 
 
 @pytest.mark.slow
