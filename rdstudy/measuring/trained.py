@@ -122,13 +122,13 @@ class TrainedMember:
         rows.samples += [common | row for row in self.samples]
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Noise for a purpose: equal for members of one seed."""
-        return torch.Generator().manual_seed(derive_seed(self.member.seed, f"measure {purpose}"))
+        """Noise for a purpose, drawn on the device: equal for members of one seed."""
+        return torch.Generator(self.device).manual_seed(derive_seed(self.member.seed, f"measure {purpose}"))
 
     def noise(self, samples: int, purpose: str) -> Tensor:
         """Standard normal noise `[sample, latent]`."""
         generator = self.generator(purpose)
-        return torch.randn(samples, self.member.latent_dim, generator=generator).to(self.device)
+        return torch.randn(samples, self.member.latent_dim, generator=generator, device=self.device)
 
     def chosen(self, images: int, size: int, purpose: str) -> Tensor:
         """Random positions, distinct and in random order, by the study's seed; int64 `[size]`, at most `[images]`."""
