@@ -123,6 +123,8 @@ class StackedTrainer:
         self._networks = convolve_patches(copy.deepcopy(self._vae)) if mode.patches else self._vae
         self._forward = _compiled(self._forward_pass, mode.backend)
         self._cotangents = _compiled(cotangents, mode.backend)
+        self._read_inputs = _compiled(self._inputs, mode.backend)
+        self._note = _compiled(self._note_nonfinite, mode.backend)
         self._dense: DenseStep | None = None
         step = self._dense_step if mode.kernels else self._step
         self._take: Step = step if mode.capture is None else Replayed(step, mode.capture)
@@ -169,7 +171,7 @@ class StackedTrainer:
 
     def _step(self) -> None:
         """One step for all members, from the buffers alone: nothing here may come from the host."""
-        images, noise = self._inputs()
+        images, noise = self._read_inputs()
         x = images.of_members
         outputs = self._forward(self._tensors, x, noise)
         take_gradients(
@@ -183,7 +185,7 @@ class StackedTrainer:
             likelihood=self._likelihood,
             cotangents=self._cotangents,
         )
-        self._note_nonfinite(outputs.code.detach())
+        self._note(outputs.code.detach())
         self._optimizer.step(self._step_number)
         self._at.add_(1)
         self._step_number.add_(1)
@@ -192,9 +194,9 @@ class StackedTrainer:
         """The same for fully connected networks, by `rdstudy.training.dense_step`."""
         if self._dense is None:
             self._dense = self._make_dense_step()
-        images, noise = self._inputs()
+        images, noise = self._read_inputs()
         done = self._dense.gradients(images, noise, self._strength())
-        self._note_nonfinite(done.code)
+        self._note(done.code)
         self._dense.train(images, done, self._optimizer.rates(self._step_number, self._corrected))
         self._at.add_(1)
         self._step_number.add_(1)
@@ -322,7 +324,7 @@ class StackedTrainer:
 
     def close(self) -> None:
         """Forget how steps are taken, which refers back to the trainer: a captured step holds its own memory."""
-        del self._take, self._forward, self._dense
+        del self._take, self._forward, self._dense, self._read_inputs, self._note
 
 
 def _stack(networks: Sequence[VAE], of_seed: Sequence[int], device: torch.device) -> dict[str, Tensor]:
