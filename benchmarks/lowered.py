@@ -28,7 +28,6 @@ from benchmarks.tables import number, text_table
 from rdstudy.model.likelihoods import Likelihood
 from rdstudy.study import PAPER_BETAS
 from rdstudy.study.words import one_line
-from rdstudy.training import dense_kernels
 from rdstudy.training.dense_step import Adam, DenseLayer, PyTorch, Rates, Shared
 from rdstudy.training.process import prepare_process, training_settings
 from rdstudy.training.stacked import StackedTrainer
@@ -119,7 +118,7 @@ def count(size: Size, mode: StepMode, *, members: int) -> Counter:
 
 
 def _counted_kernels(counter: Counter) -> Any:
-    return mock.patch.object(dense_kernels, "Kernels", return_value=CountedKernels(counter))
+    return mock.patch("rdstudy.training.dense_kernels.Kernels", return_value=CountedKernels(counter))
 
 
 def _line(size: Size, mode: StepMode, counter: Counter, members: int) -> tuple[str, ...]:
