@@ -300,8 +300,8 @@ def _alive(size: Size) -> int:
 
 def precision_pairs(task: Task) -> None:
     """Members in float32 and in TF32, paired by seed."""
-    steps = ["--steps", "3"] if task.is_smoke else []
-    precision.main(["--device", task.device.type, "--csv", str(task.folder / "precision.csv"), *steps])
+    few = ["--seeds", "3", "--steps", "3"] if task.is_smoke else []
+    precision.main(["--device", task.device.type, "--csv", str(task.folder / "precision.csv"), *few])
 
 
 def race(task: Task) -> None:

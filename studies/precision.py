@@ -2,8 +2,8 @@
 
 Networks of 64 units as in `studies/mini.py`, small enough for a CPU, where operands are rounded before each product
 (`rdstudy.training.precision`). The question is whether distortion and rate move by less than a tenth of what they
-differ over seeds: `python -m benchmarks.precision` trains the same members and answers it; benchmarks/NOTES.md says
-what came out.
+differ over seeds: `python -m benchmarks.precision` trains the same members together, with a control, and answers it;
+benchmarks/NOTES.md says what came out.
 
     python -m rdstudy.run studies/precision.py --local
 """
@@ -29,7 +29,7 @@ STUDY = Study(
                 "width": [64],
                 "depth": [1, 3],
                 "beta": [0.001, 0.01, 0.3, 1],
-                "seed": range(5),
+                "seed": range(25),
                 "precision": ["float32", "tf32"],
             },
         )
