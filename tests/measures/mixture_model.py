@@ -35,7 +35,8 @@ class Mixture:
 
     @functools.cached_property
     def _precision(self) -> Tensor:
-        return torch.linalg.inv(self.covariance)
+        precision: Tensor = torch.linalg.inv(self.covariance)
+        return precision
 
     @functools.cached_property
     def _log_height(self) -> Tensor:
