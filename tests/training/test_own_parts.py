@@ -21,7 +21,7 @@ from tests.training.conftest import IMAGES, MEMBER, TRAIN, toy_dataset
 pytestmark = pytest.mark.usefixtures("float64", "short_chunks")
 
 CPU = torch.device("cpu")
-STEPS = 19
+STEPS = 13
 PAIRS = ((0.7, 3), (0.0, 2), (3.0, 3), (0.1, 5), (0.01, 2), (1.0, 3), (0.3, 5))
 SOURCE = """
 import torch

@@ -23,13 +23,13 @@ from tests.training.conftest import IMAGES, MEMBER, TRAIN, toy_dataset
 pytestmark = pytest.mark.usefixtures("float64", "short_chunks")
 
 CPU = torch.device("cpu")
-STEPS = 19
+STEPS = 13
 LEVELS = {
     "prior": ("normal", "mixture(k=3)", "vamp(k=5)", "flow(layers=3)"),
     "likelihood": ("bernoulli", "continuous_bernoulli", "gaussian(sigma=0.2)", "gaussian(sigma=optimal)"),
     "objective": (
         *("beta", "no_marginal_kl", "no_mutual_information"),
-        *("warmup(steps=5)", "cyclic(period=11)"),
+        *("warmup(steps=5)", "cyclic(period=7)"),
     ),
     "optimizer": ("adam", "adamw", "sgd", "sgd(momentum=0.5)"),
     "schedule": ("constant", "cosine", "cosine(warmup=5)", "step_decay(every=7, factor=0.5)"),
@@ -38,7 +38,7 @@ LEVELS = {
 MIXED = (
     {"prior": "vamp(k=5)", "likelihood": "gaussian(sigma=optimal)", "schedule": "cosine(warmup=5)"},
     {"prior": "flow(layers=2)", "objective": "no_marginal_kl", "optimizer": "sgd"},
-    {"prior": "mixture(k=3)", "objective": "cyclic(period=11)", "architecture": "cnn", "width": 3},
+    {"prior": "mixture(k=3)", "objective": "cyclic(period=7)", "architecture": "cnn", "width": 3},
 )
 CASES = [*({factor: level} for factor, levels in LEVELS.items() for level in levels), *MIXED]
 
@@ -90,10 +90,10 @@ def test_every_built_in_part_is_tried():
 def test_stacked_equals_one_by_one_and_resumed_uninterrupted(levels, images):
     members = members_of(levels)
     stack = together(members, images)
-    stack.advance(0, 11)
+    stack.advance(0, 8)
     resumed = together(members, images)
     resumed.load_state(stack.state())
-    resumed.advance(11, STEPS - 11)
+    resumed.advance(8, STEPS - 8)
     measured = resumed.measure(images.trajectory["test"].blocks(), purpose="test")
     for at, member in enumerate(members):
         single = alone(member, images)
