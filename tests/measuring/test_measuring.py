@@ -88,6 +88,7 @@ def by_subset(rows: MeasureRows) -> dict[str, dict[str, Any]]:
     return {row["subset"]: row for row in rows.measures}
 
 
+@pytest.mark.usefixtures("few_temperatures")
 def test_every_measure_fills_its_columns_or_says_why_not(subsets, trainer):
     rows = by_subset(measure(trainer, subsets, SMALL))
     assert set(rows) == {"train", "test"}
@@ -128,6 +129,7 @@ def test_fewer_images_in_an_aggregate_are_those_of_the_test_subset(subsets, trai
     assert {name: row["aggregate_images"] for name, row in rows.items()} == {"train": TRAIN, "test": 5}
 
 
+@pytest.mark.usefixtures("few_temperatures")
 def test_measures_do_not_depend_on_memory_and_are_drawn_again_alike(subsets, trainer):
     whole, small, again = (measure(trainer, subsets, SMALL, gib=gib) for gib in (1.0, 1e-4, 1.0))
     for first, second, third in zip(whole.measures, small.measures, again.measures, strict=True):
@@ -219,6 +221,7 @@ def test_what_a_study_may_name_is_what_there_is_in_the_order_in_which_it_is_take
     assert Measures(names=["probe", "rate_parts"]).names == ("rate_parts", "probe")
 
 
+@pytest.mark.usefixtures("few_temperatures")
 def test_a_measure_that_breaks_leaves_the_others(subsets, trainer, monkeypatch, caplog):
     def broken(*_: object) -> None:
         raise TypeError("a bug")
@@ -269,7 +272,7 @@ def _check_linear() -> None:
         assert row["exact_distortion"] + row["exact_rate"] >= row["best_distortion"] + row["best_rate"] - 1e-9
 
 
-@pytest.mark.usefixtures("float64")
+@pytest.mark.usefixtures("float64", "few_temperatures")
 def test_members_of_a_pack_are_measured_as_they_are_alone(subsets):
     members = tuple(
         dataclasses.replace(MEMBER, beta=beta, seed=seed, recipe=Recipe(steps=31, batch_size=5))
@@ -291,6 +294,7 @@ def test_members_of_a_pack_are_measured_as_they_are_alone(subsets):
                 assert row[name] == pytest.approx(value, rel=1e-5, abs=1e-7), name
 
 
+@pytest.mark.usefixtures("few_temperatures")
 def test_kept_weights_measure_to_the_same_rows(subsets):
     pack = Pack((MEMBER,))
     weights = finished(pack, subsets).weights
@@ -339,11 +343,10 @@ PARTS = (
 )
 
 
-@pytest.mark.usefixtures("float64")
+@pytest.mark.usefixtures("float64", "few_temperatures")
 @pytest.mark.parametrize(("architecture", "prior", "likelihood"), PARTS)
 def test_members_measured_together_have_the_values_of_each_alone(architecture, prior, likelihood, subsets, monkeypatch):
     """Groups of two and of one, of two seeds, one member with annealing of its own."""
-    monkeypatch.setattr(fitted_importance, "_TEMPERATURES", 5)  # moves are chaotic: more make digits of rounding
     monkeypatch.setattr(fitted_importance, "_NEWTON_STEPS", 5)  # by then some images are done, and others go on
     monkeypatch.setattr(fitted_importance, "_MODES", 2)
     members = [

@@ -20,6 +20,7 @@ from tests.training.conftest import MEMBER, TRAIN, toy_dataset
 PRIORS = ("mixture(k=3)", "vamp(k=5)", "flow(layers=2)")
 
 
+@pytest.mark.usefixtures("few_temperatures")
 @pytest.mark.parametrize(
     ("prior", "likelihood"),
     [
