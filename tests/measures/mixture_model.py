@@ -4,6 +4,7 @@ With p(z) = Σ_k w_k N(m_k, S_k), p(x) = Σ_k w_k N(W m_k + b, W S_k Wᵀ + s² 
 Gaussians. One component is a Gaussian of any mean and covariance: the density of an affine map of N(0, I), a flow.
 """
 
+import functools
 import math
 from dataclasses import dataclass, field
 
@@ -28,11 +29,18 @@ class Mixture:
 
     def __call__(self, z: Tensor) -> Tensor:
         """Written out, in the dtype of z, and differentiable: log Σ_k w_k N(z; m_k, S_k)."""
-        mean, precision = self.mean.to(z.dtype), torch.linalg.inv(self.covariance).to(z.dtype)
-        away = z[..., None, :] - mean
-        distance = torch.einsum("...ki,kij,...kj->...k", away, precision, away)
-        log_volume = torch.logdet(2 * math.pi * self.covariance).to(z.dtype)
-        return (self.weight.log().to(z.dtype) - 0.5 * (distance + log_volume)).logsumexp(dim=-1)
+        away = z[..., None, :] - self.mean.to(z.dtype)
+        distance = (torch.einsum("...ki,kij->...kj", away, self._precision.to(z.dtype)) * away).sum(dim=-1)
+        return (self._log_height.to(z.dtype) - 0.5 * distance).logsumexp(dim=-1)
+
+    @functools.cached_property
+    def _precision(self) -> Tensor:
+        precision: Tensor = torch.linalg.inv(self.covariance)
+        return precision
+
+    @functools.cached_property
+    def _log_height(self) -> Tensor:
+        return self.weight.log() - 0.5 * torch.logdet(2 * math.pi * self.covariance)
 
     def draw(self, count: int, *, seed: int) -> Tensor:
         """`[draw, latent]`."""
@@ -94,13 +102,19 @@ class MixtureModel:
 
     def posterior(self, x: Tensor) -> Mixture:
         """p(z|x) of one image `[pixel]`."""
+        weight, mean, covariance = self.posteriors(x[None])
+        return Mixture(weight[0], mean[0], covariance)
+
+    def posteriors(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of p(z|x) of images, weights `[image, component]`, means `[image, component, latent]` and covariances."""
         weight, noise = self.linear.weight, self.linear.noise_scale**2
         residual = x - self.linear.bias
         covariance = torch.linalg.inv(torch.linalg.inv(self.prior.covariance) + weight.T @ weight / noise)
         shift = torch.linalg.solve(self.prior.covariance, self.prior.mean[..., None])[..., 0]
-        mean = torch.einsum("kij,kj->ki", covariance, shift + residual @ weight / noise)
-        alone = [MixtureModel(self.linear, self.prior_component(k)).log_marginal(x) for k in range(len(mean))]
-        return Mixture((self.prior.weight.log() + torch.stack(alone)).softmax(dim=0), mean, covariance)
+        mean = torch.einsum("kij,nkj->nki", covariance, shift + (residual @ weight / noise)[:, None])
+        components = range(len(self.prior.weight))
+        alone = [MixtureModel(self.linear, self.prior_component(k)).log_marginal(x) for k in components]
+        return (self.prior.weight.log() + torch.stack(alone, dim=1)).softmax(dim=1), mean, covariance
 
     def prior_component(self, k: int) -> Mixture:
         mean, covariance = self.prior.mean[k : k + 1], self.prior.covariance[k : k + 1]
@@ -117,15 +131,11 @@ def normal(*shape: int, seed: int = 6) -> Tensor:
 
 def moments(model: MixtureModel, x: Tensor) -> Posterior:
     """The diagonal Gaussian with the mean and the variances of each p(z|x), `[image, latent]`."""
-    means, log_vars = [], []
-    for image in x:
-        exact = model.posterior(image)
-        share = exact.weight[:, None]
-        mean = (share * exact.mean).sum(dim=0)
-        square = (share * (exact.covariance.diagonal(dim1=-2, dim2=-1) + exact.mean.square())).sum(dim=0)
-        means.append(mean)
-        log_vars.append((square - mean.square()).log())
-    return Posterior(torch.stack(means), torch.stack(log_vars))
+    weight, means, covariance = model.posteriors(x)
+    share = weight[..., None]
+    mean = (share * means).sum(dim=1)
+    square = (share * (covariance.diagonal(dim1=-2, dim2=-1) + means.square())).sum(dim=1)
+    return Posterior(mean, (square - mean.square()).log())
 
 
 def within(values: Tensor, *, errors: float = 3.0, nats: float) -> bool:

@@ -14,12 +14,13 @@ from rdstudy.measures.rate_parts import NO_DIMENSION_KL
 from rdstudy.model.gaussian import Posterior
 from rdstudy.study import Evaluation, Measures, Recipe
 from rdstudy.training.subsets import sample_of, to_unit
-from tests.measuring.test_measuring import SMALL, by_subset, measure, subsets_of, trained
+from tests.measuring.test_measuring import SMALL, by_subset, measure, only, subsets_of, trained
 from tests.training.conftest import MEMBER, TRAIN, toy_dataset
 
 PRIORS = ("mixture(k=3)", "vamp(k=5)", "flow(layers=2)")
 
 
+@pytest.mark.usefixtures("few_temperatures")
 @pytest.mark.parametrize(
     ("prior", "likelihood"),
     [
@@ -63,7 +64,7 @@ def test_the_rate_is_that_of_the_prior_in_use():
         log_q = -0.5 * (noise.square() + posterior.log_var + math.log(2 * math.pi)).sum(dim=-1)
         expected = (log_q - trainer.vae.prior.log_density(z, trainer.vae.encoder)).mean().item()
         standard = (log_q + 0.5 * (z.square() + math.log(2 * math.pi)).sum(dim=-1)).mean().item()
-    measures = dataclasses.replace(SMALL, names=["rate_parts"], latent_samples=TRAIN)
+    measures = only("rate_parts", latent_samples=TRAIN)
     rows = [
         by_subset(measure(again, subsets, measures))["train"]
         for seed in range(40)

@@ -14,7 +14,7 @@ from rdstudy.datasets import Dataset
 from rdstudy.datasets.splits import Split
 from rdstudy.planning.packs import Pack
 from rdstudy.study import Evaluation, Member, Recipe, Resources
-from rdstudy.training import Finished, Subsets, make_subsets, train_pack
+from rdstudy.training import Finished, Subsets, draws, make_subsets, stacked, train_pack
 
 # `make test-heavy` installs Triton and names this file, so that pytest fails where it is left out there.
 collect_ignore = [] if importlib.util.find_spec("triton") else ["test_dense_step.py"]
@@ -27,7 +27,7 @@ MEMBER = Member(
     seed=3,
     width=11,
     latent_dim=2,
-    recipe=Recipe(steps=157, batch_size=5),
+    recipe=Recipe(steps=67, batch_size=5),  # a chunk of noise has 64
     evaluation=Evaluation(trajectory_points=7, trajectory_images=13),
 )
 
@@ -61,6 +61,13 @@ def toy_dataset() -> Dataset:
 def subsets() -> Subsets:
     split = Split(np.arange(TRAIN), np.arange(TRAIN, IMAGES))
     return make_subsets(toy_dataset(), split, MEMBER.evaluation, study_seed=0)
+
+
+@pytest.fixture
+def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise is drawn in chunks of 7 steps, so that few steps cross several of them."""
+    for module in (draws, stacked):
+        monkeypatch.setattr(module, "CHUNK_STEPS", 7)
 
 
 @pytest.fixture

@@ -49,11 +49,15 @@ def test_float32_is_float32_while_members_are_trained_and_measured():
         products.allow_tf32, convolutions.allow_tf32 = before
 
 
-def test_checkpoints_that_take_long_are_written_less_often(subsets):
+def test_checkpoints_that_take_long_are_written_less_often(subsets, monkeypatch):
+    waits: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(waits), perf_counter=time.perf_counter)
+    monkeypatch.setattr(loop, "time", clock)
+
     class SlowSlot(Slot):
         def save(self, write: Callable[[Any], object]) -> None:
             super().save(write)
-            time.sleep(2)
+            waits.append(2)
 
     slow, fast = SlowSlot(), Slot()
     for slot in (slow, fast):

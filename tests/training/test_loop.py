@@ -32,11 +32,11 @@ def test_rows_hold_settings_values_and_their_number_of_images(train):
     assert [row["subset"] for row in finished.members] == ["train", "test"]
     for row in finished.members:
         assert row["member_id"] == MEMBER.member_id
-        assert (row["beta"], row["seed"], row["steps"], row["outcome"]) == (0.7, 3, 157, "ok")
+        assert (row["beta"], row["seed"], row["steps"], row["outcome"]) == (0.7, 3, 67, "ok")
         assert row["elbo"] == -(row["distortion"] + row["rate"])
         assert row["distortion"] > row["distortion_floor"] > 0
         assert row["images"] == row["subset_images"] == {"train": 23, "test": 18}[row["subset"]]
-    steps = trajectory_steps(157, 7)
+    steps = trajectory_steps(67, 7)
     assert [(row["step"], row["subset"]) for row in finished.trajectories] == [
         (step, subset) for step in steps for subset in ("train", "test")
     ]
@@ -186,10 +186,10 @@ def _environment() -> dict[str, str]:
 
 
 def test_a_member_that_explodes_is_a_row_with_its_step_and_no_number(train):
-    finished = train(recipe=Recipe(steps=157, batch_size=5, learning_rate=1e18))
+    finished = train(recipe=Recipe(steps=67, batch_size=5, learning_rate=1e18))
     for row in finished.members:
         assert row["outcome"] == "nonfinite"
-        assert 0 < row["nonfinite_step"] < 157
+        assert 0 < row["nonfinite_step"] < 67
         assert str(row["nonfinite_step"]) in row["reason"]
         assert "distortion" not in row
 

@@ -77,8 +77,8 @@ def test_a_pack_takes_about_what_is_estimated(architecture, depth, width, seeds)
     )  # from which the stack was made: on a GPU machine it is not on the GPU
     with Alive() as alive:
         trainer = StackedTrainer(members, train, image_shape=SHAPE, device=CPU, evaluation_bytes=1e12)
-        trainer.advance(0, 2)
-        step = alive.peak_of(lambda: trainer.advance(2, 2)) + train.nbytes - network
+        trainer.advance(0, 1)
+        step = alive.peak_of(lambda: trainer.advance(1, 1)) + train.nbytes - network
         held = alive.now
         evaluation = alive.peak_of(lambda: trainer.measure([train[:BLOCK_IMAGES]], purpose="p")) - held
     assert held - network < estimate.parameters + estimate.shared

@@ -18,7 +18,7 @@ from rdstudy.training.sequential import SequentialTrainer
 from rdstudy.training.stacked import StackedTrainer
 from tests.training.conftest import IMAGES, MEMBER, TRAIN, toy_dataset
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "short_chunks")
 
 CPU = torch.device("cpu")
 BATCH, LATENT, PIXELS, N = 5, 2, 48, 23
@@ -91,14 +91,14 @@ def test_stacked_equals_sequential(objective):
         for beta, seed in ((0.7, 3), (3.0, 2), (0.1, 3))
     )
     together = StackedTrainer(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
-    together.advance(0, 67)
+    together.advance(0, 17)
     for at, member in enumerate(members):
         alone = SequentialTrainer(member, subsets.train, image_shape=subsets.image_shape, device=CPU)
-        alone.advance(0, 67)
+        alone.advance(0, 17)
         plain = SequentialTrainer(
             dataclasses.replace(member, objective="beta"), subsets.train, image_shape=subsets.image_shape, device=CPU
         )
-        plain.advance(0, 67)
+        plain.advance(0, 17)
         weights = together.weights(at)
         for name, value in alone.weights(0).items():
             torch.testing.assert_close(weights[name], value, rtol=1e-8, atol=1e-10)

@@ -18,10 +18,10 @@ from rdstudy.training.sequential import SequentialTrainer
 from rdstudy.training.stacked import StackedTrainer
 from tests.training.conftest import IMAGES, MEMBER, TRAIN, toy_dataset
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "short_chunks")
 
 CPU = torch.device("cpu")
-STEPS = 71
+STEPS = 13
 PAIRS = ((0.7, 3), (0.0, 2), (3.0, 3), (0.1, 5), (0.01, 2), (1.0, 3), (0.3, 5))
 SOURCE = """
 import torch
@@ -109,7 +109,7 @@ def levels() -> dict[str, str]:
 )
 def test_parts_of_ones_own_are_trained_alike_stacked_and_one_by_one(levels, kinds):
     chosen = {kind: levels[kind] for kind in kinds}
-    recipe = Recipe(steps=157, batch_size=5, **{k: chosen.pop(k) for k in ("optimizer", "schedule") if k in chosen})
+    recipe = Recipe(steps=STEPS, batch_size=5, **{k: chosen.pop(k) for k in ("optimizer", "schedule") if k in chosen})
     base = dataclasses.replace(MEMBER, recipe=recipe, **chosen)  # type: ignore[arg-type]
     split = Split(np.arange(TRAIN), np.arange(TRAIN, IMAGES))
     images = make_subsets(toy_dataset(), split, base.evaluation, study_seed=0, likelihood=base.likelihood)

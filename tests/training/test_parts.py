@@ -20,25 +20,25 @@ from rdstudy.training.stacked_optimizer import side_by_side
 from rdstudy.training.subsets import Subsets
 from tests.training.conftest import IMAGES, MEMBER, TRAIN, toy_dataset
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "short_chunks")
 
 CPU = torch.device("cpu")
-STEPS = 73
+STEPS = 13
 LEVELS = {
     "prior": ("normal", "mixture(k=3)", "vamp(k=5)", "flow(layers=3)"),
     "likelihood": ("bernoulli", "continuous_bernoulli", "gaussian(sigma=0.2)", "gaussian(sigma=optimal)"),
     "objective": (
         *("beta", "no_marginal_kl", "no_mutual_information"),
-        *("warmup(steps=31)", "cyclic(period=29)"),
+        *("warmup(steps=5)", "cyclic(period=7)"),
     ),
     "optimizer": ("adam", "adamw", "sgd", "sgd(momentum=0.5)"),
-    "schedule": ("constant", "cosine", "cosine(warmup=11)", "step_decay(every=17, factor=0.5)"),
+    "schedule": ("constant", "cosine", "cosine(warmup=5)", "step_decay(every=7, factor=0.5)"),
     "initialization": ("default", "he"),
 }
 MIXED = (
-    {"prior": "vamp(k=5)", "likelihood": "gaussian(sigma=optimal)", "schedule": "cosine(warmup=11)"},
+    {"prior": "vamp(k=5)", "likelihood": "gaussian(sigma=optimal)", "schedule": "cosine(warmup=5)"},
     {"prior": "flow(layers=2)", "objective": "no_marginal_kl", "optimizer": "sgd"},
-    {"prior": "mixture(k=3)", "objective": "cyclic(period=29)", "architecture": "cnn", "width": 3},
+    {"prior": "mixture(k=3)", "objective": "cyclic(period=7)", "architecture": "cnn", "width": 3},
 )
 CASES = [*({factor: level} for factor, levels in LEVELS.items() for level in levels), *MIXED]
 
@@ -90,17 +90,17 @@ def test_every_built_in_part_is_tried():
 def test_stacked_equals_one_by_one_and_resumed_uninterrupted(levels, images):
     members = members_of(levels)
     stack = together(members, images)
-    stack.advance(0, 31)
+    stack.advance(0, 8)
     resumed = together(members, images)
     resumed.load_state(stack.state())
-    resumed.advance(31, STEPS - 31)
+    resumed.advance(8, STEPS - 8)
     measured = resumed.measure(images.trajectory["test"].blocks(), purpose="test")
     for at, member in enumerate(members):
         single = alone(member, images)
-        single.advance(0, 13)
+        single.advance(0, 5)
         again = alone(member, images)
         again.load_state(single.state())
-        again.advance(13, STEPS - 13)
+        again.advance(5, STEPS - 5)
         whole = alone(member, images)
         whole.advance(0, STEPS)
         assert all(torch.equal(again.weights(0)[name], value) for name, value in whole.weights(0).items())
@@ -148,12 +148,12 @@ def test_an_objective_of_ones_own_equals_the_built_in_one_that_it_repeats(images
     for levels in ({}, {"prior": "mixture(k=3)"}):
         members = members_of(levels)
         plain = together(members, images)
-        plain.advance(0, 17)
+        plain.advance(0, 13)
         own, single = together(members, images), alone(members[2], images)
         monkeypatch.setattr(own, "_objective", Objective(loss=loss))
         monkeypatch.setattr(single, "_objective", Objective(loss=loss))
-        own.advance(0, 17)
-        single.advance(0, 17)
+        own.advance(0, 13)
+        single.advance(0, 13)
         for at in range(len(members)):
             assert_close(own.weights(at), plain.weights(at))
         assert_close(single.weights(0), plain.weights(2))

@@ -22,13 +22,13 @@ from rdstudy.training.stacked import StackedTrainer
 from tests.training.conftest import IMAGES, MEMBER, TRAIN, Slot, finish, toy_dataset
 
 CPU = torch.device("cpu")
-STEPS = 71  # crosses a chunk of noise and many epochs
+STEPS = 17  # crosses chunks of noise and epochs
 
 # Seven members of three seeds in no particular order: a pack that lost some of its members to an earlier run.
 PAIRS = ((0.7, 3), (0.0, 2), (3.0, 3), (0.1, 5), (0.01, 2), (1.0, 3), (0.3, 5))
 
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "short_chunks")
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_steps_may_be_taken_in_any_slices(images):
     members = members_of("mlp", 1)
     whole, sliced = stacked(members, images), stacked(members, images)
     whole.advance(0, STEPS)
-    for first, steps in ((0, 13), (13, 1), (14, 53), (67, 4)):
+    for first, steps in ((0, 3), (3, 1), (4, 11), (15, 2)):
         sliced.advance(first, steps)
     for name, parameter in whole.parameters.items():
         assert torch.equal(sliced.parameters[name], parameter)
@@ -155,13 +155,13 @@ def test_one_member_going_to_nan_is_noted_with_its_step_and_leaves_the_others_un
     members = members_of("mlp", 2)
     sick, well = stacked(members, images), stacked(members, images)
     for trainer in (sick, well):
-        trainer.advance(0, 29)
+        trainer.advance(0, 11)
     with torch.no_grad():
         sick.parameters["decoder.0.weight"][3] = torch.nan
     for trainer in (sick, well):
-        trainer.advance(29, STEPS - 29)
+        trainer.advance(11, STEPS - 11)
     assert well.nonfinite_steps == (None,) * 7
-    assert sick.nonfinite_steps == (None, None, None, 30, None, None, None)
+    assert sick.nonfinite_steps == (None, None, None, 12, None, None, None)
     healthy = [at for at in range(7) if at != 3]
     for name, parameter in well.parameters.items():
         assert torch.equal(sick.parameters[name][healthy], parameter[healthy])
@@ -199,7 +199,7 @@ def test_a_pack_in_which_one_member_explodes_keeps_the_rows_of_the_others(images
     step = StackedTrainer._step
 
     def poisoned(self: StackedTrainer) -> None:
-        if self._step_number == 31:
+        if self._step_number == 13:
             with torch.no_grad():
                 self.parameters["encoder.0.bias"][2] = torch.inf
         step(self)
@@ -214,11 +214,11 @@ def test_a_pack_in_which_one_member_explodes_keeps_the_rows_of_the_others(images
     outcomes = {(row["beta"], row["seed"]): row["outcome"] for row in finished.members}
     assert outcomes == {pair: "nonfinite" if pair == PAIRS[2] else "ok" for pair in PAIRS}
     bad = [row for row in finished.members if row["outcome"] == "nonfinite"]
-    assert {row["nonfinite_step"] for row in bad} == {31}
+    assert {row["nonfinite_step"] for row in bad} == {13}
     assert all("distortion" not in row for row in bad)
     assert all(np.isfinite(row["distortion"]) for row in finished.trajectories)
     last = [row["step"] for row in finished.trajectories if row["member_id"] == short[2].member_id]
-    assert max(last) <= 31
+    assert max(last) <= 13
 
 
 def test_a_gpu_trains_a_pack_at_once_and_a_cpu_its_members_one_by_one():
