@@ -1,5 +1,6 @@
 """What all tests share: one cache of generated images, and examples that are the same on every machine."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -21,6 +22,10 @@ def pytest_configure(config: pytest.Config) -> None:
         _name_folder(config, "RAY_TMPDIR")  # its own: no worker joins a Ray that another one has up
     else:
         _name_folder(config, FOLDER_VARIABLE)  # an empty cache, which workers inherit and share
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # modules and tests stay: no garbage collection of a test looks at them again
 
 
 def _name_folder(config: pytest.Config, variable: str) -> None:

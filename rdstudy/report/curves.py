@@ -201,16 +201,16 @@ def _drawn(part: pd.DataFrame, look: _Look, axis: ValueAxis) -> labels.Positions
 def _panel(look: _Look, axis: ValueAxis, title: str | None) -> theme.Panel:
     x = look.beta.x()
     y = alt.Y("value:Q", scale=axis.scale(), axis=axis.axis(title, format="%" if look.percent else None))
-    base = theme.chart_of("points").encode(x=x, color=_colour(look), detail="subset:N")
+    base = theme.chart_of("points").encode(x=x, color=_colour(look), detail=alt.Detail("subset:N"))
     bars = base.mark_rule(clip=True, strokeWidth=1.3, opacity=0.6).encode(
-        y=alt.Y("low:Q", scale=y["scale"], axis=y["axis"]), y2="high:Q"
+        y=alt.Y("low:Q", scale=y["scale"], axis=y["axis"]), y2=alt.Y2("high:Q")
     )
     lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y)
     if look.two_subsets and not look.by_subset:
         lines = lines.encode(strokeDash=theme.subset_dash(_subset_legend()))
     rule, name = _rules()
     layers = [rule, bars, lines, *_seeds(look, x, y), _dots(look, x, y), name]
-    return theme.template(alt.layer(*layers), width=look.width, height=axis.height)
+    return theme.template(*layers, width=look.width, height=axis.height)
 
 
 def _subset_legend() -> alt.Legend:
@@ -223,8 +223,7 @@ def _dots(look: _Look, x: alt.X, y: alt.Y) -> alt.Chart:
     dots = theme.chart_of("points").encode(x=x, y=y, tooltip=_tooltip(look.more))
     dots = dots.encode(**theme.hollow_if_doubted(field, scale))
     dots = dots.mark_point(clip=True, size=42, filled=True, opacity=1, strokeWidth=1.6)
-    shown: alt.Chart = dots.encode(shape=theme.subset_shape(_shape_legend(look))).properties(name=theme.DOTS)
-    return shown
+    return theme.named(dots.encode(shape=theme.subset_shape(_shape_legend(look))), theme.DOTS)
 
 
 def _seeds(look: _Look, x: alt.X, y: alt.Y) -> list[alt.Chart]:
@@ -243,7 +242,7 @@ def _shape_legend(look: _Look) -> alt.Legend | None:
 def _rules() -> tuple[alt.Chart, alt.Chart]:
     """Horizontal lines, and their names."""
     rows = theme.chart_of("rules")
-    line = rows.mark_rule(clip=True, strokeDash=[7, 4], strokeWidth=1.2, color=theme.FAINT).encode(y="value:Q")
+    line = rows.mark_rule(clip=True, strokeDash=[7, 4], strokeWidth=1.2, color=theme.FAINT).encode(y=alt.Y("value:Q"))
     return line, labels.text(rows, font=_FONT, color="#5B6570")
 
 

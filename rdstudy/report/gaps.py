@@ -117,14 +117,14 @@ def panel(
     shown = [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in numbers]
     zero = theme.chart_of("gaps").mark_rule(clip=True, strokeDash=[2, 3], strokeWidth=1, color=theme.FAINT)
     bars = base.mark_rule(clip=True, strokeWidth=1.4, opacity=0.65).encode(
-        y=alt.Y("gap_low:Q", scale=scale, axis=ticks), y2="gap_high:Q"
+        y=alt.Y("gap_low:Q", scale=scale, axis=ticks), y2=alt.Y2("gap_high:Q")
     )
-    lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y, order="beta:Q")
+    lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y, order=alt.Order("beta:Q"))
     dots = base.mark_circle(clip=True, size=40, opacity=1).encode(y=y, tooltip=[*tooltip, *shown])
     single = [seeds.layer(theme.chart_of("seeds").encode(color=color), x, y, [("gap", "gap")])] if has_seeds else []
     layers = [zero.encode(y=alt.YDatum(0, scale=scale, axis=ticks)), lines, bars, *single]
-    layers.append(dots.properties(name=theme.DOTS))
-    return theme.template(alt.layer(*layers), width=width, height=axis.height)
+    layers.append(theme.named(dots, theme.DOTS))
+    return theme.template(*layers, width=width, height=axis.height)
 
 
 def below(distortions: theme.Panel, gaps: theme.Panel) -> theme.Panel:

@@ -126,5 +126,5 @@ def text(role: alt.Chart, *, font: float, color: str, weight: Literal[400, 600] 
     mark = role.mark_text(
         clip=True, x=at_x, y=at_y, align="center", baseline="middle", fontSize=font, fontWeight=weight, color=color
     )
-    chart: alt.Chart = mark.encode(text="text:N")
+    chart: alt.Chart = mark.encode(text=alt.Text("text:N"))
     return chart

@@ -95,7 +95,7 @@ def add_contours(sets: theme.Datasets, domain: PlotDomain) -> dict[str, str]:
 
 def contour_lines(x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """Lines of equal ELBO with their values, for the lowest layers of a rate-distortion panel."""
-    lines = theme.chart_of("contours").encode(x=x, y=y, detail="elbo:N")
+    lines = theme.chart_of("contours").encode(x=x, y=y, detail=alt.Detail("elbo:N"))
     lines = lines.mark_line(clip=True, strokeDash=[3, 4], strokeWidth=1, color="#C3C9CF")
     names = theme.chart_of("contour names").encode(x=x, y=y, text=alt.Text("elbo:Q", format="~r"))
     return [lines, names.mark_text(clip=True, align="left", dx=5, dy=9, fontSize=_CONTOUR_FONT, color=theme.FAINT)]
@@ -143,7 +143,7 @@ def floor_lines() -> alt.Chart:
     """Dashed lines at the rows of the role `floors`."""
     tooltip = [alt.Tooltip("subset:N"), alt.Tooltip("floor:Q", title="floor D", format=".4~g")]
     lines = theme.chart_of("floors").mark_rule(clip=True, strokeDash=[7, 4], strokeWidth=1.2)
-    chart: alt.Chart = lines.encode(y="floor:Q", color=theme.subset_colour(), tooltip=tooltip)
+    chart: alt.Chart = lines.encode(y=alt.Y("floor:Q"), color=theme.subset_colour(), tooltip=tooltip)
     return chart
 
 

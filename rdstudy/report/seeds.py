@@ -43,7 +43,7 @@ def layer(base: alt.Chart, x: alt.X, y: alt.Y, numbers: Sequence[tuple[str, str]
     shown = [("seed", "seed"), ("beta", "β"), *numbers]
     tooltip = [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in shown]
     dots: alt.Chart = base.mark_point(clip=True, size=_SIZE, filled=True, opacity=_OPACITY, strokeWidth=1)
-    return dots.encode(x=x, y=y, tooltip=tooltip).properties(name=theme.SEEDS)
+    return theme.named(dots.encode(x=x, y=y, tooltip=tooltip), theme.SEEDS)
 
 
 def of_curves(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """How every chart looks: colours, marks, axes. Knows no table of results."""
 
+import functools
 import itertools
 import math
 import textwrap
@@ -79,7 +80,6 @@ DOTS, SEEDS = "dots", "seeds"
 plot at most."""
 
 Panel = dict[str, Any]  # a part of a Vega-Lite specification
-Layers = alt.LayerChart | alt.FacetChart  # what alt.layer says that it returns
 
 
 def star_path() -> str:
@@ -160,13 +160,16 @@ def _without_cells(panels: dict[str, Any]) -> dict[str, Any]:
 
 
 def chart_of(role: str) -> alt.Chart:
-    """A chart whose rows are still to come: `fill` gives the data of each role."""
+    """A chart whose rows are still to come: `fill` gives the data of each role.
+
+    Its channels are given as objects, such as `alt.Y2("high:Q")`: for a text Altair compares all of its classes.
+    """
     return alt.Chart(alt.NamedData(name=role))
 
 
 def stars(x: alt.X, y: alt.Y, tooltip: Sequence[alt.Tooltip], *, size: int = 150, outline: Any = 1.3) -> alt.Chart:
     """The rows of the role `stars`, as white stars: models of β = 1."""
-    white, ink = alt.value("white"), alt.value(INK)
+    white, ink = alt.FillValue("white"), alt.StrokeValue(INK)
     chart = chart_of("stars").encode(x=x, y=y, tooltip=tooltip, fill=white, stroke=ink)
     drawn: alt.Chart = chart.mark_point(
         clip=True, shape=star_path(), size=size, opacity=1, filled=True, strokeWidth=outline
@@ -220,6 +223,7 @@ def _encoded(field: str, scale: alt.Scale) -> dict[str, Any]:
     return {"field": name, "type": {"N": "nominal", "O": "ordinal"}[kind], "scale": scale.to_dict(), "legend": None}
 
 
+@functools.cache
 def subset_scale() -> alt.Scale:
     """The colours of test and train."""
     return alt.Scale(domain=list(SUBSETS), range=[SUBSET_COLOURS[name] for name in SUBSETS])
@@ -236,11 +240,13 @@ def subset_shape(legend: alt.Legend | None) -> alt.Shape:
     return alt.Shape("subset:N", scale=alt.Scale(domain=list(SUBSETS), range=shapes), legend=legend)
 
 
+@functools.cache
 def subset_legend() -> alt.Legend:
     """Of test and train, by colour and mark."""
     return alt.Legend(title=None, orient="top", symbolStrokeWidth=0, symbolOpacity=1, symbolSize=80)
 
 
+@functools.cache
 def subset_colour(*, legend: bool = True) -> alt.Color:
     """Test and train, in the same two colours everywhere."""
     return alt.Color("subset:N", scale=subset_scale(), legend=subset_legend() if legend else None)
@@ -316,10 +322,29 @@ class Grid:
         return panel % self.columns == 0
 
 
-def template(chart: alt.LayerChart | alt.FacetChart | alt.Chart, *, width: int, height: int) -> Panel:
-    """A panel without rows as plain data: Altair takes minutes for a page on which it draws each panel anew."""
-    spec: Panel = chart.properties(width=width, height=height).to_dict(validate=False)
-    return {key: value for key, value in spec.items() if key not in ("$schema", "config")}
+def named(chart: alt.Chart, name: str) -> alt.Chart:
+    """The layer under a name; `Chart.properties` would look it up in the schema, for milliseconds."""
+    copy: alt.Chart = chart.copy(deep=False)
+    copy.name = name
+    return copy
+
+
+def template(*layers: alt.Chart, width: int, height: int) -> Panel:
+    """A panel of these layers, without rows, as plain data: `alt.layer` copies each of them several times.
+
+    Even so, Altair takes minutes for a page on which it draws each panel anew.
+    """
+    plain = [layer.to_dict(validate=False, context={"top_level": False}) for layer in layers]
+    size = {"height": height, "width": width}
+    if len(plain) == 1:
+        return {**plain[0], **size}
+    if any(layer.data is not layers[0].data for layer in layers):
+        return {"layer": plain, **size}
+    return {"layer": [_without_data(layer) for layer in plain], "data": plain[0]["data"], **size}
+
+
+def _without_data(layer: Panel) -> Panel:
+    return {key: value for key, value in layer.items() if key != "data"}
 
 
 def fill(template: Panel, names: Mapping[str, str], *, title: str = "", subtitle: str = "", cell: Any = None) -> Panel:

@@ -21,6 +21,7 @@ from benchmarks.sizes import SIZES
 from benchmarks.tables import write_table
 from rdstudy.planning.cards import CARDS
 from rdstudy.training.stacked import StackedTrainer
+from tests.waiting import wait_until
 
 BLOCKED = ("ray", "altair", "pandas", "vl_convert", "h5py", "scipy", "hypothesis", "pytest")
 
@@ -70,7 +71,7 @@ def test_a_section_that_fails_is_told_and_the_status_is_1(tmp_path, monkeypatch,
 
 def test_a_section_whose_time_is_over_is_ended_with_all_that_it_started(tmp_path, monkeypatch):
     """The command is one that starts another and waits for it."""
-    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(9000)'])"
     popen = subprocess.Popen
     started: list[subprocess.Popen[bytes]] = []
 
@@ -81,7 +82,7 @@ def test_a_section_whose_time_is_over_is_ended_with_all_that_it_started(tmp_path
     monkeypatch.setattr(subprocess, "Popen", start)
     options = gpu._parse(["--smoke", "--out", str(tmp_path)])
     assert gpu._run("bounds", 1.0, options) == OVER
-    assert working_in_group(started[0].pid) == []
+    wait_until(lambda: not working_in_group(started[0].pid), "the end of all processes", pause=0.01)  # killed: soon
 
 
 def working_in_group(group: int) -> list[int]:

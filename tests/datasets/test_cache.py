@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import multiprocessing
 import os
 import pwd
 import signal
@@ -18,13 +17,12 @@ import pytest
 from rdstudy.datasets import cache
 from rdstudy.datasets.cache import FOLDER_VARIABLE, cache_folder, cached_images
 from tests.datasets.moves import die_at_move
+from tests.datasets.processes import apart
 
 SHAPE = (5, 3, 7, 11)
 PATTERN = np.random.default_rng(3).integers(1, 256, SHAPE, np.uint8)
 PATIENCE_SECONDS = 30.0
 PROCESSES = 4
-
-spawn = multiprocessing.get_context("spawn")
 
 
 def ask(folder: Path) -> np.ndarray:
@@ -77,7 +75,7 @@ def die_while_moving(folder: Path, number: int):
 @contextlib.contextmanager
 def a_writer_that_hangs(folder: Path):
     """A process that has written half of the file; killed at the latest when the block ends."""
-    process = spawn.Process(target=hang_while_writing, args=(folder,))
+    process = apart.Process(target=hang_while_writing, args=(folder,))
     process.start()
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -136,8 +134,8 @@ def test_processes_that_ask_at_once_draw_once(tmp_path, damaged):
     if damaged:
         ask(tmp_path)
         spoil(path_of(tmp_path), "a bit")
-    barrier = spawn.Barrier(PROCESSES)
-    processes = [spawn.Process(target=ask_at_once, args=(barrier, tmp_path, number)) for number in range(PROCESSES)]
+    barrier = apart.Barrier(PROCESSES)
+    processes = [apart.Process(target=ask_at_once, args=(barrier, tmp_path, number)) for number in range(PROCESSES)]
     for process in processes:
         process.start()
     for process in processes:
@@ -355,7 +353,7 @@ def test_a_kill_between_digest_and_file_is_mended_by_the_next(tmp_path, number, 
         (tmp_path / "cache" / "small.npy.sha256").unlink()
     if before == "damaged":
         spoil(path_of(tmp_path), "zeroed pixels")
-    process = spawn.Process(target=die_while_moving, args=(tmp_path, number))
+    process = apart.Process(target=die_while_moving, args=(tmp_path, number))
     process.start()
     process.join(PATIENCE_SECONDS)
     assert process.exitcode == -signal.SIGKILL

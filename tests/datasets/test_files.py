@@ -1,7 +1,6 @@
 """Where files are looked for: by hand first, then the node's cache, downloaded once, and offline a word about where."""
 
 import hashlib
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import pytest
 from rdstudy.datasets.cache import FOLDER_VARIABLE
 from rdstudy.datasets.download import RemoteFile
 from rdstudy.datasets.files import DATA_VARIABLE, OFFLINE_VARIABLE, local_path, offline
+from tests.datasets.processes import apart
 
 BODY = b"the right bytes" * 1_009
 PATIENCE_SECONDS = 60.0
-
-spawn = multiprocessing.get_context("spawn")
 
 
 def remote(*urls: str) -> RemoteFile:
@@ -61,9 +59,9 @@ def test_a_file_is_downloaded_once(mirror, cache):
 
 def test_processes_that_ask_at_once_download_once(mirror, tmp_path):
     only = mirror(good)
-    barrier = spawn.Barrier(3)
+    barrier = apart.Barrier(3)
     arguments = (barrier, str(tmp_path / "cache"), only.url)
-    processes = [spawn.Process(target=ask_at_once, args=arguments) for _ in range(3)]
+    processes = [apart.Process(target=ask_at_once, args=arguments) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:

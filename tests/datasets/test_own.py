@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -19,14 +18,13 @@ from rdstudy.datasets.own import install_own, own_files
 from rdstudy.planning.plan import make_plan
 from rdstudy.study import Experiment, Study
 from tests.datasets.moves import die_at_move
+from tests.datasets.processes import apart
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.integers(0, 256, (13, 3, 5, 7), np.uint8)
 FACTORS = RNG.random((13, 2))
 NAMES = ("size", "hue")
 PATIENCE_SECONDS = 30.0
-
-spawn = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(autouse=True)
@@ -276,7 +274,7 @@ def die_while_moving(folder: Path, number: int):
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_kill_between_the_files_is_mended_by_the_next(cache, caplog, number):
-    process = spawn.Process(target=die_while_moving, args=(cache, number))
+    process = apart.Process(target=die_while_moving, args=(cache, number))
     process.start()
     process.join(PATIENCE_SECONDS)
     assert process.exitcode == -signal.SIGKILL

@@ -13,7 +13,7 @@ from rdstudy.report.contents import page_of
 from rdstudy.report.page import render
 from rdstudy.report.read import read_study
 from rdstudy.report.verdicts import _behind, _numbers
-from rdstudy.study import FIGURES, Experiment
+from rdstudy.study import Experiment
 from rdstudy.study.claims import Claim, best_near, exceeds, interior_minimum, monotone
 from tests.report.conftest import DECLARED, HOSTILE, Simulation, declaration
 
@@ -154,24 +154,6 @@ def test_a_number_has_the_digits_that_its_interval_allows(numbers, shown):
 def test_what_stands_behind_a_finding_is_said(behind, shown):
     assert _behind(Finding(CLAIMS[0], "supported", (), behind)) == shown
     assert _behind(Finding(CLAIMS[0], "supported", (), behind, "3 layers")) == f"{shown} (3 layers)"
-
-
-def shown(study, figures):
-    """Keys of the figures of a page whose experiment asks for these."""
-    page = page_of(study((), splits=SPLITS, depths=[1], betas=[0.1, 1.0], seeds=2, figures=figures))
-    keys = re.findall(r'<figure class="[a-z]+" id="figure-([^"]+)">', render(page))
-    return [key.removeprefix("depth-") for key in keys if key != "splits"]
-
-
-SPLITS = ("cv(8192)", "cv(16384)", "cv(32768)")
-
-
-def test_an_experiment_shows_the_figures_that_it_asks_for(study):
-    everything = shown(study, ())
-    assert {"sizes-distortion", "distortion", "learning", "rate-parts", "early-stopping", "copied"} <= set(everything)
-    assert set(everything) <= set(FIGURES)
-    assert shown(study, ("distortion", "early-stopping")) == ["distortion", "early-stopping"]
-    assert shown(study, ("sizes-distortion", "reconstructions")) == ["sizes-distortion"]
 
 
 @pytest.mark.parametrize("figures", [("distortions",), "distortion", (5,), 5])

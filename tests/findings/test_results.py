@@ -1,5 +1,6 @@
 """A verdict can be recomputed from the contrasts that are shown: from their results, and these from their intervals."""
 
+import functools
 import json
 
 import numpy as np
@@ -58,8 +59,9 @@ def recomputed(contrasts, least):
     return combined(results, least)
 
 
+@functools.cache
 def noisy(seed, *, spread, seeds=5):
-    """Tables with other curves and noise for each number."""
+    """Tables with other curves and noise for each number, which many claims are judged by."""
     rng = np.random.default_rng([seed, seeds])
     curves = {depth: tuple(rng.normal(20.0, 12.0, len(BETAS))) for depth in (1, 3)}
     planned, members, measures, near = tables(curves, splits=SPLITS, seeds=seeds)

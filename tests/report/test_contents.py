@@ -11,6 +11,7 @@ from rdstudy.report import alt_text, citation, coverage, data_words, tables
 from rdstudy.report.contents import page_of
 from rdstudy.report.figures import distortion
 from rdstudy.report.page import render
+from rdstudy.study import FIGURES
 from tests.report.conftest import (
     COMMAND,
     HALF,
@@ -119,6 +120,22 @@ def test_the_page_has_the_order_of_an_argument(simulate):
     assert heads == [*expected, "Results", "Provenance"]
     below = [text.rstrip("#") for level, text, _ in headings if level == 3]
     assert below.index("The curves") < below.index("What lies behind the curves") < below.index("Distortion D")
+
+
+def shown(html):
+    """Keys of the figures of the experiment on a page."""
+    keys = re.findall(r'<figure class="[a-z]+" id="figure-([^"]+)">', html)
+    return [key.removeprefix("depth-") for key in keys if key != "splits"]
+
+
+def test_an_experiment_shows_the_figures_that_it_asks_for(simulate):
+    everything = shown(simulate.html(THREE_SIZES))
+    assert {"sizes-distortion", "distortion", "learning", "rate-parts", "early-stopping", "copied"} <= set(everything)
+    assert set(everything) <= set(FIGURES)
+    asked = {("distortion", "early-stopping"): ["distortion", "early-stopping"]}
+    asked[("sizes-distortion", "reconstructions")] = ["sizes-distortion"]
+    for figures, expected in asked.items():
+        assert shown(simulate.html(dataclasses.replace(THREE_SIZES, figures=figures))) == expected
 
 
 def test_figures_are_numbered_in_the_order_in_which_they_are_read(simulate):

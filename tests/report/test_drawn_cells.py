@@ -106,10 +106,11 @@ def test_levels_are_for_figures(store, capsys):
     assert "--where is for --figures" in capsys.readouterr().err
 
 
-def test_without_single_models_no_button_saves_them(study, monkeypatch):
-    assert 'data-save="runs"' in render(page_of(study))
-    monkeypatch.setattr(runs, "MOST_RUNS", 55)
-    page = page_of(study)
+def test_without_single_models_no_button_saves_them(simulate, monkeypatch):
+    simulation = dataclasses.replace(MANY, figures=("learning",), splits=MANY.splits[:1])
+    assert 'data-save="runs"' in simulate.html(simulation)
+    monkeypatch.setattr(runs, "MOST_RUNS", 7)
+    page = page_of(simulate(simulation))
     assert not page.has_runs
     assert 'data-save="runs"' not in render(page)
-    assert "more than 55 models" in dataclasses.asdict(page)["runs"]
+    assert "more than 7 models" in dataclasses.asdict(page)["runs"]

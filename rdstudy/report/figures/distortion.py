@@ -99,7 +99,7 @@ class _Gaps:
 
 @functools.cache
 def _gap_panel(beta: theme.BetaAxis, axis: gaps.GapAxis, *, width: int, titled: bool, has_seeds: bool) -> theme.Panel:
-    color = alt.value(theme.INK)
+    color = alt.ColorValue(theme.INK)
     return gaps.panel(beta, axis, color=color, width=width, titled=titled, has_seeds=has_seeds)
 
 
@@ -140,17 +140,17 @@ def _panel(beta: theme.BetaAxis, domain: PlotDomain, *, width: int, titled: bool
     x, y = beta.x(), plane.distortion_axis(domain, titled=titled)
     base = theme.chart_of("points").encode(x=x, color=theme.subset_colour())
     bars = base.mark_rule(clip=True, strokeWidth=1.4, opacity=0.65).encode(
-        y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2="distortion_high:Q"
+        y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2=alt.Y2("distortion_high:Q")
     )
     lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y)
     single = [plane.seed_dots(plane.of_subsets("seeds"), x, y)] if has_seeds else []
     dots = plane.of_subsets("points").mark_point(clip=True, size=46, filled=True, opacity=1)
-    dots = dots.encode(x=x, y=y, tooltip=plane.point_tooltip()).properties(name=theme.DOTS)
+    dots = theme.named(dots.encode(x=x, y=y, tooltip=plane.point_tooltip()), theme.DOTS)
     ring = theme.chart_of("best")
     circle = ring.mark_point(clip=True, size=260, stroke=theme.INK, strokeWidth=1.6, filled=False).encode(x=x, y=y)
     words = labels.text(ring, font=_FONT, color=theme.INK, weight=600)
-    layers = alt.layer(plane.floor_lines(), lines, bars, *single, dots, circle, words)
-    return theme.template(layers, width=width, height=_height(width))
+    layers = [plane.floor_lines(), lines, bars, *single, dots, circle, words]
+    return theme.template(*layers, width=width, height=_height(width))
 
 
 ORDER = 30

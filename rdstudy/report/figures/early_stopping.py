@@ -77,12 +77,12 @@ def _panel(domain: PlotDomain, *, width: int, titled: bool, has_seeds: bool) -> 
     shown = [alt.Tooltip(f"{name}:Q", title=title, format=".5~g") for name, title in numbers]
     tooltip = [alt.Tooltip("series:N"), *shown]
     base = theme.chart_of("points").encode(x=x, y=y, color=series_colour(STOPPING))
-    lines = base.mark_line(clip=True, strokeWidth=2).encode(order="beta:Q")
-    dots = base.mark_circle(clip=True, size=46, opacity=1).encode(tooltip=tooltip).properties(name=theme.DOTS)
+    lines = base.mark_line(clip=True, strokeWidth=2).encode(order=alt.Order("beta:Q"))
+    dots = theme.named(base.mark_circle(clip=True, size=46, opacity=1).encode(tooltip=tooltip), theme.DOTS)
     color = theme.chart_of("seeds").encode(color=series_colour(STOPPING))
     single = [plane.seed_dots(color, x, y)] if has_seeds else []
-    layers = alt.layer(lines, *single, dots, theme.stars(x, y, tooltip))
-    return theme.template(layers, width=width, height=min(300, round(0.8 * width)))
+    layers = [lines, *single, dots, theme.stars(x, y, tooltip)]
+    return theme.template(*layers, width=width, height=min(300, round(0.8 * width)))
 
 
 ORDER = 130

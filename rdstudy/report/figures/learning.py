@@ -150,7 +150,7 @@ def _panel(
             alt.Tooltip("models:Q"),
         ]
     )
-    return theme.template(alt.layer(lines, dots.properties(name=theme.DOTS)), width=width, height=210)
+    return theme.template(lines, theme.named(dots, theme.DOTS), width=width, height=210)
 
 
 ORDER = 50

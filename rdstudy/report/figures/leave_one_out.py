@@ -149,11 +149,11 @@ def _panel(beta: theme.BetaAxis, shared: ValueAxis, pairs: tuple[str, ...], *, t
     base = theme.chart_of("points").encode(x=x, color=alt.Color("pair:N", sort=pairs, scale=colours, legend=legend))
     zero = theme.chart_of("zero").mark_rule(clip=True, strokeDash=[7, 4], color=theme.FAINT).encode(y=y)
     bars = base.mark_rule(clip=True, strokeWidth=1.3, opacity=0.6)
-    bars = bars.encode(y=alt.Y("low:Q", scale=scale, axis=axis), y2="high:Q")
+    bars = bars.encode(y=alt.Y("low:Q", scale=scale, axis=axis), y2=alt.Y2("high:Q"))
     lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y)
     dots = theme.chart_of("points").encode(x=x, y=y, tooltip=tooltip, **theme.hollow_if_doubted("pair:N", colours))
-    dots = dots.mark_point(clip=True, size=42, filled=True, opacity=1, strokeWidth=1.6).properties(name=theme.DOTS)
-    return theme.template(alt.layer(zero, bars, lines, dots), width=width, height=shared.height)
+    dots = theme.named(dots.mark_point(clip=True, size=42, filled=True, opacity=1, strokeWidth=1.6), theme.DOTS)
+    return theme.template(zero, bars, lines, dots, width=width, height=shared.height)
 
 
 ORDER = 160

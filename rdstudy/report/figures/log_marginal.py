@@ -140,16 +140,16 @@ def _check_panel(check: _Check, beta: theme.BetaAxis, *, width: int, titled: boo
     y = alt.Y(f"{check.column}:Q", scale=scale, axis=axis)
     rows = theme.chart_of("checks")
     base = rows.encode(x=x, color=theme.subset_colour(legend=False))
-    lines = base.mark_line(clip=True, strokeWidth=1.5).encode(y=y, order="beta:Q")
+    lines = base.mark_line(clip=True, strokeWidth=1.5).encode(y=y, order=alt.Order("beta:Q"))
     dots = base.mark_point(clip=True, size=28, filled=True, opacity=1)
     tooltip = [alt.Tooltip("subset:N"), alt.Tooltip("beta:Q", title="β", format=".4~g")]
     tooltip.append(alt.Tooltip(f"{check.column}:Q", title=f"{check.title}, mean over models", format=".3~g"))
-    dots = dots.encode(y=y, shape=theme.subset_shape(None), tooltip=tooltip).properties(name=theme.DOTS)
+    dots = theme.named(dots.encode(y=y, shape=theme.subset_shape(None), tooltip=tooltip), theme.DOTS)
     layers = [lines, dots]
     if check.limit is not None:
         limit = rows.mark_rule(clip=True, strokeDash=[7, 4], strokeWidth=1.2, color=theme.FAINT)
         layers.insert(0, limit.encode(y=alt.YDatum(check.limit, scale=scale, axis=axis)))
-    return theme.template(alt.layer(*layers), width=width, height=_CHECK_PIXELS)
+    return theme.template(*layers, width=width, height=_CHECK_PIXELS)
 
 
 ORDER = 110

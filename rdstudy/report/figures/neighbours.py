@@ -104,8 +104,8 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
     columns = ["split", "images", "distance", "share"]
     for place, (dataset, part) in enumerate(table.groupby("dataset", sort=False)):
         own = marks[marks["dataset"] == dataset]
-        panel = _panel(list(names.values()), colours, dashes, most=most, titled=grid.first(place))
-        template = theme.template(panel, width=grid.width, height=260)
+        layers = _panel(list(names.values()), colours, dashes, most=most, titled=grid.first(place))
+        template = theme.template(*layers, width=grid.width, height=260)
         roles = {
             "curves": sets.add(_shown(part, names), columns),
             "marks": sets.add(_shown(own, names), [*columns, "mark"]),
@@ -127,7 +127,7 @@ def _colours(splits: pd.DataFrame, among: tuple[int, ...]) -> list[str]:
 
 def _panel(
     splits: list[str], colours: list[str], dashes: list[list[int]], *, most: float, titled: bool
-) -> theme.Layers:
+) -> list[alt.Chart]:
     legend = alt.Legend(
         title=None,
         orient="top",
@@ -162,9 +162,9 @@ def _panel(
         scale=alt.Scale(domain=list(_MARKS), range=["circle", "diamond"]),
         legend=alt.Legend(title=None, orient="top"),
     )
-    down = marks.mark_rule(clip=True, strokeWidth=1, opacity=0.45).encode(y2=alt.datum(0))
+    down = marks.mark_rule(clip=True, strokeWidth=1, opacity=0.45).encode(y2=alt.Y2Datum(0))
     points = marks.mark_point(clip=True, size=70, filled=True, opacity=1).encode(shape=shape)
-    return alt.layer(down, lines.encode(strokeDash=dash), points)
+    return [down, lines.encode(strokeDash=dash), points]
 
 
 ORDER = 200

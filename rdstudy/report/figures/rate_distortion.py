@@ -109,15 +109,15 @@ def _panel(domain: PlotDomain, *, width: int, titled: bool, has_best: bool, has_
     base = theme.chart_of("points").encode(color=theme.subset_colour())
     lines, across, dots = _curve("points", x, y, prior=PRIORS[0] if has_best else None)
     upright = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.65).encode(
-        x=x, y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2="distortion_high:Q"
+        x=x, y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2=alt.Y2("distortion_high:Q")
     )
     names = labels.text(theme.chart_of("betas"), font=_FONT, color=theme.TEST)
     stars = theme.stars(x, y, plane.point_tooltip())
     best = _curve("best", x, y, prior=PRIORS[1]) if has_best else ()
     single = [plane.seed_dots(plane.of_subsets("seeds"), x, y)] if has_seeds else []
     below = [*plane.contour_lines(x, y), plane.floor_lines(), *best]
-    above = [lines, across, upright, *single, dots.properties(name=theme.DOTS), names, stars]
-    return theme.template(alt.layer(*below, *above), width=width, height=_height(width))
+    above = [lines, across, upright, *single, theme.named(dots, theme.DOTS), names, stars]
+    return theme.template(*below, *above, width=width, height=_height(width))
 
 
 def _height(width: int) -> int:
@@ -127,14 +127,14 @@ def _height(width: int) -> int:
 def _curve(role: str, x: alt.X, y: alt.Y, *, prior: str | None) -> tuple[alt.Chart, alt.Chart, alt.Chart]:
     """Line, bars of the rate and dots of the rows of a role: dashed under the best prior, with a legend of priors."""
     base = theme.chart_of(role).encode(color=theme.subset_colour())
-    lines = base.mark_line(clip=True, strokeWidth=2).encode(x=x, y=y, order="beta:Q")
+    lines = base.mark_line(clip=True, strokeWidth=2).encode(x=x, y=y, order=alt.Order("beta:Q"))
     if prior is not None:
         legend = alt.Legend(title=None, orient="top", symbolType="stroke", labelLimit=260)
         scale = alt.Scale(domain=list(PRIORS), range=[[1, 0], [5, 3]])
         named = lines.transform_calculate(prior=json.dumps(prior))  # in no row: all of a layer have the same
         lines = named.encode(strokeDash=alt.StrokeDash("prior:N", scale=scale, legend=legend))
     across = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.65).encode(
-        x=alt.X("rate_low:Q", scale=x["scale"], axis=x["axis"]), x2="rate_high:Q", y=y
+        x=alt.X("rate_low:Q", scale=x["scale"], axis=x["axis"]), x2=alt.X2("rate_high:Q"), y=y
     )
     dots = plane.of_subsets(role).mark_point(clip=True, size=46 if role == "points" else 22, filled=True, opacity=1)
     tooltip = plane.point_tooltip() if role == "points" else _best_tooltip()

@@ -127,9 +127,9 @@ def chart(_: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
         y=alt.Y("strip:N", sort=names, axis=alt.Axis(title=None, labelLimit=420, domain=False, ticks=False)),
         tooltip=alt.Tooltip("text:N", title=" "),
     )
-    images = base.mark_image(clip=True, width=_SIDE, height=_SIDE).encode(url="source:N")
-    marks = base.mark_text(clip=True, dy=_SIDE // 2 + 6, fontSize=10, color=theme.INK).encode(text="mark:N")
-    panel = theme.template(alt.layer(images, marks), width=_STEP * len(heads), height=(_STEP + 8) * len(names))
+    images = base.mark_image(clip=True, width=_SIDE, height=_SIDE).encode(url=alt.Url("source:N"))
+    marks = base.mark_text(clip=True, dy=_SIDE // 2 + 6, fontSize=10, color=theme.INK).encode(text=alt.Text("mark:N"))
+    panel = theme.template(images, marks, width=_STEP * len(heads), height=(_STEP + 8) * len(names))
     return theme.finish(theme.fill(panel, {"pictures": sets.add(pictures)}), sets)
 
 

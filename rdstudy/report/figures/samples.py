@@ -111,7 +111,7 @@ def chart(_: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
     images = theme.chart_of("pictures").encode(
         x=alt.X("place:O", scale=alt.Scale(domain=list(range(places))), axis=None),
         y=alt.Y("row:N", sort=names, axis=alt.Axis(title=None, labelLimit=420, domain=False, ticks=False)),
-        url="source:N",
+        url=alt.Url("source:N"),
         tooltip=alt.Tooltip("text:N", title=" "),
     )
     images = images.mark_image(clip=True, width=_SIDE, height=_SIDE)

@@ -2,7 +2,6 @@
 
 import functools
 
-import altair as alt
 import pandas as pd
 
 from rdstudy.report import gaps, plane, sizes, statistics, theme
@@ -70,7 +69,7 @@ def _panel(
 ) -> theme.Panel:
     y = plane.distortion_axis(domain, titled=titled)
     layers = sizes.size_layers(beta.x(), y, shades, has_seeds=has_seeds)
-    return theme.template(alt.layer(*layers), width=width, height=sizes.panel_height(width))
+    return theme.template(*layers, width=width, height=sizes.panel_height(width))
 
 
 ORDER = 20

@@ -40,13 +40,16 @@ def _panel(shades: sizes.Shades, domain: PlotDomain, *, width: int, titled: bool
     x, y = plane.rate_axis(domain), plane.distortion_axis(domain, titled=titled)
     across = theme.chart_of("points").mark_rule(clip=True, strokeWidth=1.2, opacity=0.6)
     across = across.encode(
-        x=alt.X("rate_low:Q", scale=x["scale"], axis=x["axis"]), x2="rate_high:Q", y=y, color=sizes.size_colour(shades)
+        x=alt.X("rate_low:Q", scale=x["scale"], axis=x["axis"]),
+        x2=alt.X2("rate_high:Q"),
+        y=y,
+        color=sizes.size_colour(shades),
     )
     tooltip = [*sizes.SIZE_TOOLTIP, *plane.point_tooltip()]
     stars = theme.stars(x, y, tooltip, size=80, outline=alt.Undefined)
     curves = sizes.size_layers(x, y, shades, has_seeds=has_seeds)
     layers = [*plane.contour_lines(x, y), across, *curves, stars]
-    return theme.template(alt.layer(*layers), width=width, height=sizes.panel_height(width))
+    return theme.template(*layers, width=width, height=sizes.panel_height(width))
 
 
 ORDER = 10
