@@ -38,6 +38,14 @@ def image_cache() -> Path:
     return Path(os.environ[FOLDER_VARIABLE])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_pause_between_looks_for_rivals() -> Iterator[None]:
+    """A run looks for rivals twice; those of this process begin one after the other, but for `test_presence`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rdstudy.results.presence._LOOK_SECONDS", 0.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def measured_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study file, `tiny.py`, and `out`, its store of four members with their measures: for copies."""
