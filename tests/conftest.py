@@ -61,6 +61,15 @@ def measured_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """HOST:PORT of an S3 server; a test takes a folder of its own there."""
+    from tests.s3 import s3_server  # late, as above
+
+    with s3_server() as endpoint:
+        yield endpoint
+
+
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study file, `tiny.py`, in the working directory, which is a new folder."""

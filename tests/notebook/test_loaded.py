@@ -20,7 +20,7 @@ from rdstudy.results import schema
 from rdstudy.results.store import Store
 from rdstudy.run import main
 from rdstudy.study import sources
-from tests.s3 import s3_server, s3_uri
+from tests.s3 import s3_uri, upload
 from tests.test_run import MEASURES, ROOT, STUDY
 
 KEPT = STUDY.replace("Measures(names=[])", MEASURES).replace("_seconds=0", "_seconds=0, keep_weights=True")
@@ -30,19 +30,15 @@ OTHER = (
 ROWS = np.random.default_rng(5).integers(0, 256, (5, 3, 32, 32), np.uint8)
 
 
-def write(folder: Path, out: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two studies that share two of their four members, and measure differently."""
-    monkeypatch.chdir(folder)
-    for name, text in (("tiny", KEPT), ("other", OTHER)):
-        Path(f"{name}.py").write_text(text)
-        assert main([f"{name}.py", "--local", "--out", out, "--no-report"]) == 0
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
+    """Two studies that share two of their four members, and measure differently."""
     folder: Path = tmp_path_factory.mktemp("written")
     with pytest.MonkeyPatch.context() as patch:
-        write(folder, "results", patch)
+        patch.chdir(folder)
+        for name, text in (("tiny", KEPT), ("other", OTHER)):
+            Path(f"{name}.py").write_text(text)
+            assert main([f"{name}.py", "--local", "--out", "results", "--no-report"]) == 0
     return folder / "results"
 
 
@@ -338,12 +334,11 @@ def test_the_example_of_the_page_on_tables_runs(results):
     assert len(results.members)
 
 
-def test_in_a_bucket_it_is_the_same(written, tmp_path, monkeypatch):
-    with s3_server() as endpoint:
-        uri = s3_uri(endpoint, "loaded")
-        write(tmp_path, uri, monkeypatch)
-        there, here = rdstudy.load(uri), rdstudy.load(written)
-        pd.testing.assert_frame_equal(there.members[["member_id", "rate"]], here.members[["member_id", "rate"]])
-        assert len(there.measures) == 12
-        member_id = a_member(there)
-        assert torch.equal(there.model(member_id).sample(3, seed=1), here.model(member_id).sample(3, seed=1))
+def test_in_a_bucket_it_is_the_same(written, s3):
+    uri = s3_uri(s3, "loaded")
+    upload(written, uri)
+    there, here = rdstudy.load(uri), rdstudy.load(written)
+    for name in ("members", "measures", "trajectories"):
+        pd.testing.assert_frame_equal(getattr(there, name), getattr(here, name))
+    member_id = a_member(there)
+    assert torch.equal(there.model(member_id).sample(3, seed=1), here.model(member_id).sample(3, seed=1))
