@@ -49,12 +49,10 @@ def no_pause_between_looks_for_rivals() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def measured_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study file, `tiny.py`, and `out`, its store of four members with their measures: for copies."""
-    from tests.test_run import MEASURES, STUDY, run  # late: it imports most of what there is
+    from tests.test_run import MEASURES, ONE_FIGURE, run  # late: it imports most of what there is
 
     folder = tmp_path_factory.mktemp("measured")
-    few = '"few",\n            figures=["distortion"],'  # a page that is soon made
-    study = STUDY.replace("Measures(names=[])", MEASURES).replace('"few",', few)
-    (folder / "tiny.py").write_text(study)
+    (folder / "tiny.py").write_text(ONE_FIGURE.replace("Measures(names=[])", MEASURES))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert run(folder / "tiny.py", "--no-report") == 0
