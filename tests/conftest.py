@@ -43,19 +43,34 @@ def image_cache() -> Path:
     return Path(os.environ[FOLDER_VARIABLE])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_pause_between_looks_for_rivals() -> Iterator[None]:
+    """A run looks for rivals twice; those of this process begin one after the other, but for `test_presence`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rdstudy.results.presence._LOOK_SECONDS", 0.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def measured_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study file, `tiny.py`, and `out`, its store of four members with their measures: for copies."""
-    from tests.test_run import MEASURES, STUDY, run  # late: it imports most of what there is
+    from tests.test_run import MEASURES, ONE_FIGURE, run  # late: it imports most of what there is
 
     folder = tmp_path_factory.mktemp("measured")
-    few = '"few",\n            figures=["distortion"],'  # a page that is soon made
-    study = STUDY.replace("Measures(names=[])", MEASURES).replace('"few",', few)
-    (folder / "tiny.py").write_text(study)
+    (folder / "tiny.py").write_text(ONE_FIGURE.replace("Measures(names=[])", MEASURES))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert run(folder / "tiny.py", "--no-report") == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """HOST:PORT of an S3 server; a test takes a folder of its own there."""
+    from tests.s3 import s3_server  # late, as above
+
+    with s3_server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

@@ -6,12 +6,15 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.serving import make_server
+
+from rdstudy.results.files import Files
 
 BUCKET = "bucket"
 
@@ -26,7 +29,7 @@ def s3_server(wrap: Callable[[Any], Any] = lambda application: application) -> I
         wrap: puts another WSGI application around the server's own.
     """
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
-    application = wrap(DomainDispatcherApplication(create_backend_app))
+    application = wrap(create_backend_app("s3"))
     server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -46,6 +49,14 @@ def s3_server(wrap: Callable[[Any], Any] = lambda application: application) -> I
 def s3_uri(endpoint: str, folder: str) -> str:
     """What a user gives as --out."""
     return f"s3://{BUCKET}/{quote(folder)}?endpoint_override={endpoint}&scheme=http&region=us-east-1"
+
+
+def upload(folder: Path, uri: str) -> None:
+    """Put a copy of a results folder into a bucket."""
+    bucket = Files(uri)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            bucket.write(path.relative_to(folder).as_posix(), path.read_bytes())
 
 
 class Network:

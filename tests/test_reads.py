@@ -14,7 +14,7 @@ from rdstudy.results.files import Files
 from rdstudy.results.store import Store
 from rdstudy.retrain import main as retrain
 from rdstudy.run import main
-from tests.s3 import s3_server, s3_uri
+from tests.s3 import s3_uri, upload
 
 ENDS = {
     "nothing to do": ((), 0),
@@ -52,20 +52,15 @@ class Counts:
 
 
 @pytest.fixture(params=["local", "s3"])
-def out(request: pytest.FixtureRequest, measured_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def out(request: pytest.FixtureRequest, measured_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store in which a study of four members was run, with a file a member."""
     shutil.copytree(measured_study, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     if request.param == "local":
-        yield "out"
-        return
-    with s3_server() as endpoint:
-        uri = s3_uri(endpoint, f"reads/{uuid.uuid4().hex}")
-        bucket = Files(uri)
-        for path in Path("out").rglob("*"):
-            if path.is_file():
-                bucket.write(path.relative_to("out").as_posix(), path.read_bytes())
-        yield uri
+        return "out"
+    uri = s3_uri(request.getfixturevalue("s3"), f"reads/{uuid.uuid4().hex}")
+    upload(Path("out"), uri)
+    return uri
 
 
 @pytest.mark.parametrize("end", ENDS)

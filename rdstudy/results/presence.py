@@ -23,6 +23,7 @@ from rdstudy.results.store import FolderGoneError, Store
 
 BEAT_SECONDS = 10.0
 _DEAD_SECONDS = 3.5 * BEAT_SECONDS  # without a beat: storage may be slow
+_LOOK_SECONDS = 0.2  # between two looks for rivals
 _SETTLE_SECONDS = 20.0  # that one of two runs which start at the same moment waits for the other to settle
 
 
@@ -208,7 +209,7 @@ def _give_way(store: Store, run: Run) -> None:
         looks_without_rivals = 0 if rivals else looks_without_rivals + 1
         if looks_without_rivals == 2 or time.monotonic() > deadline:
             return
-        time.sleep(0.2)
+        time.sleep(_LOOK_SECONDS)
 
 
 def _read(store: Store, token: str) -> Run | None:

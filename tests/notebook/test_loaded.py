@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from pyarrow.fs import FileSystem, copy_files
 
 import rdstudy
 from rdstudy.model.weights import Header, from_bytes, to_bytes
@@ -21,7 +20,7 @@ from rdstudy.results import schema
 from rdstudy.results.store import Store
 from rdstudy.run import main
 from rdstudy.study import sources
-from tests.s3 import s3_server, s3_uri
+from tests.s3 import s3_uri, upload
 from tests.test_run import MEASURES, ROOT, STUDY
 
 KEPT = STUDY.replace("Measures(names=[])", MEASURES.replace('"probe", ', "")).replace(
@@ -337,13 +336,11 @@ def test_the_example_of_the_page_on_tables_runs(results):
     assert len(results.members)
 
 
-def test_in_a_bucket_it_is_the_same(written):
-    with s3_server() as endpoint:
-        uri = s3_uri(endpoint, "loaded")
-        bucket, folder = FileSystem.from_uri(uri)
-        copy_files(str(written), folder, destination_filesystem=bucket)
-        there, here = rdstudy.load(uri), rdstudy.load(written)
-        for table in ("members", "measures", "trajectories"):
-            pd.testing.assert_frame_equal(getattr(there, table), getattr(here, table))
-        member_id = a_member(there)
-        assert torch.equal(there.model(member_id).sample(3, seed=1), here.model(member_id).sample(3, seed=1))
+def test_in_a_bucket_it_is_the_same(written, s3):
+    uri = s3_uri(s3, "loaded")
+    upload(written, uri)
+    there, here = rdstudy.load(uri), rdstudy.load(written)
+    for name in ("members", "measures", "trajectories"):
+        pd.testing.assert_frame_equal(getattr(there, name), getattr(here, name))
+    member_id = a_member(there)
+    assert torch.equal(there.model(member_id).sample(3, seed=1), here.model(member_id).sample(3, seed=1))

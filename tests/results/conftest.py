@@ -1,20 +1,12 @@
 """Where the store is tested: in a local folder with a name that needs care, and in a bucket through the S3 protocol."""
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rdstudy.results.store import Store
-from tests.s3 import s3_server, s3_uri
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """HOST:PORT of a server."""
-    with s3_server() as endpoint:
-        yield endpoint
+from tests.s3 import s3_uri
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -8,9 +8,10 @@ import pickle
 import threading
 from contextlib import contextmanager
 from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from pyarrow.fs import FileInfo, FileType
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileInfo, FileType, S3FileSystem
 
 from rdstudy import whole_files
 from rdstudy.results.checkpoints import Checkpoints
@@ -24,6 +25,24 @@ from tests.s3 import Network, s3_uri
 def network(s3):
     with Network(s3) as network:
         yield network
+
+
+@pytest.fixture
+def client_that_tries_once(monkeypatch):
+    """The client of S3 tries for six seconds by itself: here all patience is that of `Files`."""
+
+    def resolve(uri):
+        parts = urlsplit(uri)
+        client = S3FileSystem(
+            endpoint_override=dict(parse_qsl(parts.query))["endpoint_override"],
+            scheme="http",
+            region="us-east-1",
+            allow_delayed_open=True,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1),
+        )
+        return client, f"{parts.netloc}{parts.path}"
+
+    monkeypatch.setattr("rdstudy.results.files._resolve", resolve)
 
 
 @pytest.fixture
@@ -64,11 +83,12 @@ def answering(statuses):
         server.shutdown()
 
 
+@pytest.mark.usefixtures("client_that_tries_once")
 def test_a_network_that_is_cut_costs_time_and_nothing_else(network, caplog):
     files = Files(s3_uri(network.endpoint, "cut"))
     files.write("rows/a", b"a")
     network.cut()
-    threading.Timer(8, network.mend).start()  # longer than the client of S3 tries by itself
+    threading.Timer(0.5, network.mend).start()
     files.write("rows/b", b"b")
     assert files.names("rows", "") == ["rows/a", "rows/b"]
     assert files.read("rows/b") == b"b"
@@ -78,6 +98,7 @@ def test_a_network_that_is_cut_costs_time_and_nothing_else(network, caplog):
     assert said[1] == "s3://bucket/cut answers again"
 
 
+@pytest.mark.usefixtures("client_that_tries_once")
 def test_a_network_that_stays_cut_is_one_line_and_no_file_is_taken_for_damaged(network, monkeypatch):
     uri = s3_uri(network.endpoint, "gone")
     store = Store.create(uri)

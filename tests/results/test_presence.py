@@ -24,10 +24,12 @@ from rdstudy.results.presence import (
 from rdstudy.results.store import FolderGoneError, Store
 from tests.waiting import wait_until
 
+LOOK_SECONDS = presence_module._LOOK_SECONDS  # as the program has it: other tests do without
 
-@pytest.fixture
-def store(uri: str) -> Store:
-    return Store.create(uri)
+
+@pytest.fixture(autouse=True)
+def pause_between_looks(monkeypatch):
+    monkeypatch.setattr(presence_module, "_LOOK_SECONDS", LOOK_SECONDS)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import pytest
 
 from rdstudy.datasets import dataset_info
 from rdstudy.datasets.splits import make_split, parse_rule
+from rdstudy.report.__main__ import main as main_of_report
 from rdstudy.run import main
 from rdstudy.study import Measures
 from rdstudy.study.sources import Source, keep_source
-from tests.running.test_own_parts import elsewhere, folder, run  # noqa: F401
+from tests.running.test_own_parts import folder, forget, run  # noqa: F401
 from tests.test_run import STUDY, table
 
 MEASURES = """
@@ -75,8 +76,8 @@ def write(names: str = "[]", figures: str = "[]", claims: str = "[]", measures: 
 
 
 def report(*options: str) -> str:
-    done = elsewhere("rdstudy.report", "out", "--out", "page.html", *options)
-    assert done.returncode == 0, done.stderr
+    forget()
+    assert main_of_report(["out", "--out", "page.html", *options]) == 0
     return re.sub(r"<script.*?</script>", "", Path("page.html").read_text(), flags=re.DOTALL)
 
 
@@ -100,7 +101,7 @@ def test_a_measure_is_its_mean_over_a_sample_of_each_subset_with_its_error():
 
 def test_a_claim_about_a_measure_is_judged_in_its_unit_and_the_measure_is_drawn():
     claim = 'Claim("dark", "Less is more.", "", [falls({"depth": 1}, value="own:codes", subset="test")])'
-    write('[part("measures.py:codes")]', claims=f"[{claim}]")
+    write('[part("measures.py:codes")]', claims=f"[{claim}]", figures='["own-measures"]')
     assert run() == 0
     page = report()
     assert "Measures of this study" in page
@@ -151,7 +152,7 @@ def test_settings_without_measures_of_ones_own_are_what_they_were():
     assert Measures(names=["probe", "rate_parts"]).names == ("rate_parts", "probe")
 
 
-def test_a_figure_is_drawn_by_its_own_run_and_later_only_where_its_code_is_trusted():
+def test_a_figure_is_drawn_by_its_own_run_and_later_only_where_its_code_is_trusted(capsys):
     write(figures='["distortion", part("figures.py:rates")]')
     assert main(["tiny.py", "--local", "--out", "out"]) == 0
     assert "Rates in a row" in Path("reports/tiny.html").read_text()
@@ -165,9 +166,9 @@ def test_a_figure_is_drawn_by_its_own_run_and_later_only_where_its_code_is_trust
     assert Path("marker").exists()
     (digest,) = (path.name for path in Path("out", "parts").iterdir())
     Path("out", "parts", digest, "figures.py").write_text("raise SystemExit(0)")
-    damaged = elsewhere("rdstudy.report", "out", "--trust-code")
-    assert damaged.returncode == 2
-    assert f"allowed: {digest}" in damaged.stderr
+    forget()
+    assert main_of_report(["out", "--trust-code"]) == 2
+    assert f"allowed: {digest}" in capsys.readouterr().err
 
 
 def test_a_figure_that_breaks_takes_no_page_with_it():

@@ -133,10 +133,11 @@ def test_a_store_is_reported_and_doubted_without_running_what_lies_in_it(capsys)
     Path("marker").unlink()
     page = elsewhere("rdstudy.report", "out")
     assert page.returncode == 0, page.stderr
-    refused = elsewhere("rdstudy.retrain", "out", member)
-    assert refused.returncode == 2
+    forget()
+    capsys.readouterr()
+    assert retrain.main(["out", member]) == 2
     (digest,) = (path.name for path in Path("out", "parts").iterdir())
-    (line,) = refused.stderr.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: model {member} runs code of nets.py ({digest}) in ")
     assert line.endswith("allowed: --study with the study file that has it, or --trust-code to run that copy")
     assert not Path("marker").exists()

@@ -15,6 +15,8 @@ SMALL = {
     "evaluation.trajectory_points": 2,
     "evaluation.trajectory_images": 31,
     "evaluation.final_images": 53,
+    "measures.aggregate_images": 101,
+    "measures.neighbour_images": 53,
 }
 MOST_LINES = 30
 
