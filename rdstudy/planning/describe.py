@@ -31,13 +31,14 @@ def describe_plan(plan: Plan, out: str) -> str:
     sizes = sorted({len(pack.members) for pack in plan.training})
     packs = f"{len(plan.training)} packs of {_range(sizes)} members" if sizes else "no packs"
     steps = sum(member.recipe.steps for pack in plan.training for member in pack.members)
+    measured = sum(len(pack.members) for pack in plan.measuring)
     return "\n".join(
         [
             f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
             f"{len(plan.remaining)} remaining; results in {out}",
             *aligned(rows, left=1),
             f"remaining: {packs}, {steps:,} training steps",
-            *_describe_measuring(sum(len(pack.members) for pack in plan.measuring)),
+            *([f"to be measured, without training: {measured} members whose weights are kept"] if measured else []),
             *describe_packs(plan),
             *describe_estimate(plan),
         ]
@@ -89,11 +90,6 @@ def describe_unasked(plan: Plan, unasked: Sequence[Unasked], *, out: str, comman
 def describe_damaged(files: Iterable[Damaged]) -> list[str]:
     """Lines on files that cannot be read, and that a run sets aside."""
     return [f"{bad.path} is damaged ({bad.reason}): a run sets it aside, and makes what it held again" for bad in files]
-
-
-def _describe_measuring(measured: int) -> list[str]:
-    """What is to be measured of members that are stored."""
-    return [f"to be measured, without training: {measured} members whose weights are kept"] if measured else []
 
 
 def _range(sizes: list[int]) -> str:

@@ -57,10 +57,7 @@ class TrackerFiles(tune.Callback):  # type: ignore[misc]
         self._copy(trial)
         self._seen.pop(trial.trial_id, None)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial came to no end."""
-        self._copy(trial)
-        self._seen.pop(trial.trial_id, None)
+    on_trial_error = on_trial_complete
 
     def _copy(self, trial: Any) -> None:
         """Copy what has changed; a tracker's file that cannot be copied stops nothing."""
