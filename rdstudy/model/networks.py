@@ -217,10 +217,7 @@ _INITIALIZATIONS = {"default": _uniform, "he": _he}
 def load_weights(vae: VAE, weights: Mapping[str, Tensor], *, device: torch.device) -> VAE:
     """A network on a device with the weights of a member that was trained, which are trained no more.
 
-    Args:
-        vae: built for the member, with any weights.
-        weights: by name, as in `VAE.state_dict`.
-        device: where it is put.
+    The network is built for the member, with any weights; the member's are named as in `VAE.state_dict`.
     """
     vae = vae.to(device).eval().requires_grad_(requires_grad=False)
     vae.load_state_dict(dict(weights))
@@ -235,12 +232,7 @@ def cost_of_shape(shape: NetworkShape) -> NetworkCost:
 
 @torch.no_grad()
 def cost_of_modules(vae: VAE, shape: NetworkShape) -> NetworkCost:
-    """What a network of any layers costs, counted as images pass through it on the meta device.
-
-    Args:
-        vae: the modules, wherever they are.
-        shape: says what they read.
-    """
+    """What a network of any layers costs, counted as images pass through it on the meta device, wherever it is."""
     counts = [*_counts(vae.encoder, shape.pixels), *_counts(vae.decoder, shape.latent_dim)]
     terms = vae.prior_terms
     if terms is None:
