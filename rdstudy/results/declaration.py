@@ -184,7 +184,7 @@ class Declaration:
             **plain,
             "first_declared_at": history["first_declared_at"],
             "history": history["kept"],
-            "changes": [_told(change) for change in history["changes"]],
+            "changes": [{name: value for name, value in change.items() if value} for change in history["changes"]],
             "experiments": [dataclasses.asdict(experiment) for experiment in self.experiments],
             "claims": [claim.to_dict() for claim in self.claims],
             "members": self.members,
@@ -199,10 +199,6 @@ class Declaration:
     def from_json(cls, content: str | bytes, *, path: str) -> "Declaration":
         """The declaration that `to_json` wrote, in this version, an earlier or a later one: what this one does not
         know is left out.
-
-        Args:
-            content: of a file.
-            path: of the file, for the message.
 
         Raises:
             ValueError: it is damaged: no such text, a part is missing, or settings of a model do not make its id.
@@ -251,10 +247,7 @@ def _read(data: Mapping[str, Any]) -> Declaration:
         claims=tuple(Claim.from_dict(_fields(Claim, entry)) for entry in data.get("claims", ())),
         members={str(member_id): dict(settings) for member_id, settings in data["members"].items()},
         history=_history(data),
-        former=tuple(
-            Former(**{name: _frozen(value) for name, value in _fields(Former, entry).items()})
-            for entry in data.get("former", ())
-        ),
+        former=tuple(_known(Former, entry) for entry in data.get("former", ())),
     )
 
 
@@ -271,12 +264,7 @@ def _history(data: Mapping[str, Any]) -> History:
     kept = data["history"]
     if kept not in get_args(Kept):
         raise ValueError(f"its history is {kept!r}")
-    changes = [_fields(Change, entry) for entry in data["changes"]]
-    return History(
-        str(data["first_declared_at"]),
-        kept,
-        tuple(Change(**{name: _frozen(value) for name, value in change.items()}) for change in changes),
-    )
+    return History(str(data["first_declared_at"]), kept, tuple(_known(Change, entry) for entry in data["changes"]))
 
 
 def _check_members(declaration: Declaration) -> None:
@@ -339,7 +327,9 @@ def _compared(declaration: Declaration, part: str) -> Any:
 
 
 def _known(kind: type[Record], values: Mapping[str, Any]) -> Record:
-    return kind(**_fields(kind, values))
+    """A record of those values that this version has, lists as tuples."""
+    known = _fields(kind, values).items()
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in known})
 
 
 def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -348,15 +338,6 @@ def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
-def _told(change: Mapping[str, Any]) -> dict[str, Any]:
-    """A change without what did not change."""
-    return {name: value for name, value in change.items() if value}
-
-
 def _plain(value: Any) -> Any:
     """As JSON gives it back."""
     return json.loads(json.dumps(value))
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
