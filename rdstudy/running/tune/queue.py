@@ -85,7 +85,8 @@ class PackQueue(Searcher):  # type: ignore[misc]
             else:
                 remedy = self._failures.no_larger(failure)
         if remedy is Remedy.GIVE_UP:
-            self.given_up[failure.pack_id] = _why(failure)
+            where = _OUT_OF_MEMORY if failure.cause is Cause.MEMORY else ""
+            self.given_up[failure.pack_id] = where + failure.reason
         else:
             self._again.appendleft(config)
         return remedy
@@ -138,7 +139,3 @@ def _larger(config: Mapping[str, Any], most_cpus: int) -> dict[str, Any]:
     if config["gpus"]:
         return {**config, "gpus": 1 / max(1, math.floor(1 / (2 * config["gpus"]) + 1e-9))}
     return {**config, "cpus": max(config["cpus"], min(2 * config["cpus"], most_cpus))}
-
-
-def _why(failure: Failure) -> str:
-    return (_OUT_OF_MEMORY if failure.cause is Cause.MEMORY else "") + failure.reason

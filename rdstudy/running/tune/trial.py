@@ -105,7 +105,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     def _run(self, config: Mapping[str, Any]) -> PackEvents:
         """Run the pack. All that can fail is here, since an exception of `setup` does not reach the driver whole."""
         settings = self._settings
-        check_versions(settings.versions)
+        if differ := describe_difference(versions(), settings.versions):
+            raise VersionsError(differ)
         store = Store(settings.uri)
         if problem := folder_problem(store, settings.identity):
             raise OtherFolderError(
@@ -138,17 +139,6 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
             steps = round(progress.share * self._pack.members[0].recipe.steps)
             report |= {**progress.values, TIMESTEPS_TOTAL: steps}
         return {**report, "done": done}
-
-
-def check_versions(expected: Mapping[str, str]) -> None:
-    """Refuse to train with other code or libraries than the driver's.
-
-    Raises:
-        VersionsError: naming what differs.
-    """
-    differ = describe_difference(versions(), expected)
-    if differ:
-        raise VersionsError(differ)
 
 
 def folder_problem(store: Store, identity: str) -> str:
