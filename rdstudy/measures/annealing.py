@@ -109,14 +109,9 @@ def tune_steps(
 def annealed_lower(
     images: ImageDistortion, initial: Posterior, path: AnnealingPath, *, chains: int, generator: Noise
 ) -> Annealed:
-    """Anneal forwards from `initial` `[image, latent]`: a lower bound on log p(x) in expectation.
+    """Anneal forwards from π `[image, latent]` on a path of `tune_steps`: a lower bound on log p(x) in expectation.
 
-    Args:
-        images: the images and the model.
-        initial: π, `[image, latent]`.
-        path: of `tune_steps`, for these images.
-        chains: for each image.
-        generator: of all noise; not one that stands where the pilot run's stood.
+    Of so many chains an image, whose noise comes from a generator that does not stand where the pilot run's stood.
 
     Raises:
         ValueError: no chains, shapes that do not match, a posterior or a weight that is not finite.
@@ -139,13 +134,8 @@ def annealed_upper(
 ) -> Annealed:
     """Anneal backwards from exact posterior samples: an upper bound on log p(x) in expectation.
 
-    Args:
-        images: the images and the model.
-        initial: π, `[image, latent]`.
-        path: of `tune_steps`, for these images; tuned without knowledge of `exact`.
-        exact: `[image, latent]`, one sample of p(z|x) for each image: the z that x was simulated from.
-        chains: for each image, all from the one sample.
-        generator: of all noise.
+    As `annealed_lower`, but that all chains of an image start at `exact` `[image, latent]`, one sample of p(z|x): the z
+    that x was simulated from, of which the path was tuned without knowledge.
 
     Raises:
         ValueError: no chains, shapes that do not match, a posterior or a weight that is not finite.

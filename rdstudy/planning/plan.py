@@ -265,13 +265,7 @@ def _estimated(
 
 
 def declaration(plan: Plan, command: str, *, code_version: str = "") -> Declaration:
-    """The study as a store keeps it.
-
-    Args:
-        plan: of the study.
-        command: that runs the whole of it.
-        code_version: of the program; empty where that is not known.
-    """
+    """The study as a store keeps it, with the command that runs the whole of it."""
     study = plan.study
     return Declaration(
         name=study.name,
