@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from rdstudy.datasets.cache import cache_errors, cache_folder, cache_lock, clear_beside
-from rdstudy.datasets.download import Patience, RemoteFile, download, part_path
+from rdstudy.datasets.download import RemoteFile, download, part_path
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def offline() -> bool:
     return value == "1"
 
 
-def local_path(file: RemoteFile, *, patience: Patience | None = None) -> Path:
+def local_path(file: RemoteFile) -> Path:
     """Where `file` lies on this machine, whole: downloaded by one process while the others wait.
 
     Raises:
@@ -57,7 +57,7 @@ def local_path(file: RemoteFile, *, patience: Patience | None = None) -> Path:
                         f"{file.name} of {file.dataset} is not on this machine, and {OFFLINE_VARIABLE} is set; "
                         f"put it at {by_hand or path} (from {file.urls[0]}, {file.checksum})"
                     )
-                download(file, path, patience=patience)
+                download(file, path)
     return path
 
 

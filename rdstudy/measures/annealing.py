@@ -50,9 +50,9 @@ class Annealed:
     acceptance: Tensor  # [t - 2, image]: mean over chains, in the order of the temperatures
 
 
-def sigmoidal_temperatures(count: int, *, steepness: float = 4.0) -> Tensor:
-    """σ(δ (2 k / (count - 1) - 1)) scaled to run from 0 to 1, `[count]`: dense at both ends (Wu et al. 2017, δ = 4)."""
-    raw = torch.sigmoid(torch.linspace(-steepness, steepness, count, dtype=torch.float64))
+def sigmoidal_temperatures(count: int) -> Tensor:
+    """σ(4 (2 k / (count - 1) - 1)) scaled to run from 0 to 1, `[count]`: dense at both ends (Wu et al. 2017)."""
+    raw = torch.sigmoid(torch.linspace(-4, 4, count, dtype=torch.float64))
     return (raw - raw[0]) / (raw[-1] - raw[0])
 
 

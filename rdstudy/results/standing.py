@@ -191,7 +191,7 @@ class _Places:
             for setting in SETTINGS
             if row[setting.name] is not None and row[setting.name] != now[setting.name]
         ]
-        if row["numerics_version"] not in (None, NUMERICS_VERSION):
+        if not _is_trainable(row):
             differences.insert(0, f"numerics version {row['numerics_version']}, now {NUMERICS_VERSION}")
         return "; ".join(differences) or "settings that an earlier version did not keep"
 
