@@ -96,12 +96,33 @@ def _part_label(form: str = "{}") -> Callable[[object], str]:
     return lambda level: form.format(str(level).partition("@")[0])
 
 
+def _of_part(
+    kind: str,
+    default: str,
+    *,
+    label: Callable[[Any], str] | None = None,
+    before: Any = NOTHING,
+    appended: int = 0,
+) -> Factor:
+    """A part of the model as a factor."""
+    return Factor(
+        kind,
+        str,
+        default=default,
+        before=before,
+        appended=appended,
+        check=parts.check(kind),
+        plural=f"{kind}s",
+        label=label or _part_label(f"{{}} {kind}"),
+    )
+
+
 def _of_recipe(
     name: str,
     kind: type,
     *,
     plural: str,
-    label: str | Callable[[Any], str] = "{}",
+    label: str | Callable[[Any], str],
     is_tensor: bool = False,
     before: Any = NOTHING,
     appended: int = 0,
@@ -124,13 +145,8 @@ def _of_recipe(
 _TABLE: tuple[Setting, ...] = (
     Factor("dataset", str, check=text, plural="data sets"),
     Factor("split", str, check=text, plural="splits", label=_split_label),
-    Factor(
-        "architecture",
-        str,
-        default="mlp",
-        check=parts.check("architecture"),
-        plural="architectures",
-        label=lambda level: level.upper() if level in ("mlp", "cnn") else _part_label()(level),
+    _of_part(
+        "architecture", "mlp", label=lambda level: level.upper() if level in ("mlp", "cnn") else _part_label()(level)
     ),
     Factor(
         "depth",
@@ -156,32 +172,9 @@ _TABLE: tuple[Setting, ...] = (
         plural="latent sizes",
         label=lambda level: f"{level} latent dimensions",
     ),
-    Factor(
-        "prior",
-        str,
-        default="normal",
-        before="normal",
-        appended=2,
-        check=parts.check("prior"),
-        plural="priors",
-        label=_part_label("{} prior"),
-    ),
-    Factor(
-        "likelihood",
-        str,
-        default="bernoulli",
-        check=parts.check("likelihood"),
-        plural="likelihoods",
-        label=_part_label("{} likelihood"),
-    ),
-    Factor(
-        "objective",
-        str,
-        default="beta",
-        check=parts.check("objective"),
-        plural="objectives",
-        label=_objective_label,
-    ),
+    _of_part("prior", "normal", before="normal", appended=2),
+    _of_part("likelihood", "bernoulli"),
+    _of_part("objective", "beta", label=_objective_label),
     Factor(
         "beta",
         float,
