@@ -154,10 +154,7 @@ class Declaration:
         return str(self.measures.get("measures_id") or "")
 
     def settings(self, kind: type[Record]) -> Record:
-        """The settings of a part, or those of a member of it: those that it does not keep are at their defaults.
-
-        Args:
-            kind: Recipe, Evaluation, Measures or Resources.
+        """Recipe, Evaluation, Measures or Resources as they were declared; what is not kept is at its default.
 
         Raises:
             ValueError: settings of another version, that this one does not allow.
