@@ -38,22 +38,15 @@ COLUMNS = ("member_id", "numerics_version", "code_version", *schema.SETTINGS)
 class Unasked:
     """Stored members that a study does not ask for, alike in why.
 
-    Attributes:
-        state: see above.
-        why: what differs from the member in whose place they are, such as `recipe.steps 500, now 2000`; empty for
-            orphaned ones.
-        member_ids: sorted.
-        code_versions: that trained them, most of them first.
-        command: that asked for them last; empty where that is not known.
-        is_trainable: whether this version of the program can train them again.
+    That is what differs from the member in whose place stale ones are, such as `recipe.steps 500, now 2000`.
     """
 
     state: State
-    why: str
-    member_ids: tuple[str, ...]
-    code_versions: tuple[str, ...]
-    command: str
-    is_trainable: bool
+    why: str  # empty for orphaned ones
+    member_ids: tuple[str, ...]  # sorted
+    code_versions: tuple[str, ...]  # that trained them, most of them first
+    command: str  # that asked for them last; empty where that is not known
+    is_trainable: bool  # whether this version of the program can train them again
 
     def sentence(self) -> str:
         """What they are and what made them, for people."""

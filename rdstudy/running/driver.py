@@ -37,19 +37,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        interrupted: why the user, or a limit of theirs, ended it early.
-        failed: why it ended itself: too many equal failures in a row.
-        example: id of a member that shows that.
-        joined: whether the cluster that it ran on is still up.
-    """
-
-    interrupted: str | None = None
-    failed: str | None = None
-    example: str | None = None
-    joined: bool = False
+    interrupted: str | None = None  # why the user, or a limit of theirs, ended it early
+    failed: str | None = None  # why it ended itself: too many equal failures in a row
+    example: str | None = None  # id of a member that shows that
+    joined: bool = False  # whether the cluster that it ran on is still up
 
 
 def train(

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Floor:
-    """The lowest version of a library with which anything is run.
-
-    Attributes:
-        library: its name.
-        version: of its release.
-        why: what is wrong with those below.
-    """
+    """The lowest version of a library with which anything is run."""
 
     library: str
-    version: tuple[int, int]
-    why: str
+    version: tuple[int, int]  # of its release
+    why: str  # what is wrong with those below
 
 
 TORCH = Floor("torch", (2, 10), "those before may run what a damaged or foreign file of weights tells them to")

@@ -27,43 +27,31 @@ NO_WIDTH = 1
 class Setting:
     """A setting of a member.
 
-    Attributes:
-        name: of its field, and of its column in the table `members`.
-        kind: of its values: `str`, `int` or `float`.
-        holder: the field of a member that holds it, `recipe` or `evaluation`; empty for the member itself.
-        default: `NOTHING` where there is none.
-        before: the value that members had before there was this setting, which is left out of the hash behind an id;
-            `NOTHING` where every id is a hash of it. Whatever is added to this table has one.
-        appended: 0 for columns that tables had from the start; others came later, in this order, and stand at the end.
+    `before` is the value that members had before there was this setting, which is left out of the hash behind an id;
+    `NOTHING` where every id is a hash of it. Whatever is added to this table has one.
     """
 
-    name: str
-    kind: type
-    holder: str = ""
-    default: Any = NOTHING
+    name: str  # of its field, and of its column in the table `members`
+    kind: type  # of its values: `str`, `int` or `float`
+    holder: str = ""  # the field of a member that holds it, `recipe` or `evaluation`; empty for the member itself
+    default: Any = NOTHING  # where there is none
     before: Any = NOTHING
-    appended: int = 0
+    appended: int = 0  # for columns that tables had from the start; others came later, in this order, at the end
 
 
 @dataclass(frozen=True)
 class Factor(Setting):
     """A setting that is an axis of a grid.
 
-    Attributes:
-        check: of one of its levels: returns the level as it is kept; a ValueError says where it stands and what is
-            allowed.
-        plural: what several levels are called.
-        label: a level as a reader sees it, with the factor's name or unit; two files of one part look alike.
-        of_cell: whether it tells cells apart.
-        is_tensor: whether it is a number that enters a step as a tensor: members that differ in such numbers alone
-            share a pack.
+    `check` takes where a level stands and the level: it returns the level as it is kept, or raises a ValueError that
+    says what is allowed. Members that differ in numbers alone that enter a step as tensors share a pack.
     """
 
     check: Callable[[str, object], Any] = dataclasses.field(kw_only=True)
-    plural: str = dataclasses.field(kw_only=True)
-    label: Callable[[Any], str] = str
-    of_cell: bool = True
-    is_tensor: bool = False
+    plural: str = dataclasses.field(kw_only=True)  # what several levels are called
+    label: Callable[[Any], str] = str  # as a reader sees a level, with name or unit; two files of one part look alike
+    of_cell: bool = True  # whether it tells cells apart
+    is_tensor: bool = False  # whether it is a number that enters a step as a tensor
 
 
 def _whole(name: str) -> Callable[[str, object], int]:
