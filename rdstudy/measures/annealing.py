@@ -111,7 +111,7 @@ def annealed_lower(
 ) -> Annealed:
     """Anneal forwards from π `[image, latent]` on a path of `tune_steps`: a lower bound on log p(x) in expectation.
 
-    Of so many chains an image, whose noise comes from a generator that does not stand where the pilot run's stood.
+    `chains` are those of each image; the generator is not one that stands where the pilot run's stood.
 
     Raises:
         ValueError: no chains, shapes that do not match, a posterior or a weight that is not finite.
@@ -134,8 +134,8 @@ def annealed_upper(
 ) -> Annealed:
     """Anneal backwards from exact posterior samples: an upper bound on log p(x) in expectation.
 
-    As `annealed_lower`, but that all chains of an image start at `exact` `[image, latent]`, one sample of p(z|x): the z
-    that x was simulated from, of which the path was tuned without knowledge.
+    As `annealed_lower`, but all chains of an image start at `exact` `[image, latent]`, one sample of p(z|x): the z that
+    x was simulated from. The path is tuned without knowledge of it.
 
     Raises:
         ValueError: no chains, shapes that do not match, a posterior or a weight that is not finite.

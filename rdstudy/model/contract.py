@@ -195,7 +195,7 @@ def _check_stacked(
 ) -> None:
     """Outputs and gradients of two members on a leading axis are those of one after the other.
 
-    Of a part of a member, called with what is given; its tensors have a prefix among those of the member.
+    `part_of` gives the part of a member, which is called with `given`; among the member's tensors, its have `prefix`.
     """
     alone = [_tensors(vae) for vae in vaes]
     stacked = {name: torch.stack([each[name].detach() for each in alone]) for name in alone[0]}

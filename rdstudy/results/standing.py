@@ -38,7 +38,7 @@ COLUMNS = ("member_id", "numerics_version", "code_version", *schema.SETTINGS)
 class Unasked:
     """Stored members that a study does not ask for, alike in why.
 
-    That is what differs from the member in whose place stale ones are, such as `recipe.steps 500, now 2000`.
+    `why` says what differs from the member in whose place stale ones are, such as `recipe.steps 500, now 2000`.
     """
 
     state: State

@@ -19,7 +19,7 @@ RAY = Floor("ray", (2, 52), "those before let anybody who reaches a port of thei
 
 
 def check_floors(*, ray: bool) -> None:
-    """Refuse to run with a library whose fault endangers whoever runs it; Ray is one where it is used.
+    """Refuse to run with a library whose fault endangers whoever runs it; `ray` says whether Ray is used.
 
     Raises:
         ValueError: names the version that is installed, the lowest that is allowed, and why.

@@ -52,7 +52,7 @@ def packs_to_come(plan: Plan, store: Store) -> set[str]:
             keep_all = True
     packs += [Pack((member,)) for member in set(members) if member.member_id not in trained]
     pack_ids = {pack.pack_id for pack in packs}
-    if keep_all:  # but those of which all members are stored: killed before their checkpoints were deleted
+    if keep_all:  # but for packs of which all members are stored: killed before their checkpoints were deleted
         cut = (*plan.cut, *(Pack((member,)) for member in plan.wanted))
         finished = {pack.pack_id for pack in cut if all(member.member_id in trained for member in pack.members)}
         pack_ids |= set(store.blobs.checkpoint_packs()) - finished

@@ -69,7 +69,7 @@ def keep_copies(store: Store, study: Study, members: Iterable[Member]) -> None:
 def know_parts(store: Store, member: Member, measures: Measures, *, trust_code: bool) -> None:
     """Make the files known that a member of a store and its measures need.
 
-    The store's copies are taken where the user has said that they may be run, `trust_code`.
+    With `trust_code`, the user has said that the store's copies may be run.
 
     Raises:
         ValueError: one is not known, and the store's copy is not trusted, or not there, or damaged.

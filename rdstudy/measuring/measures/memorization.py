@@ -49,7 +49,8 @@ def _sides(
 def _nearest_of_fewer(trained: TrainedMember, made: Tensor, train: Neighbours, *, size: int) -> Neighbours:
     """The nearest among `size` random training images. Only what loses its nearest image is sought again.
 
-    Of reconstructions `[image, pixel]`, by `trained` or other members of its group, and their nearest of all.
+    `made` are reconstructions `[image, pixel]` by members of one group, of which `trained` is one, and `train` are the
+    nearest of all training images.
     """
     chosen = trained.chosen(len(trained.train_images), size, "controls train")
     again = ~torch.isin(train.index, chosen)
