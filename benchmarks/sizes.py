@@ -40,7 +40,9 @@ class Size:
     @property
     def shape(self) -> NetworkShape:
         """The network alone."""
-        return NetworkShape.of(self, self.image_shape)
+        return NetworkShape(
+            self.architecture, self.depth, self.width, self.latent_dim, self.image_shape, self.prior, self.likelihood
+        )
 
 
 SIZES = {

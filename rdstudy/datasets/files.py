@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from rdstudy.datasets.cache import cache_errors, cache_folder, cache_lock, clear_beside
-from rdstudy.datasets.download import Patience, RemoteFile, download, part_path
+from rdstudy.datasets.download import RemoteFile, download, part_path
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,14 @@ def offline() -> bool:
     return value == "1"
 
 
-def local_path(file: RemoteFile, *, patience: Patience | None = None) -> Path:
+def local_path(file: RemoteFile) -> Path:
     """Where `file` lies on this machine, whole: downloaded by one process while the others wait.
 
     Raises:
         ValueError: it is not there and cannot be had; one line that says what to put where.
     """
-    by_hand = _path_by_hand(file)
+    folder = os.environ.get(DATA_VARIABLE)
+    by_hand = Path(folder) / file.dataset / file.name if folder else None
     if by_hand is not None and by_hand.exists():
         problem = file.problem(by_hand)
         if problem is not None:
@@ -52,14 +53,12 @@ def local_path(file: RemoteFile, *, patience: Patience | None = None) -> Path:
         with cache_lock(path):
             if not _is_whole(file, path):
                 if offline():
-                    raise ValueError(_what_to_put_where(file, by_hand or path))
-                download(file, path, patience=patience)
+                    raise ValueError(
+                        f"{file.name} of {file.dataset} is not on this machine, and {OFFLINE_VARIABLE} is set; "
+                        f"put it at {by_hand or path} (from {file.urls[0]}, {file.checksum})"
+                    )
+                download(file, path)
     return path
-
-
-def _path_by_hand(file: RemoteFile) -> Path | None:
-    folder = os.environ.get(DATA_VARIABLE)
-    return Path(folder) / file.dataset / file.name if folder else None
 
 
 def _is_whole(file: RemoteFile, path: Path) -> bool:
@@ -69,10 +68,3 @@ def _is_whole(file: RemoteFile, path: Path) -> bool:
     if problem is not None:
         logger.warning("%s is damaged (%s): it has to be had again", path, problem)
     return problem is None
-
-
-def _what_to_put_where(file: RemoteFile, path: Path) -> str:
-    return (
-        f"{file.name} of {file.dataset} is not on this machine, and {OFFLINE_VARIABLE} is set; "
-        f"put it at {path} (from {file.urls[0]}, {file.checksum})"
-    )

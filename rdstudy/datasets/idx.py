@@ -21,14 +21,7 @@ _IMAGE_AXES = 3
 
 
 def parse_idx_images(data: bytes, path: Path) -> NDArray[np.uint8]:
-    """Read the contents of an IDX file of images.
-
-    Args:
-        data: the whole file, unpacked.
-        path: the file, for errors.
-
-    Returns:
-        `[image, row, column]`.
+    """Read the contents of an IDX file of images, unpacked: `[image, row, column]`. Errors name its path.
 
     Raises:
         ValueError: not an IDX file, one of labels, one that is cut short, or one with something behind its images.

@@ -38,12 +38,18 @@ class Published:
     need: Callable[[], None] = lambda: None  # raises a ValueError where what reads the files is not installed
 
 
-def _idx(name: str, mirrors: Sequence[str], files: dict[str, tuple[int, str]]) -> Published:
-    remote = tuple(
-        RemoteFile(name, file, tuple(f"{mirror}/{file}" for mirror in mirrors), f"sha256:{digest}", size)
-        for file, (size, digest) in files.items()
+def _files(
+    dataset: str, mirrors: Sequence[str], files: dict[str, tuple[int | None, str]], *, algorithm: str = "sha256"
+) -> tuple[RemoteFile, ...]:
+    """The files of a data set, name -> size and checksum, each under its name at all mirrors."""
+    return tuple(
+        RemoteFile(dataset, name, tuple(f"{mirror}/{name}" for mirror in mirrors), f"{algorithm}:{digest}", size)
+        for name, (size, digest) in files.items()
     )
-    return Published(name, 1, 70_000, 1, {}, remote, idx.read_images, None)
+
+
+def _idx(name: str, mirrors: Sequence[str], files: dict[str, tuple[int | None, str]]) -> Published:
+    return Published(name, 1, 70_000, 1, {}, _files(name, mirrors, files), idx.read_images, None)
 
 
 _MNIST = _idx(
@@ -84,7 +90,7 @@ _FASHION = _idx(
 )
 
 _NORB_MIRRORS = ("https://cs.nyu.edu/~ylclab/data/norb-v1.0-small", "https://cs.nyu.edu/~yann/data/norb-v1.0-small")
-_NORB_FILES = {
+_NORB_FILES: dict[str, tuple[int | None, str]] = {
     "46789x9x18x6x2x96x96-training-dat": (
         131_896_188,
         "5ffd6272a07d32695ee1082a26a41a93a37aab8c28da047f8c34ed348d214873",
@@ -117,16 +123,7 @@ _NORB = Published(
     48_600,
     1,
     _NORB_LEVELS,
-    tuple(
-        RemoteFile(
-            "smallnorb",
-            f"smallnorb-5x{part}.mat.gz",
-            tuple(f"{mirror}/smallnorb-5x{part}.mat.gz" for mirror in _NORB_MIRRORS),
-            f"sha256:{digest}",
-            size,
-        )
-        for part, (size, digest) in _NORB_FILES.items()
-    ),
+    _files("smallnorb", _NORB_MIRRORS, {f"smallnorb-5x{part}.mat.gz": known for part, known in _NORB_FILES.items()}),
     smallnorb.read_images,
     partial(smallnorb.read_levels, sizes=tuple(_NORB_LEVELS.values())),
 )
@@ -138,24 +135,16 @@ _SHAPES = Published(
     480_000,
     3,
     _SHAPES_LEVELS,
-    (
-        RemoteFile(
-            "3dshapes",
-            "3dshapes.h5",
-            (
-                "https://storage.googleapis.com/3d-shapes/3dshapes.h5",
-                "https://3d-shapes.storage.googleapis.com/3dshapes.h5",
-            ),
-            "sha256:0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785",
-            267_573_662,
-        ),
+    _files(
+        "3dshapes",
+        ("https://storage.googleapis.com/3d-shapes", "https://3d-shapes.storage.googleapis.com"),
+        {"3dshapes.h5": (267_573_662, "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785")},
     ),
     shapes3d.read_images,
     partial(shapes3d.read_levels, sizes=tuple(_SHAPES_LEVELS.values())),
     shapes3d.need_h5py,
 )
 
-_DSPRITES_NAME = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 _DSPRITES_LEVELS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
 _DSPRITES = Published(
     "dsprites",
@@ -163,17 +152,14 @@ _DSPRITES = Published(
     737_280,
     1,
     _DSPRITES_LEVELS,
-    (
-        RemoteFile(
-            "dsprites",
-            _DSPRITES_NAME,
-            (
-                f"https://github.com/google-deepmind/dsprites-dataset/raw/master/{_DSPRITES_NAME}",
-                f"https://raw.githubusercontent.com/google-deepmind/dsprites-dataset/master/{_DSPRITES_NAME}",
-            ),
-            "md5:7da33b31b13a06f4b04a70402ce90c2e",
-            None,
+    _files(
+        "dsprites",
+        (
+            "https://github.com/google-deepmind/dsprites-dataset/raw/master",
+            "https://raw.githubusercontent.com/google-deepmind/dsprites-dataset/master",
         ),
+        {"dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz": (None, "7da33b31b13a06f4b04a70402ce90c2e")},
+        algorithm="md5",
     ),
     dsprites.read_images,
     partial(dsprites.read_levels, sizes=tuple(_DSPRITES_LEVELS.values())),

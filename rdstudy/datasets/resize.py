@@ -9,11 +9,9 @@ _LARGEST_FACTOR = 16  # 16 × 16 pixels of 255 still fit a uint16
 
 
 def area_average(images: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Replace each `factor` × `factor` square of pixels by its mean, halves rounded up.
+    """Replace each `factor` × `factor` square of pixels by its mean, halves rounded up; the factor is from 1 to 16.
 
-    Args:
-        images: `[..., row, column]`, sides that are multiples of `factor`.
-        factor: from 1 to 16.
+    Of images `[..., row, column]` whose sides are multiples of it.
     """
     rows, columns = images.shape[-2:]
     assert 1 <= factor <= _LARGEST_FACTOR

@@ -59,13 +59,7 @@ def parse_rule(text: str) -> Rule:
 
 
 def resolve_rule(text: str, *, dataset: str, images: int, has_factors: bool) -> Rule:
-    """Read a rule and hold it against a data set; `default` becomes the `cv` that it is.
-
-    Args:
-        text: the rule, as study files write it.
-        dataset: the data set's name, for the error.
-        images: number of images of the data set.
-        has_factors: whether it has generative factors.
+    """Read a rule as study files write it and hold it against a data set; `default` becomes the `cv` that it is.
 
     Raises:
         ValueError: the rule needs factors that the data set lacks, or more images than it has, or leaves a subset with
@@ -94,14 +88,7 @@ def order_of(dataset: str, *, images: int, study_seed: int) -> NDArray[np.int64]
 
 
 def make_split(rule: Rule, *, dataset: str, images: int, factors: NDArray[np.float64] | None, study_seed: int) -> Split:
-    """Split a data set.
-
-    Args:
-        rule: of `resolve_rule` for this data set.
-        dataset: its name.
-        images: number of its images.
-        factors: `[image, factor]` in the unit cube, or None where it has none.
-        study_seed: the study's seed.
+    """Split a data set by a rule of `resolve_rule` for it; its factors are `[image, factor]` in the unit cube.
 
     Raises:
         ValueError: a subset would be empty, or factors are missing.

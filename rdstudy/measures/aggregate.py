@@ -82,14 +82,9 @@ def marginal_log_densities(z: Tensor, posterior: Posterior, *, memory_bytes: flo
 
 
 def log_density(z: Tensor, posterior: Posterior) -> Tensor:
-    """The density log q(z|x) = -½ Σ_j (z_j - μ_j)² / σ_j² + log σ_j² + log 2π of each z, in nats.
+    """The density log q(z|x) = -½ Σ_j (z_j - μ_j)² / σ_j² + log σ_j² + log 2π of each z under its posterior, in nats.
 
-    Args:
-        z: `[..., latent]`.
-        posterior: `[..., latent]`, the one that each z belongs to.
-
-    Returns:
-        `[...]`, differentiable.
+    Both are `[..., latent]`, and the density is `[...]`, differentiable.
     """
     deviation = (z - posterior.mean) * torch.exp(-0.5 * posterior.log_var)
     return -0.5 * (deviation.square() + posterior.log_var + LOG_2PI).sum(dim=-1)

@@ -50,14 +50,9 @@ class Annealed:
     acceptance: Tensor  # [t - 2, image]: mean over chains, in the order of the temperatures
 
 
-def linear_temperatures(count: int) -> Tensor:
-    """Evenly spaced temperatures from 0 to 1, `[count]`."""
-    return torch.linspace(0, 1, count, dtype=torch.float64)
-
-
-def sigmoidal_temperatures(count: int, *, steepness: float = 4.0) -> Tensor:
-    """σ(δ (2 k / (count - 1) - 1)) scaled to run from 0 to 1, `[count]`: dense at both ends (Wu et al. 2017, δ = 4)."""
-    raw = torch.sigmoid(torch.linspace(-steepness, steepness, count, dtype=torch.float64))
+def sigmoidal_temperatures(count: int) -> Tensor:
+    """σ(4 (2 k / (count - 1) - 1)) scaled to run from 0 to 1, `[count]`: dense at both ends (Wu et al. 2017)."""
+    raw = torch.sigmoid(torch.linspace(-4, 4, count, dtype=torch.float64))
     return (raw - raw[0]) / (raw[-1] - raw[0])
 
 
@@ -114,14 +109,9 @@ def tune_steps(
 def annealed_lower(
     images: ImageDistortion, initial: Posterior, path: AnnealingPath, *, chains: int, generator: Noise
 ) -> Annealed:
-    """Anneal forwards from `initial` `[image, latent]`: a lower bound on log p(x) in expectation.
+    """Anneal forwards from π `[image, latent]` on a path of `tune_steps`: a lower bound on log p(x) in expectation.
 
-    Args:
-        images: the images and the model.
-        initial: π, `[image, latent]`.
-        path: of `tune_steps`, for these images.
-        chains: for each image.
-        generator: of all noise; not one that stands where the pilot run's stood.
+    `chains` are those of each image; the generator is not one that stands where the pilot run's stood.
 
     Raises:
         ValueError: no chains, shapes that do not match, a posterior or a weight that is not finite.
@@ -144,13 +134,8 @@ def annealed_upper(
 ) -> Annealed:
     """Anneal backwards from exact posterior samples: an upper bound on log p(x) in expectation.
 
-    Args:
-        images: the images and the model.
-        initial: π, `[image, latent]`.
-        path: of `tune_steps`, for these images; tuned without knowledge of `exact`.
-        exact: `[image, latent]`, one sample of p(z|x) for each image: the z that x was simulated from.
-        chains: for each image, all from the one sample.
-        generator: of all noise.
+    As `annealed_lower`, but all chains of an image start at `exact` `[image, latent]`, one sample of p(z|x): the z that
+    x was simulated from. The path is tuned without knowledge of it.
 
     Raises:
         ValueError: no chains, shapes that do not match, a posterior or a weight that is not finite.

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from rdstudy.measures.annealing import annealed_lower, sigmoidal_temperatures, tune_steps
 from rdstudy.measures.image_distortion import ImageDistortion
-from rdstudy.measures.importance import double_proposal, draw_noise, log_mean_exp, require_finite, summarize
+from rdstudy.measures.importance import double_proposal, draw_noise, effective_samples, log_mean_exp, require_finite
 from rdstudy.measures.noise import MemberNoise, Noise
 from rdstudy.measures.pareto import RELIABLE_KHAT, pareto_smoothed
 from rdstudy.measures.posterior_mode import Mode, posterior_mode
@@ -275,7 +275,7 @@ def _log_joint(images: ImageDistortion, z: Tensor) -> Tensor:
 def _summary(log_weights: Tensor) -> _Weighted:
     require_finite(log_weights, "log weights")
     smoothed = pareto_smoothed(log_weights)
-    return _Weighted(log_mean_exp(smoothed.log_weights), smoothed.khat, summarize(log_weights).effective_samples)
+    return _Weighted(log_mean_exp(smoothed.log_weights), smoothed.khat, effective_samples(log_weights))
 
 
 # --- annealing --------------------------------------------------------------------------------------------------------
@@ -298,4 +298,4 @@ def _annealed(images: ImageDistortion, initial: Posterior, generator: Noise) -> 
         generator=generator,
     )
     chains = annealed_lower(images, initial, path, chains=_CHAINS, generator=generator)
-    return chains.bound, summarize(chains.log_weights).effective_samples >= _AGREEING_CHAINS
+    return chains.bound, effective_samples(chains.log_weights) >= _AGREEING_CHAINS

@@ -35,15 +35,9 @@ def hamiltonian_move(
     leapfrog_steps: int,
     generator: Noise,
 ) -> Moved:
-    """Move all chains once; costs `leapfrog_steps` evaluations of `weigh`.
+    """Move all chains once, at a temperature t from 0 to 1; costs `leapfrog_steps` evaluations of `weigh`.
 
-    Args:
-        weigh: the weight and its derivative.
-        state: where the chains stand.
-        temperature: t, from 0 to 1.
-        step_size: `[image]`, of one leapfrog step.
-        leapfrog_steps: steps before the test.
-        generator: of momenta and of the test.
+    The size of a leapfrog step is `[image]`; the generator is that of momenta and of the test.
     """
     shape, device = state.noise.shape, state.noise.device
     momentum, chance = normal(generator, shape).to(device), uniform(generator, shape[:2]).to(device)

@@ -29,10 +29,7 @@ class Smoothed:
 
 @torch.no_grad()
 def pareto_smoothed(log_weights: Tensor) -> Smoothed:
-    """Smooth the tail of each image's weights: its min(S / 5, 3 √S) largest.
-
-    Args:
-        log_weights: `[sample, image]`, float64.
+    """Smooth the tail of each image's weights `[sample, image]`, float64: its min(S / 5, 3 √S) largest.
 
     Raises:
         ValueError: there are no weights, or they are not `[sample, image]`.

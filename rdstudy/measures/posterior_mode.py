@@ -41,15 +41,10 @@ class Mode:
 
 @torch.no_grad()
 def posterior_mode(images: ImageDistortion, start: Tensor, *, steps: int) -> Mode:
-    """Descend from one start an image.
+    """Descend from one start an image, `[image, latent]`, by at most so many damped steps of Newton's method.
 
     A step that does not lower the energy is not taken, and the next one is more damped. An image is done when a step
     lowers its energy by less than `_CONVERGED`, and takes no more work; no other image is touched.
-
-    Args:
-        images: the images and the model.
-        start: `[image, latent]`.
-        steps: of Newton's method, damped; at most.
     """
     z, energy, gradient, precision = _at(images, start.to(torch.float64, copy=True))  # which is written to
     damping = torch.full_like(energy, _FIRST_DAMPING)

@@ -23,17 +23,8 @@ class Refit:
     """ELBOs before and after, estimated with the same noise, and the posterior they lead to. Float64."""
 
     elbo_before: Tensor  # [image], nats
-    elbo_after: Tensor  # [image], nats
+    elbo_after: Tensor  # [image], nats; never below `elbo_before`
     posterior: Posterior  # [image, latent]
-
-    @property
-    def amortization_gap(self) -> Tensor:
-        """ELBO after less ELBO before, `[image]`, never negative: what made it worse is not taken."""
-        return self.elbo_after - self.elbo_before
-
-    def approximation_gap(self, log_marginal: Tensor) -> Tensor:
-        """Given log p(x) `[image]`, from wherever it is known: that less the ELBO after, `[image]`."""
-        return log_marginal - self.elbo_after
 
 
 @torch.no_grad()

@@ -139,12 +139,7 @@ def draw(posterior: Posterior, *, chosen: Tensor, noise: Tensor) -> Drawn:
 
 
 def mean_rate(posterior: Posterior, *, memory_bytes: float) -> float:
-    """The analytic mean rate of all images under the prior N(0, I), in nats per image, in float64.
-
-    Args:
-        posterior: `[image, latent]`.
-        memory_bytes: bound on the memory of temporaries.
-    """
+    """The analytic mean rate of all images `[image, latent]` under the prior N(0, I), in nats per image, in float64."""
     images, latent = posterior.mean.shape
     at_once = max(1, int(min(images, memory_bytes / (8 * 7 * latent))))
     total = 0.0

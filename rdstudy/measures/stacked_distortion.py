@@ -52,15 +52,7 @@ class StackedDistortion(ImageDistortion):
     def of(
         cls, networks: NetworksOf, distortion: Distortion, x: Tensor, *, layout: Layout, memory_bytes: float
     ) -> "StackedDistortion":
-        """Images `[image, pixel]` of several members.
-
-        Args:
-            networks: of the members.
-            distortion: -log p(x|z) of a decoder's output.
-            x: `[image, pixel]`, laid out as `layout` says.
-            layout: whose they are.
-            memory_bytes: of temporaries as wide as a row of pixels; at least one row is taken at a time.
-        """
+        """Images x `[image, pixel]` of several members, laid out as `layout` says; the rest as in `ImageDistortion`."""
         present = networks(layout.present)
         return cls(
             decode=present.decode,

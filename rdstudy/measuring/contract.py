@@ -9,12 +9,7 @@ from rdstudy.training.trainer import network_of
 
 
 def check_own_measure(level: str, member: Member, image_shape: tuple[int, int, int]) -> None:
-    """Hold a measure against its contract.
-
-    Args:
-        level: that names it.
-        member: whose network it is called with.
-        image_shape: channel, row, column.
+    """Hold the measure that a level names against its contract, by a call with a member's network.
 
     Raises:
         ValueError: it breaks a rule.

@@ -102,14 +102,9 @@ def _neighbour_sample(subsets: Subsets, measures: Measures, study_seed: int) -> 
 def neighbour_rows(
     subsets: Subsets, member: Member, measures: Measures, *, device: torch.device, memory_bytes: float
 ) -> list[dict[str, Any]]:
-    """Rows of `neighbours` for a member's split: the distance of each test image to the nearest training image.
+    """Rows of `neighbours` for the split of any of its members: distances of test images to the nearest training image.
 
-    Args:
-        subsets: the images of the split.
-        member: any of the split.
-        measures: how many test images.
-        device: where to compute.
-        memory_bytes: bound on temporaries.
+    `measures` say of how many test images.
     """
     sample = _neighbour_sample(subsets, measures, member.study_seed)
     pixels = gather(sample.source, sample.index)

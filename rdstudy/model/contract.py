@@ -44,13 +44,7 @@ def check_network(shape: NetworkShape) -> None:
 
 @contextlib.contextmanager
 def guarded(kind: str, level: str, doing: str = "") -> Iterator[None]:
-    """Say in one line what a user's own code raises, and where in its file.
-
-    Args:
-        kind: of the part.
-        level: that names it.
-        doing: what was done with it, where that is not plain.
-    """
+    """Say in one line what a user's own code raises, where in its file, and what was done with it, if given."""
     try:
         yield
     except KeyboardInterrupt:
@@ -201,11 +195,7 @@ def _check_stacked(
 ) -> None:
     """Outputs and gradients of two members on a leading axis are those of one after the other.
 
-    Args:
-        vaes: of the two members.
-        prefix: of the part's tensors among those of a member.
-        part_of: the part of a member.
-        given: what the part is called with.
+    `part_of` gives the part of a member, which is called with `given`; among the member's tensors, its have `prefix`.
     """
     alone = [_tensors(vae) for vae in vaes]
     stacked = {name: torch.stack([each[name].detach() for each in alone]) for name in alone[0]}

@@ -8,7 +8,9 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from rdstudy.study import Cell
 
 KERNEL, STRIDE, PADDING = 4, 2, 1
 """Of every convolution: it halves an image's side exactly (paper, 4.3)."""
@@ -26,53 +28,15 @@ class NetworkShape(NamedTuple):  # looked up so often that the hash of a datacla
     likelihood: str = "bernoulli"  # a level of this factor
 
     @classmethod
-    def of(cls, settings: "NetworkSettings", image_shape: tuple[int, int, int]) -> "NetworkShape":
+    def of(cls, cell: Cell, image_shape: tuple[int, int, int]) -> "NetworkShape":
         """The network of a member, for images of `channel, row, column`."""
         names = ("architecture", "depth", "width", "latent_dim", "prior", "likelihood")
-        return cls(image_shape=image_shape, **{name: getattr(settings, name) for name in names})
+        return cls(image_shape=image_shape, **{name: getattr(cell, name) for name in names})
 
     @property
     def pixels(self) -> int:
         """Numbers in an image."""
         return math.prod(self.image_shape)
-
-
-class NetworkSettings(Protocol):
-    """Settings of which some fix a network, such as those of a member."""
-
-    @property
-    def architecture(self) -> str: ...  # noqa: D102
-
-    @property
-    def depth(self) -> int: ...  # noqa: D102
-
-    @property
-    def width(self) -> int: ...  # noqa: D102
-
-    @property
-    def latent_dim(self) -> int: ...  # noqa: D102
-
-    @property
-    def prior(self) -> str: ...  # noqa: D102
-
-    @property
-    def likelihood(self) -> str: ...  # noqa: D102
-
-
-class Layer(Protocol):
-    """A layer with weights, as what it costs."""
-
-    @property
-    def parameters(self) -> int:
-        """Weights and biases."""
-
-    @property
-    def numbers(self) -> int:
-        """Numbers that it puts out."""
-
-    @property
-    def products(self) -> int:
-        """Multiplications of a weight and a number; those at a padded border are counted in."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +96,14 @@ class Convolution:
         return KERNEL**2 * self.inputs * self.outputs * places
 
 
+class LayerCounts(NamedTuple):
+    """What is counted of a layer with weights that no description has."""
+
+    parameters: int
+    numbers: int
+    products: int
+
+
 @dataclass(frozen=True)
 class Relu:
     """max(0, x)."""
@@ -186,16 +158,14 @@ class NetworkCost:
 
     @classmethod
     def of(
-        cls, layers: Iterable[Layer], pixels: int, *, fixed_numbers: int = 0, fixed_products: int = 0
+        cls,
+        layers: Iterable[Dense | Convolution | LayerCounts],
+        pixels: int,
+        *,
+        fixed_numbers: int = 0,
+        fixed_products: int = 0,
     ) -> "NetworkCost":
-        """Sum over layers, encoder then decoder, then what a prior has.
-
-        Args:
-            layers: that have weights.
-            pixels: numbers in an image.
-            fixed_numbers: that a step computes once, whatever its batch.
-            fixed_products: the same of multiplications.
-        """
+        """Sum over layers with weights, encoder then decoder, then what a prior has."""
         counts = [(layer.parameters, layer.numbers, layer.products) for layer in layers]
         parameters, numbers, products = zip(*counts, strict=True)
         return cls(

@@ -16,11 +16,7 @@ from rdstudy.model.networks import VAE
 
 
 class FullPrecisionLinear(nn.Linear):
-    """y = x Wᵀ + b with products in float32, forward and backward.
-
-    Args:
-        layer: whose parameters it takes over, not copied.
-    """
+    """y = x Wᵀ + b with products in float32, forward and backward. It takes over a layer's parameters, not copied."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
@@ -38,11 +34,7 @@ def keep_latent_layers(vae: VAE, latent_dim: int) -> VAE:
     """Put full precision where latent codes come and go: parameters and their names stay what they are.
 
     Those are the layers of the encoder that put out no more numbers than a code has, those of the decoder that read no
-    more than a latent vector has, and those of the prior.
-
-    Args:
-        vae: changed, and returned.
-        latent_dim: latent dimensions.
+    more than a latent vector has, and those of the prior. The network is changed, and returned.
 
     Raises:
         ValueError: the encoder, or the decoder, has no such layer: only fully connected ones can be kept.

@@ -151,32 +151,6 @@ def optimum(
     )
 
 
-def exact_log_marginal(x: Tensor, *, decoder_weight: Tensor, decoder_bias: Tensor, noise_variance: float) -> Tensor:
-    """The density of each image, log p(x) = log N(x; b, W Wᵀ + σ² I), by way of the small matrix M = Wᵀ W + σ² I.
-
-    With y = Wᵀ (x - b), (x - b)ᵀ (W Wᵀ + σ² I)⁻¹ (x - b) = (|x - b|² - yᵀ M⁻¹ y) / σ² (Woodbury), and
-    det(W Wᵀ + σ² I) = σ^(2 (P - latent)) det M.
-
-    Args:
-        x: `[image, pixel]`.
-        decoder_weight: W, `[pixel, latent]`.
-        decoder_bias: b, `[pixel]`.
-        noise_variance: σ².
-
-    Returns:
-        `[image]`, nats.
-    """
-    centred, weight = x.double() - decoder_bias.double(), decoder_weight.double()
-    pixels, latent = weight.shape
-    small = weight.T @ weight + noise_variance * torch.eye(latent, dtype=torch.float64)
-    projected = centred @ weight
-    explained = (projected @ torch.linalg.inv(small) * projected).sum(dim=-1)
-    quadratic = (centred.square().sum(dim=-1) - explained) / noise_variance
-    log_det = torch.logdet(small) + (pixels - latent) * math.log(noise_variance)
-    log_marginal: Tensor = -0.5 * (pixels * _LOG_2PI + log_det + quadratic)
-    return log_marginal
-
-
 def _mean_log_marginal(weight: Tensor, offset: Tensor, covariance: Tensor, noise_variance: float) -> Tensor:
     """E log N(x; b, W Wᵀ + σ² I) over x of a covariance, whose mean is `offset` from b."""
     model = weight @ weight.T + noise_variance * torch.eye(len(offset), dtype=torch.float64)

@@ -8,7 +8,7 @@ that does this can be trained.
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from rdstudy.model.description import (
     Convolution,
     Dense,
     Flatten,
+    LayerCounts,
     NetworkCost,
     NetworkShape,
     Operation,
@@ -216,10 +217,7 @@ _INITIALIZATIONS = {"default": _uniform, "he": _he}
 def load_weights(vae: VAE, weights: Mapping[str, Tensor], *, device: torch.device) -> VAE:
     """A network on a device with the weights of a member that was trained, which are trained no more.
 
-    Args:
-        vae: built for the member, with any weights.
-        weights: by name, as in `VAE.state_dict`.
-        device: where it is put.
+    The network is built for the member, with any weights; the member's are named as in `VAE.state_dict`.
     """
     vae = vae.to(device).eval().requires_grad_(requires_grad=False)
     vae.load_state_dict(dict(weights))
@@ -234,41 +232,28 @@ def cost_of_shape(shape: NetworkShape) -> NetworkCost:
 
 @torch.no_grad()
 def cost_of_modules(vae: VAE, shape: NetworkShape) -> NetworkCost:
-    """What a network of any layers costs, counted as images pass through it on the meta device.
-
-    Args:
-        vae: the modules, wherever they are.
-        shape: says what they read.
-    """
+    """What a network of any layers costs, counted as images pass through it on the meta device, wherever it is."""
     counts = [*_counts(vae.encoder, shape.pixels), *_counts(vae.decoder, shape.latent_dim)]
     terms = vae.prior_terms
     if terms is None:
         return NetworkCost.of(counts, shape.pixels)
     parameters = sum(parameter.numel() for parameter in vae.prior.parameters())
     single, double = (_count_prior(terms, images, shape.latent_dim) for images in (1, 2))
-    of_image = _Counts(parameters, *(later - earlier for earlier, later in zip(single, double, strict=True)))
+    of_image = LayerCounts(parameters, *(later - earlier for earlier, later in zip(single, double, strict=True)))
     fixed = [earlier - each for earlier, each in zip(single, of_image[1:], strict=True)]
     return NetworkCost.of([*counts, of_image], shape.pixels, fixed_numbers=fixed[0], fixed_products=fixed[1])
 
 
-class _Counts(NamedTuple):
-    """A layer with weights. Implements `rdstudy.model.description.Layer`."""
-
-    parameters: int
-    numbers: int
-    products: int
-
-
-def _counts(network: nn.Module, inputs: int) -> list[_Counts]:
+def _counts(network: nn.Module, inputs: int) -> list[LayerCounts]:
     """The layers with weights, as they end; products between two of them are counted with the later one."""
-    counts: list[_Counts] = []
+    counts: list[LayerCounts] = []
     counter = FlopCounterMode(display=False)
 
     def note(module: nn.Module, _: object, output: object) -> None:
         parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
         numbers = sum(leaf.numel() for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
         products = counter.get_total_flops() // 2 - sum(layer.products for layer in counts)
-        counts.append(_Counts(parameters, numbers, products))
+        counts.append(LayerCounts(parameters, numbers, products))
 
     weighted = [module for module in network.modules() if list(module.parameters(recurse=False))]
     hooks = [module.register_forward_hook(note) for module in weighted]

@@ -43,14 +43,9 @@ class ForwardPass(NamedTuple):  # what a compiled function can return
 def forward(
     encode: Network, decode: Network, x: Tensor, noise: Tensor, prior_terms: PriorTerms | None = None
 ) -> ForwardPass:
-    """Encode, draw one z an image, decode.
+    """Encode images x `[..., batch, pixel]` in [0, 1], draw one z an image, decode.
 
-    Args:
-        encode: the encoder.
-        decode: the decoder.
-        x: `[..., batch, pixel]` in [0, 1].
-        noise: `[..., batch, latent]`, standard normal.
-        prior_terms: of the prior; None for N(0, I).
+    The noise is standard normal, `[..., batch, latent]`; `prior_terms` are None for N(0, I).
     """
     code = encode(x)
     z = Posterior.from_code(code).sample(noise)
@@ -72,12 +67,8 @@ def cotangents(
 ) -> Cotangents:
     """Closed forms of the derivatives of D in the decoder's output and of β R in the code.
 
-    Args:
-        code: `[..., batch, 2 latent]`, the encoder's output; None where the prior is not N(0, I).
-        output: `[..., batch, pixel]`, the decoder's output.
-        x: `[..., batch, pixel]` in [0, 1].
-        beta: the strength of the rate term; a tensor has the shape `[..., 1, 1]`.
-        likelihood: what the decoder's output means.
+    Shapes are those of `ForwardPass`; the code is None where the prior is not N(0, I), and a β that is a tensor has the
+    shape `[..., 1, 1]`.
     """
     per_image = 1.0 / x.shape[-2]
     from_rate = None if code is None else rate_gradient(Posterior.from_code(code)).mul_(beta * per_image)
@@ -95,13 +86,9 @@ def accumulate_gradients(
 ) -> None:
     """Add the gradients of D + β (R - removed), averaged over the batch, to the `grad` of the networks' parameters.
 
-    Args:
-        outputs: of `forward` for these images.
-        x: `[..., batch, pixel]` in [0, 1].
-        beta: the strength of the rate term; a tensor has the shape `[..., 1, 1]`.
-        likelihood: what the decoder's output means.
-        removed: `[..., batch]`, a part of the rate that is taken out of it, computed from `outputs`; None for nothing.
-        cotangents: the function of this name, or one compiled from it.
+    `outputs` are those of `forward` for images x `[..., batch, pixel]` in [0, 1]. A β that is a tensor has the shape
+    `[..., 1, 1]`. `removed`, `[..., batch]`, is a part of the rate, computed from `outputs`, that is taken out of it.
+    `cotangents` is the function of this name, or one compiled from it.
     """
     code = outputs.code.detach() if outputs.rate is None else None
     start = cotangents(code, outputs.output.detach(), x, beta=beta, likelihood=likelihood)
@@ -129,16 +116,7 @@ def measure(
     likelihood: Likelihood,
     prior_terms: PriorTerms | None = None,
 ) -> RateDistortion:
-    """Distortion (one z an image) and rate of each image.
-
-    Args:
-        encode: the encoder.
-        decode: the decoder.
-        x: `[..., batch, pixel]` in [0, 1].
-        noise: `[..., batch, latent]`, standard normal.
-        likelihood: what the decoder's output means.
-        prior_terms: of the prior; None for N(0, I).
-    """
+    """Distortion (one z an image) and rate of each image; arguments are those of `forward`."""
     outputs = forward(encode, decode, x, noise, prior_terms)
     return RateDistortion(likelihood.distortion(outputs.output, x), rate_of(outputs))
 

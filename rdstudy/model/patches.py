@@ -17,11 +17,7 @@ from rdstudy.model.networks import VAE
 
 
 class _OfPatches(nn.Module):
-    """A convolution as a product.
-
-    Args:
-        layer: whose parameters it takes over, not copied; one that `is_convertible`.
-    """
+    """A convolution that `is_convertible` as a product. It takes over the parameters of a layer, not copied."""
 
     def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
         super().__init__()
@@ -55,8 +51,7 @@ class PatchTransposedConvolution(_OfPatches):
 def convolve_patches(vae: VAE) -> VAE:
     """Put products of patches in the place of convolutions: parameters and their names stay what they are.
 
-    Args:
-        vae: changed, and returned. Convolutions that are not `is_convertible`, of a user's own architecture, stay.
+    The network is changed, and returned. Those that are not `is_convertible`, of a user's own architecture, stay.
     """
     for path, module in list(vae.named_modules()):
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and is_convertible(module):

@@ -109,10 +109,6 @@ def to_bytes(tensors: Mapping[str, Tensor], header: Header) -> bytes:
 def from_bytes(content: bytes, *, path: str) -> KeptWeights:
     """The weights in a file, once the digest of its tensors and header and the id of its member hold.
 
-    Args:
-        content: of the file.
-        path: of the file, for messages.
-
     Raises:
         WeightsError: the file is damaged, of another program or of a later version.
     """

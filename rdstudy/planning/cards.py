@@ -14,21 +14,13 @@ FLOAT32_REACHED, TF32_REACHED, BANDWIDTH_REACHED = 0.72, 0.45, 0.85
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU.
+    """A GPU."""
 
-    Attributes:
-        name: as `resources.gpu_model` has it.
-        memory_gb: of 10^9 bytes.
-        float32: operations a second outside the tensor cores.
-        tf32: the same of the tensor cores, dense.
-        bandwidth: bytes a second of its memory.
-    """
-
-    name: str
-    memory_gb: float
-    float32: float
-    tf32: float
-    bandwidth: float
+    name: str  # as `resources.gpu_model` has it
+    memory_gb: float  # of 10^9 bytes
+    float32: float  # operations a second outside the tensor cores
+    tf32: float  # the same of the tensor cores, dense
+    bandwidth: float  # bytes a second of its memory
 
     def rate(self, precision: str) -> float:
         """Peak operations a second of products in a precision."""

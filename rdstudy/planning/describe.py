@@ -31,13 +31,14 @@ def describe_plan(plan: Plan, out: str) -> str:
     sizes = sorted({len(pack.members) for pack in plan.training})
     packs = f"{len(plan.training)} packs of {_range(sizes)} members" if sizes else "no packs"
     steps = sum(member.recipe.steps for pack in plan.training for member in pack.members)
+    measured = sum(len(pack.members) for pack in plan.measuring)
     return "\n".join(
         [
             f"study {plan.study.name}: {len(plan.wanted)} distinct members, {plan.count('ok')} done, "
             f"{len(plan.remaining)} remaining; results in {out}",
             *aligned(rows, left=1),
             f"remaining: {packs}, {steps:,} training steps",
-            *_describe_measuring(sum(len(pack.members) for pack in plan.measuring)),
+            *([f"to be measured, without training: {measured} members whose weights are kept"] if measured else []),
             *describe_packs(plan),
             *describe_estimate(plan),
         ]
@@ -47,9 +48,7 @@ def describe_plan(plan: Plan, out: str) -> str:
 def describe_lacking(plan: Plan, *, weightless: int) -> list[str]:
     """Lines on what the study asks of stored members and can no longer have, and how to get it.
 
-    Args:
-        plan: of the study.
-        weightless: wanted members that are stored without the weights that the study asks to be kept.
+    `weightless` counts wanted members that are stored without the weights that the study asks to be kept.
     """
     remedy = "with another --out they are trained again, and have it"
     lines = []
@@ -66,11 +65,7 @@ def describe_lacking(plan: Plan, *, weightless: int) -> list[str]:
 def describe_unasked(plan: Plan, unasked: Sequence[Unasked], *, out: str, command: str) -> list[str]:
     """Lines on what is kept, what is new, and what is stored under the study's name and it does not ask for.
 
-    Args:
-        plan: of the study.
-        unasked: of `rdstudy.results.standing`.
-        out: the results folder.
-        command: that runs the whole study as it is now.
+    `command` runs the whole study as it is now.
     """
     kept = sum(member.member_id in plan.outcomes for member in plan.wanted)
     stale, orphaned = (
@@ -89,11 +84,6 @@ def describe_unasked(plan: Plan, unasked: Sequence[Unasked], *, out: str, comman
 def describe_damaged(files: Iterable[Damaged]) -> list[str]:
     """Lines on files that cannot be read, and that a run sets aside."""
     return [f"{bad.path} is damaged ({bad.reason}): a run sets it aside, and makes what it held again" for bad in files]
-
-
-def _describe_measuring(measured: int) -> list[str]:
-    """What is to be measured of members that are stored."""
-    return [f"to be measured, without training: {measured} members whose weights are kept"] if measured else []
 
 
 def _range(sizes: list[int]) -> str:
@@ -142,12 +132,7 @@ def describe_estimate(plan: Plan) -> list[str]:
 
 
 def describe_limits(expected: Estimate, *, max_hours: float | None, max_cost: float | None) -> list[str]:
-    """The limits that will stop a run before it has finished, in lines for people; none where it will finish.
-
-    Args:
-        expected: what remains will take.
-        max_hours: of wall time.
-        max_cost: USD.
+    """The limits, hours and USD, that will stop a run before it has finished, in lines for people; none if none will.
 
     Raises:
         ValueError: see `rdstudy.planning.limits.check_limits`.

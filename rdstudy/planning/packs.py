@@ -99,11 +99,7 @@ def make_packs(members: Iterable[Member], *, size: int | Callable[[tuple[Member,
     """Divide members into packs of at most `size`, the most costly first so that no device waits at the end.
 
     Every member is in exactly one pack; the packs of a cell are as few as can be, and equal up to one member. The
-    order of `members` changes neither the packs nor their order.
-
-    Args:
-        members: of any cells.
-        size: members of a pack, or a function that gives it for the members of a cell.
+    order of `members` changes neither the packs nor their order. `size` may be a function of the members of a cell.
     """
     return cut_stacks(stacks_of(members), size=size)
 
@@ -225,13 +221,9 @@ def pack_memory(
 
 
 def members_at_once(cost: NetworkCost, images: int, *, bytes_bound: float, number_bytes: int = _FLOAT_BYTES) -> int:
-    """How many members can be measured at the same time within a bound; one where not even one fits.
+    """How many members can be measured on so many images at the same time; one where not even one fits.
 
-    Args:
-        cost: of each of their networks.
-        images: images measured at once.
-        bytes_bound: of memory, beside parameters.
-        number_bytes: 4 for float32, 8 for float64.
+    The bound is of memory beside parameters; a number has 4 bytes as float32, 8 as float64.
     """
     of_a_member = number_bytes * images * cost.evaluation_numbers
     return max(1, int((bytes_bound - number_bytes * images * cost.pixels) // of_a_member))
@@ -245,9 +237,6 @@ def fits(memory: PackMemory, available_bytes: float) -> bool:
 def gpu_share(memory: PackMemory, gpu_bytes: float, *, at_once: int) -> float:
     """The smallest share 1/k of a GPU, k up to `at_once`, that a pack fits into; 1 where it fits into none.
 
-    Args:
-        memory: of the pack.
-        gpu_bytes: memory of the GPU.
-        at_once: packs at the same time that are of use; more would only wait for each other.
+    More packs at the same time than are of use would only wait for each other.
     """
     return next((1 / k for k in range(at_once, 1, -1) if fits(memory, gpu_bytes / k)), 1.0)

@@ -68,24 +68,16 @@ class Cost:
 
 
 class Costs:
-    """Costs on the devices of a study, each computed once.
-
-    Args:
-        resources: of a trial.
-    """
+    """Costs on the devices of a study, each computed once."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._costs: dict[tuple[Cell, int, int, float], Cost] = {}
 
     def of(self, cell: Cell, *, members: int, seeds: int, share: float = 0.0) -> Cost:
-        """The cost of a pack.
+        """The cost of a pack of so many members of a cell, with as many of its `seeds` as it can have.
 
-        Args:
-            cell: of its members.
-            members: how many there are.
-            seeds: how many of them the cell has: the pack has as many as it can.
-            share: of a GPU; 0 for that which it fits into.
+        On a share of a GPU; 0 for that which it fits into.
         """
         key = (cell, members, min(members, seeds), share)
         if key not in self._costs:
@@ -222,11 +214,6 @@ def divide(stacks: Iterable[tuple[Member, ...]], resources: Resources, costs: Co
     Packs that are made smaller keep the share of the large ones: more of them at the same time on one GPU would each
     take as long as before. Neither what is stored nor this machine's speed has a say: an interrupted pack is found by
     its members.
-
-    Args:
-        stacks: of `rdstudy.planning.packs.stacks_of`.
-        resources: of a trial.
-        costs: on the study's devices.
     """
     packs = [Pack(members) for members in stacks]  # as if each were one
     sizes = tuple(_pack_size(pack, resources, costs) for pack in packs)
@@ -255,27 +242,14 @@ def usual_devices(resources: Resources) -> int:
 
 
 def pack_load(pack: TrialPack, cost: Cost, measures: Measures, speed: Speed) -> Load:
-    """What a pack puts on a slot: training, unless it is only to be measured, and what is measured after it.
-
-    Args:
-        pack: of a study.
-        cost: of the pack.
-        measures: of the study.
-        speed: of the devices.
-    """
+    """What a pack puts on a slot: training, unless it is only to be measured, and what is measured after it."""
     training = 0.0 if isinstance(pack, MeasuringPack) else cost.training_seconds
     measuring = len(pack.members) * cost.step_seconds * measuring_steps(measures)
     return Load(speed.scale(pack.stack) * (training + measuring), cost.placement.share if cost.placement else 1.0)
 
 
 def speed_of(study: Study, runs: Iterable[Mapping[str, Any]], costs: Costs) -> Speed:
-    """The speed that members trained on the study's kind of device have shown.
-
-    Args:
-        study: says on what its members train.
-        runs: that are stored, see `rdstudy.planning.estimate.calibrate`.
-        costs: on the study's devices.
-    """
+    """The speed that runs of members on the study's kind of device have shown, see `calibrate`."""
 
     def modelled(cell: Cell, members: int) -> float:
         return costs.of(cell, members=members, seeds=1).training_seconds

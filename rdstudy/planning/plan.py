@@ -158,13 +158,7 @@ def _planned_claims(study: Study, experiments: Sequence[PlannedExperiment]) -> t
 
 def _check_likelihoods(contrast: Contrast, cells: Sequence[Member], where: str) -> None:
     """Logs of two likelihoods are not compared."""
-    asked = [
-        cell
-        for arm in contrast.cells()
-        for cell in cells
-        if all(cell.level(factor) == level for factor, level in arm.items())
-    ]
-    likelihoods = {cell.likelihood for cell in asked}
+    likelihoods = {cell.likelihood for arm in contrast.cells() for cell in _like(arm, cells)}
     if contrast.is_of_one_likelihood and len(likelihoods) > 1:
         value, levels = contrast.settings["value"], ", ".join(sorted(likelihoods))
         raise ValueError(f"{where}: {value} is compared under {levels}; allowed: models of one likelihood")
@@ -209,12 +203,16 @@ def check_splits(plan: Plan) -> None:
 
 def _planned_split(arm: Mapping[str, Any], cells: Sequence[Member]) -> str:
     """The name by which cells know an arm's split; as it stands where no cell has that split, or several do."""
-    without_split = [(factor, level) for factor, level in arm.items() if factor != "split"]
-    like = [cell for cell in cells if all(cell.level(factor) == level for factor, level in without_split)]
-    cells = like or cells  # where another factor is the mistake, the split is not to look like one
+    without_split = {factor: level for factor, level in arm.items() if factor != "split"}
+    cells = _like(without_split, cells) or cells  # where another factor is wrong, the split is not to look wrong
     names = {dataset: _split_name(arm["split"], dataset) for dataset in {cell.dataset for cell in cells}}
     splits = {cell.split for cell in cells if cell.split == names[cell.dataset]}
     return splits.pop() if len(splits) == 1 else str(arm["split"])
+
+
+def _like(arm: Mapping[str, Any], cells: Sequence[Member]) -> list[Member]:
+    """Those of some cells that have all levels of an arm."""
+    return [cell for cell in cells if all(cell.level(factor) == level for factor, level in arm.items())]
 
 
 def _split_name(split: str, dataset: str) -> str | None:
@@ -267,13 +265,7 @@ def _estimated(
 
 
 def declaration(plan: Plan, command: str, *, code_version: str = "") -> Declaration:
-    """The study as a store keeps it.
-
-    Args:
-        plan: of the study.
-        command: that runs the whole of it.
-        code_version: of the program; empty where that is not known.
-    """
+    """The study as a store keeps it, with the command that runs the whole of it."""
     study = plan.study
     return Declaration(
         name=study.name,

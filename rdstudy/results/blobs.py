@@ -18,16 +18,10 @@ _WEIGHTS = (".safetensors", ".bin")
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """The bytes of a file of weights.
+    """The bytes of a file of weights."""
 
-    Attributes:
-        name: below the store's folder.
-        path: as messages name it.
-        content: its bytes.
-    """
-
-    name: str
-    path: str
+    name: str  # below the store's folder
+    path: str  # as messages name it
     content: bytes
 
     @property

@@ -34,12 +34,7 @@ class Sink(Protocol):
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one pack: members that are trained at the same time.
-
-    Args:
-        store: where they are kept.
-        pack_id: of the pack.
-    """
+    """The checkpoints of one pack, members that are trained at the same time, in a store."""
 
     store: Store
     pack_id: str
@@ -58,11 +53,7 @@ class Checkpoints:
         return None
 
     def save(self, write: Callable[[Sink], object]) -> None:
-        """Keep a checkpoint, and forget all but the newest two; a warning where that cannot be done.
-
-        Args:
-            write: writes it.
-        """
+        """Keep a checkpoint as `write` writes it, and forget all but the newest two; a warning where that fails."""
         self._try("written", lambda: self._save(write))
 
     def clear(self) -> None:

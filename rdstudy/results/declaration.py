@@ -19,6 +19,8 @@ Kept = Literal["whole", "known", "lost"]
 Record = TypeVar("Record")
 
 _WORDS = ("title", "description", "authors", "seed")
+_PARTS = (*_WORDS, "experiments", "recipe", "evaluation", "measures")
+"""What a `Change` may be in."""
 _SETTINGS: Mapping[str, type] = {
     "recipe": Recipe,
     "evaluation": Evaluation,
@@ -44,28 +46,16 @@ class DeclaredExperiment:
 
 @dataclass(frozen=True)
 class Change:
-    """What a run changed in the declaration of its study.
+    """What a run changed in the declaration of its study: how many models, and which claims by their names."""
 
-    Attributes:
-        at: when, UTC in ISO 8601.
-        parts: of title, description, authors, seed, experiments, recipe, evaluation, measures: those that are others
-            now.
-        members_added: how many models came.
-        members_removed: how many went.
-        claims_added: names of claims.
-        claims_changed: the same.
-        claims_removed: the same.
-        code_version: that it was declared with from then on; empty where that did not change.
-    """
-
-    at: str
-    parts: tuple[str, ...] = ()
+    at: str  # UTC in ISO 8601
+    parts: tuple[str, ...] = ()  # those of `_PARTS` that are others now
     members_added: int = 0
     members_removed: int = 0
     claims_added: tuple[str, ...] = ()
     claims_changed: tuple[str, ...] = ()
     claims_removed: tuple[str, ...] = ()
-    code_version: str = ""
+    code_version: str = ""  # that it was declared with from then on; empty where that did not change
 
 
 @dataclass(frozen=True)
@@ -91,62 +81,38 @@ class History:
 
 @dataclass(frozen=True)
 class Former:
-    """Members that a study asked for once, and does not ask for now.
+    """Members that a study asked for once, and does not ask for now."""
 
-    Attributes:
-        until: when another declaration took the place of the last one that did, UTC in ISO 8601.
-        command: of that last one.
-        code_version: with which it was declared.
-        member_ids: those that no later declaration asked for again.
-    """
-
-    until: str
-    command: str
-    code_version: str
-    member_ids: tuple[str, ...]
+    until: str  # when another declaration took the place of the last one that did, UTC in ISO 8601
+    command: str  # of that last one
+    code_version: str  # with which it was declared
+    member_ids: tuple[str, ...]  # those that no later declaration asked for again
 
 
 @dataclass(frozen=True)
 class Declaration:
     """A study as plain data.
 
-    Settings are kept as they were declared, whatever version declared them: `settings` makes records of them.
-
-    Attributes:
-        name: of the study.
-        title: the heading of the page.
-        description: a paragraph.
-        authors: who made it; empty where it does not say.
-        seed: of the splits.
-        command: that runs the study.
-        code_version: with which it was declared; empty where that is not known.
-        recipe: settings of `Recipe`; empty where an earlier version did not keep them. So are the next three.
-        evaluation: of `Evaluation`.
-        measures: of `Measures`, and `measures_id`.
-        resources: of `Resources`.
-        experiments: the grids.
-        claims: that the tables decide.
-        members: id -> settings of `Member`.
-        history: since when.
-        former: members that it asked for before, oldest first; none from an earlier version, which did not keep them.
+    Settings are kept as they were declared, whatever version declared them: `settings` makes records of them. They, and
+    former members, are empty where an earlier version did not keep them.
     """
 
     name: str
-    title: str
-    description: str = ""
-    seed: int = 0
-    command: str = ""
-    code_version: str = ""
+    title: str  # the heading of the page
+    description: str = ""  # a paragraph
+    seed: int = 0  # of the splits
+    command: str = ""  # that runs the study
+    code_version: str = ""  # with which it was declared; empty where that is not known
     recipe: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
-    measures: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, Any] = field(default_factory=dict)  # and `measures_id`
     resources: Mapping[str, Any] = field(default_factory=dict)
-    experiments: tuple[DeclaredExperiment, ...] = ()
-    claims: tuple[Claim, ...] = ()
-    members: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    history: History = field(default_factory=History)
-    authors: str = ""
-    former: tuple[Former, ...] = ()
+    experiments: tuple[DeclaredExperiment, ...] = ()  # the grids
+    claims: tuple[Claim, ...] = ()  # that the tables decide
+    members: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # id -> settings of `Member`
+    history: History = field(default_factory=History)  # since when
+    authors: str = ""  # who made it; empty where it does not say
+    former: tuple[Former, ...] = ()  # members that it asked for before, oldest first
 
     @property
     def measures_id(self) -> str:
@@ -154,10 +120,7 @@ class Declaration:
         return str(self.measures.get("measures_id") or "")
 
     def settings(self, kind: type[Record]) -> Record:
-        """The settings of a part, or those of a member of it: those that it does not keep are at their defaults.
-
-        Args:
-            kind: Recipe, Evaluation, Measures or Resources.
+        """Recipe, Evaluation, Measures or Resources as they were declared; what is not kept is at its default.
 
         Raises:
             ValueError: settings of another version, that this one does not allow.
@@ -184,7 +147,7 @@ class Declaration:
             **plain,
             "first_declared_at": history["first_declared_at"],
             "history": history["kept"],
-            "changes": [_told(change) for change in history["changes"]],
+            "changes": [{name: value for name, value in change.items() if value} for change in history["changes"]],
             "experiments": [dataclasses.asdict(experiment) for experiment in self.experiments],
             "claims": [claim.to_dict() for claim in self.claims],
             "members": self.members,
@@ -199,10 +162,6 @@ class Declaration:
     def from_json(cls, content: str | bytes, *, path: str) -> "Declaration":
         """The declaration that `to_json` wrote, in this version, an earlier or a later one: what this one does not
         know is left out.
-
-        Args:
-            content: of a file.
-            path: of the file, for the message.
 
         Raises:
             ValueError: it is damaged: no such text, a part is missing, or settings of a model do not make its id.
@@ -251,10 +210,7 @@ def _read(data: Mapping[str, Any]) -> Declaration:
         claims=tuple(Claim.from_dict(_fields(Claim, entry)) for entry in data.get("claims", ())),
         members={str(member_id): dict(settings) for member_id, settings in data["members"].items()},
         history=_history(data),
-        former=tuple(
-            Former(**{name: _frozen(value) for name, value in _fields(Former, entry).items()})
-            for entry in data.get("former", ())
-        ),
+        former=tuple(_known(Former, entry) for entry in data.get("former", ())),
     )
 
 
@@ -271,12 +227,7 @@ def _history(data: Mapping[str, Any]) -> History:
     kept = data["history"]
     if kept not in get_args(Kept):
         raise ValueError(f"its history is {kept!r}")
-    changes = [_fields(Change, entry) for entry in data["changes"]]
-    return History(
-        str(data["first_declared_at"]),
-        kept,
-        tuple(Change(**{name: _frozen(value) for name, value in change.items()}) for change in changes),
-    )
+    return History(str(data["first_declared_at"]), kept, tuple(_known(Change, entry) for entry in data["changes"]))
 
 
 def _check_members(declaration: Declaration) -> None:
@@ -316,11 +267,7 @@ def _change(earlier: Declaration, now: Declaration, at: str) -> Change:
     before, after = ({claim.name: _plain(claim.to_dict()) for claim in each.claims} for each in (earlier, now))
     return Change(
         at,
-        parts=tuple(
-            name
-            for name in (*_WORDS, "experiments", "recipe", "evaluation", "measures")
-            if _compared(earlier, name) != _compared(now, name)
-        ),
+        parts=tuple(name for name in _PARTS if _compared(earlier, name) != _compared(now, name)),
         members_added=len(now.members.keys() - earlier.members.keys()),
         members_removed=len(earlier.members.keys() - now.members.keys()),
         claims_added=tuple(name for name in after if name not in before),
@@ -339,7 +286,9 @@ def _compared(declaration: Declaration, part: str) -> Any:
 
 
 def _known(kind: type[Record], values: Mapping[str, Any]) -> Record:
-    return kind(**_fields(kind, values))
+    """A record of those values that this version has, lists as tuples."""
+    known = _fields(kind, values).items()
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in known})
 
 
 def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -348,15 +297,6 @@ def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
-def _told(change: Mapping[str, Any]) -> dict[str, Any]:
-    """A change without what did not change."""
-    return {name: value for name, value in change.items() if value}
-
-
 def _plain(value: Any) -> Any:
     """As JSON gives it back."""
     return json.loads(json.dumps(value))
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

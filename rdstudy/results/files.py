@@ -58,16 +58,15 @@ class Files:
 
     Args:
         uri: a path, or a URI that `pyarrow.fs` knows: s3://, gs://, file://; keys in it are taken out.
-        retry_seconds: how long passing faults of a bucket are waited out.
 
     Raises:
         ValueError: no such kind of place.
     """
 
-    def __init__(self, uri: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(self, uri: str) -> None:
         uri = without_keys(uri)
         self.place = urlsplit(uri).scheme + "://" if "://" in uri else ""
-        self._retry_seconds = retry_seconds
+        self._retry_seconds = RETRY_SECONDS
         self._in_bucket = self.place.lower() in _BUCKETS  # until it is known
         self._answers = True
         self._fs, root = self._patiently("opened", "", lambda: _resolve(uri))

@@ -29,33 +29,19 @@ _SETTLE_SECONDS = 20.0  # that one of two runs which start at the same moment wa
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is, or was, at work.
+    """A run that is, or was, at work."""
 
-    Attributes:
-        token: its name among others.
-        study: name of its study.
-        host: name of its machine, for people.
-        machine: tells machines, and containers with processes of their own, apart.
-        pid: of its process.
-        process_started: tells that process from a later one with the same number; empty where the system does not say.
-        since: when it began, by its own clock, for people.
-        member_ids: members that it trains or measures.
-        settled: whether it has looked for others after it was put down.
-        taken_over_by: the run that was told to go on in its place; empty where none was.
-        log: name of its log, for whoever follows it; empty where it keeps none.
-    """
-
-    token: str
-    study: str
-    host: str
-    machine: str
-    pid: int
-    process_started: str
-    since: str
-    member_ids: tuple[str, ...]
-    settled: bool = False
-    taken_over_by: str = ""
-    log: str = ""
+    token: str  # its name among others
+    study: str  # name of its study
+    host: str  # name of its machine, for people
+    machine: str  # tells machines, and containers with processes of their own, apart
+    pid: int  # of its process
+    process_started: str  # tells that process from a later one with the same number; empty where the system is silent
+    since: str  # when it began, by its own clock, for people
+    member_ids: tuple[str, ...]  # members that it trains or measures
+    settled: bool = False  # whether it has looked for others after it was put down
+    taken_over_by: str = ""  # the run that was told to go on in its place; empty where none was
+    log: str = ""  # name of its log, for whoever follows it; empty where it keeps none
 
     def __str__(self) -> str:
         return f"the run of study {self.study!r} on {self.host} (process {self.pid}, since {self.since})"
@@ -242,8 +228,6 @@ def _process_started(pid: int) -> str:
 def _is_process(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # another user's
     return True

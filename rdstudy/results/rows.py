@@ -2,7 +2,7 @@
 
 import errno
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from types import MappingProxyType
@@ -123,10 +123,8 @@ class Rows:
             cell: the id of a cell: only runs whose ids begin with it are looked at, see `new_run_id`.
         """
         names = [name for name in self._files.names("members", ".parquet") if stem(name).startswith(cell)]
-        new = [name for name in names if name not in self._outcomes]
-        with ThreadPoolExecutor(_READERS) as pool:
-            for name, part in zip(new, pool.map(lambda name: self._read("members", name), new), strict=True):
-                self._outcomes[name] = _outcomes_in(part)
+        for name, part in self._members([name for name in names if name not in self._outcomes]):
+            self._outcomes[name] = _outcomes_in(part)
         stored = [pair for name in names for pair in self._outcomes[name].items()]
         return dict(sorted(stored, key=lambda pair: OUTCOMES.index(pair[1]), reverse=True))  # the best is put in last
 
@@ -136,9 +134,7 @@ class Rows:
 
     def since(self, known: Collection[str]) -> dict[str, pa.Table | Damaged]:
         """Files of `members` that are not among these, by their names, each read once."""
-        names = [name for name in self._files.names("members", ".parquet") if name not in known]
-        with ThreadPoolExecutor(_READERS) as pool:
-            return dict(zip(names, pool.map(lambda name: self._read("members", name), names), strict=True))
+        return dict(self._members([name for name in self._files.names("members", ".parquet") if name not in known]))
 
     def of_run(self, run_id: str, member_id: str) -> list[dict[str, Any]]:
         """The rows of `members` that a run stored of a member; none where its file is gone or damaged."""
@@ -182,6 +178,11 @@ class Rows:
 
     def _write(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._files.write(name, to_parquet(table, rows, file=stem(name)))
+
+    def _members(self, names: Sequence[str]) -> Iterator[tuple[str, pa.Table | Damaged]]:
+        """Files of `members` with their names, many read at the same time."""
+        with ThreadPoolExecutor(_READERS) as pool:
+            yield from zip(names, pool.map(lambda name: self._read("members", name), names), strict=True)
 
     def _part(self, table: str, entry: FileInfo, *, columns: Collection[str] | None) -> pa.Table | Damaged:
         name = f"{table}/{entry.base_name}"

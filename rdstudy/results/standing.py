@@ -38,22 +38,15 @@ COLUMNS = ("member_id", "numerics_version", "code_version", *schema.SETTINGS)
 class Unasked:
     """Stored members that a study does not ask for, alike in why.
 
-    Attributes:
-        state: see above.
-        why: what differs from the member in whose place they are, such as `recipe.steps 500, now 2000`; empty for
-            orphaned ones.
-        member_ids: sorted.
-        code_versions: that trained them, most of them first.
-        command: that asked for them last; empty where that is not known.
-        is_trainable: whether this version of the program can train them again.
+    `why` says what differs from the member in whose place stale ones are, such as `recipe.steps 500, now 2000`.
     """
 
     state: State
-    why: str
-    member_ids: tuple[str, ...]
-    code_versions: tuple[str, ...]
-    command: str
-    is_trainable: bool
+    why: str  # empty for orphaned ones
+    member_ids: tuple[str, ...]  # sorted
+    code_versions: tuple[str, ...]  # that trained them, most of them first
+    command: str  # that asked for them last; empty where that is not known
+    is_trainable: bool  # whether this version of the program can train them again
 
     def sentence(self) -> str:
         """What they are and what made them, for people."""
@@ -191,7 +184,7 @@ class _Places:
             for setting in SETTINGS
             if row[setting.name] is not None and row[setting.name] != now[setting.name]
         ]
-        if row["numerics_version"] not in (None, NUMERICS_VERSION):
+        if not _is_trainable(row):
             differences.insert(0, f"numerics version {row['numerics_version']}, now {NUMERICS_VERSION}")
         return "; ".join(differences) or "settings that an earlier version did not keep"
 

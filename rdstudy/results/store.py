@@ -11,7 +11,8 @@ Who may write, what is atomic, what survives a crash and what never changes stan
 import copy
 import json
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 
 from rdstudy.results import schema
@@ -67,7 +68,7 @@ class Store:
             ValueError: it cannot be written, or something else lies there.
         """
         uri = without_keys(uri)
-        try:
+        with _usable(uri, "written"):
             store = cls(uri)
             at_once = store.hurried()
             identity = ""
@@ -83,8 +84,6 @@ class Store:
             probe = f"tmp/{uuid.uuid4().hex}"
             at_once._files.write(probe, b"")
             at_once._files.delete(probe)
-        except OSError as error:
-            raise ValueError(f"results folder {uri} cannot be written: {one_line(error)}") from None
         return store
 
     @classmethod
@@ -95,26 +94,20 @@ class Store:
             ValueError: there is none, or one of another version.
         """
         uri = without_keys(uri)
-        try:
+        with _usable(uri, "read"):
             store = cls(uri)
             at_once = store.hurried()
-            is_there = at_once._is_store()
-            if is_there:
-                at_once.identity()
-        except OSError as error:
-            raise ValueError(f"results folder {uri} cannot be read: {one_line(error)}") from None
-        if not is_there:
-            raise ValueError(f"{uri} is no results folder: it has no store.json; allowed: the --out of a run")
+            if not at_once._is_store():
+                raise ValueError(f"{uri} is no results folder: it has no store.json; allowed: the --out of a run")
+            at_once.identity()
         return store
 
     @classmethod
     def exists(cls, uri: str) -> bool:
         """Whether there is anything at `uri`; `open` says whether that is a results folder."""
         uri = without_keys(uri)
-        try:
+        with _usable(uri, "read"):
             return cls(uri).hurried()._files.kind("") != "nothing"
-        except OSError as error:
-            raise ValueError(f"results folder {uri} cannot be read: {one_line(error)}") from None
 
     def identity(self) -> str:
         """What this very folder is known by: a node that finds another one under the same path finds another identity.
@@ -202,3 +195,12 @@ class Store:
             raise ValueError(
                 f"{self.uri} is not empty and no results folder; allowed: a new folder or the --out of a run"
             )
+
+
+@contextmanager
+def _usable(uri: str, done: str) -> Iterator[None]:
+    """Turn a fault of the storage into one line that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"results folder {uri} cannot be {done}: {one_line(error)}") from None

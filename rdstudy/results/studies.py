@@ -57,11 +57,7 @@ class Declarations:
         return declarations
 
     def declare(self, declaration: Declaration, *, at: datetime | None = None) -> str:
-        """Keep a declaration in place of an earlier one of that name, whose history it goes on with.
-
-        Args:
-            declaration: its own history does not count.
-            at: when; now unless given.
+        """Keep a declaration, its own history left out, in place of an earlier one of that name, whose history goes on.
 
         Returns:
             What its user must know: that the earlier one was damaged and is set aside. Empty otherwise.

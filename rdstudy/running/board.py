@@ -36,14 +36,7 @@ class CellState:
 
 
 class Board:
-    """The cells of a study, and how far each is.
-
-    Args:
-        store: where rows go.
-        study: its name.
-        members: that are looked at.
-        clock: tells seconds.
-    """
+    """The cells of a study, and how far each is, of those of some members."""
 
     def __init__(
         self, store: Store, study: str, members: Iterable[Member], *, clock: Callable[[], float] = time.monotonic

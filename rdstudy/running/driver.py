@@ -37,19 +37,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        interrupted: why the user, or a limit of theirs, ended it early.
-        failed: why it ended itself: too many equal failures in a row.
-        example: id of a member that shows that.
-        joined: whether the cluster that it ran on is still up.
-    """
-
-    interrupted: str | None = None
-    failed: str | None = None
-    example: str | None = None
-    joined: bool = False
+    interrupted: str | None = None  # why the user, or a limit of theirs, ended it early
+    failed: str | None = None  # why it ended itself: too many equal failures in a row
+    example: str | None = None  # id of a member that shows that
+    joined: bool = False  # whether the cluster that it ran on is still up
 
 
 def train(
@@ -162,15 +155,11 @@ class _Run:
         if isinstance(problem, FolderGoneError):
             raise problem
         early = "interrupted" if self._interrupt.asked() else self._limit or problem
-        interrupted = early if self._remains() else None
+        ids = (pack.pack_id for pack in self._plan.packs if pack.pack_id not in self._given_up)
+        interrupted = None if all(map(self._line.is_done, ids)) else early
         example = self.failures.example
         members = {pack.pack_id: pack.members[0].member_id for pack in self._plan.packs}
         return Ended(interrupted, self.failures.stop, members[example] if example else None, joined)
-
-    def _remains(self) -> bool:
-        """Whether there is a pack that is neither done nor given up."""
-        packs = [pack for pack in self._plan.packs if pack.pack_id not in self._given_up]
-        return not all(self._line.is_done(pack) for pack in packs)
 
     def doing(self) -> str:
         """What is in training, for `rdstudy.running.board`."""
@@ -210,23 +199,19 @@ class _Run:
             store_failed(self._store, Pack(lost), reason, traceback=where, device=torch.device("cpu"))
 
     def used(self, usage: Usage) -> None:
-        """Take note of what is up and at work."""
-        self._add_usage(devices=usage.devices, busy=min(usage.busy, usage.devices))
+        """Take note of what is up and at work, since the last look."""
+        now = time.monotonic()
+        self._total.add(seconds=now - self._looked, devices=usage.devices, busy=min(usage.busy, usage.devices))
+        self._looked = now
+        share = self._total.utilization
+        at_work = "" if share is None else f"{share:.0%} at work"
+        parts = (f"{usage.devices:g} {_kind(self._resources.gpus)}s", at_work, self._cost())
+        self._line.usage = tuple(part for part in parts if part)
         self._line.tick()
 
     def say(self, text: str) -> None:
         """Say a line, above the one that says how far the run is."""
         self._line.say(text)
-
-    def _add_usage(self, *, devices: float, busy: float) -> None:
-        """Add the time since the last look to the total."""
-        now = time.monotonic()
-        self._total.add(seconds=now - self._looked, devices=devices, busy=busy)
-        self._looked = now
-        share = self._total.utilization
-        at_work = "" if share is None else f"{share:.0%} at work"
-        parts = (f"{devices:g} {_kind(self._resources.gpus)}s", at_work, self._cost())
-        self._line.usage = tuple(part for part in parts if part)
 
     def _cost(self) -> str:
         price = self._resources.price
@@ -247,10 +232,7 @@ def _callbacks(study: Study) -> Sequence[Any]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too, would end the command without a word
-        raised = one_line_with_type(error)
-        raise ValueError(
-            f"{where} raised {raised}; allowed: a function that returns a list of Tune's callbacks"
-        ) from None
+        raise ValueError(f"{where} raised {one_line_with_type(error)}; allowed: {allowed}") from None
     if not isinstance(callbacks, list | tuple):
         raise fail(where, callbacks, allowed)
     return callbacks

@@ -19,29 +19,17 @@ from rdstudy.study.sources import Source
 
 @dataclass(frozen=True)
 class Work:
-    """What an executor trains, and what it needs for that.
+    """What an executor trains, and what it needs for that."""
 
-    Attributes:
-        packs: what remains, in the order in which packs are started.
-        study: its name.
-        store: where rows go; every node must reach it.
-        resources: what a pack asks for.
-        measures: what is measured after training; None for nothing.
-        placements: pack id -> its share of a GPU; empty on a CPU.
-        callbacks: of Tune, for experiment trackers.
-        failures: what is known of failed tries.
-        sources: files of the user's own parts, by digest, as they were when the study was read.
-    """
-
-    packs: Sequence[TrialPack]
-    study: str
-    store: Store
-    resources: Resources
-    measures: Measures | None
-    placements: Mapping[str, Placement]
-    callbacks: Sequence[Any]
-    failures: Failures
-    sources: Mapping[str, Source]
+    packs: Sequence[TrialPack]  # what remains, in the order in which packs are started
+    study: str  # its name
+    store: Store  # where rows go; every node must reach it
+    resources: Resources  # what a pack asks for
+    measures: Measures | None  # what is measured after training; None for nothing
+    placements: Mapping[str, Placement]  # pack id -> its share of a GPU; empty on a CPU
+    callbacks: Sequence[Any]  # of Tune, for experiment trackers
+    failures: Failures  # what is known of failed tries
+    sources: Mapping[str, Source]  # files of the user's own parts, by digest, as they were when the study was read
 
 
 @dataclass(frozen=True)

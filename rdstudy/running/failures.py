@@ -45,20 +45,9 @@ class PackError(Exception):
     A trial on a CPU trains the members of its pack as packs of one: the id is that of the pack of one.
     """
 
-    @property
-    def pack_id(self) -> str:
-        """Of the pack that raised."""
-        return str(self.args[0])
-
-    @property
-    def reason(self) -> str:
-        """What was raised, in one line."""
-        return str(self.args[1])
-
-    @property
-    def traceback(self) -> str:
-        """Of what was raised, as Python writes it."""
-        return str(self.args[2])
+    def __init__(self, pack_id: str, reason: str, traceback: str) -> None:
+        super().__init__(pack_id, reason, traceback)
+        self.pack_id, self.reason, self.traceback = pack_id, reason, traceback
 
 
 class ShareTooSmallError(Exception):

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Floor:
-    """The lowest version of a library with which anything is run.
-
-    Attributes:
-        library: its name.
-        version: of its release.
-        why: what is wrong with those below.
-    """
+    """The lowest version of a library with which anything is run."""
 
     library: str
-    version: tuple[int, int]
-    why: str
+    version: tuple[int, int]  # of its release
+    why: str  # what is wrong with those below
 
 
 TORCH = Floor("torch", (2, 10), "those before may run what a damaged or foreign file of weights tells them to")
@@ -25,10 +19,7 @@ RAY = Floor("ray", (2, 52), "those before let anybody who reaches a port of thei
 
 
 def check_floors(*, ray: bool) -> None:
-    """Refuse to run with a library whose fault endangers whoever runs it.
-
-    Args:
-        ray: whether Ray is used.
+    """Refuse to run with a library whose fault endangers whoever runs it; `ray` says whether Ray is used.
 
     Raises:
         ValueError: names the version that is installed, the lowest that is allowed, and why.

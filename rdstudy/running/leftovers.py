@@ -1,6 +1,6 @@
 """What killed runs left in a store and nobody will ever read: half-written files, and checkpoints of finished packs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from rdstudy.planning.packs import Pack
 from rdstudy.planning.plan import Plan
@@ -12,11 +12,7 @@ from rdstudy.study.settings import Resources
 def remove_leftovers(plan: Plan, store: Store, temporary: Sequence[str], say: Callable[[str], None]) -> None:
     """Say what is left over, and delete it, where no other run may be at work.
 
-    Args:
-        plan: of this run.
-        store: where to look.
-        temporary: of `Blobs.temporary_files`, before this run wrote anything.
-        say: told what is deleted.
+    `temporary` are those of `Blobs.temporary_files`, before this run wrote anything.
     """
     for run in runs_at_work(store):
         if not is_here_and_dead(run):
@@ -56,15 +52,11 @@ def packs_to_come(plan: Plan, store: Store) -> set[str]:
             keep_all = True
     packs += [Pack((member,)) for member in set(members) if member.member_id not in trained]
     pack_ids = {pack.pack_id for pack in packs}
-    if keep_all:
-        pack_ids |= set(store.blobs.checkpoint_packs()) - _finished(plan, trained)
+    if keep_all:  # but for packs of which all members are stored: killed before their checkpoints were deleted
+        cut = (*plan.cut, *(Pack((member,)) for member in plan.wanted))
+        finished = {pack.pack_id for pack in cut if all(member.member_id in trained for member in pack.members)}
+        pack_ids |= set(store.blobs.checkpoint_packs()) - finished
     return pack_ids
-
-
-def _finished(plan: Plan, trained: set[str]) -> set[str]:
-    """Packs of which all members are stored: killed before their checkpoints were deleted."""
-    packs: Iterable[Pack] = (*plan.cut, *(Pack((member,)) for member in plan.wanted))
-    return {pack.pack_id for pack in packs if all(member.member_id in trained for member in pack.members)}
 
 
 def _halves(pack: Pack) -> list[Pack]:

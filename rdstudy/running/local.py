@@ -4,7 +4,6 @@ import contextlib
 import pdb
 import platform
 import sys
-from types import TracebackType
 
 import torch
 
@@ -58,13 +57,8 @@ class LocalExecutor:
             failure = Failure(pack.pack_id, Cause.RAISED, error.reason, host, error.pack_id, error.traceback)
             observer.failed(failure, work.failures.failed(failure))
             if self._debugger and cause is not None and cause.__traceback__ is not None:
-                _look_at(cause.__traceback__)
+                with contextlib.redirect_stdout(sys.__stdout__):  # the terminal itself, where lines can be edited
+                    pdb.post_mortem(cause.__traceback__)
                 raise KeyboardInterrupt from None
             return observer.should_stop()
         return True
-
-
-def _look_at(trace: TracebackType) -> None:
-    """Open a debugger where an exception was raised; on the terminal itself, so that lines can be edited."""
-    with contextlib.redirect_stdout(sys.__stdout__):
-        pdb.post_mortem(trace)

@@ -10,11 +10,7 @@ from rdstudy.study import Study
 def install_stored_images(study: Study, out: str) -> None:
     """Put the images that a study names into this node's cache, where a results folder holds them by that name.
 
-    What neither has is left to the plan, which says so.
-
-    Args:
-        study: whose grids name data sets.
-        out: the results folder, which may not be there yet.
+    What neither has is left to the plan, which says so. The results folder may not be there yet.
 
     Raises:
         ValueError: what came is something else, or the folder cannot be read.

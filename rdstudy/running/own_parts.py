@@ -67,13 +67,9 @@ def keep_copies(store: Store, study: Study, members: Iterable[Member]) -> None:
 
 
 def know_parts(store: Store, member: Member, measures: Measures, *, trust_code: bool) -> None:
-    """Make the files known that a member and its measures need.
+    """Make the files known that a member of a store and its measures need.
 
-    Args:
-        store: has copies of them.
-        member: of the store.
-        measures: that are taken of it.
-        trust_code: whether the user has said that the store's copies may be run.
+    With `trust_code`, the user has said that the store's copies may be run.
 
     Raises:
         ValueError: one is not known, and the store's copy is not trusted, or not there, or damaged.

@@ -57,13 +57,13 @@ class ProgressLine:
     def update(self, pack_id: str, progress: PackProgress) -> PackProgress:
         """Take note of how far a pack has come, write if it is time, and return how far it had come before."""
         before, self._states[pack_id] = self._states[pack_id], progress
-        (self._begun.discard if self._is_done(pack_id) else self._begun.add)(pack_id)
+        (self._begun.discard if self.is_done(pack_id) else self._begun.add)(pack_id)
         self.tick()
         return before
 
-    def is_done(self, pack: TrialPack) -> bool:
+    def is_done(self, pack_id: str) -> bool:
         """Whether all members of a pack are stored or measured, whatever their outcome."""
-        return self._is_done(pack.pack_id)
+        return self._states[pack_id].members_done == len(self._packs[pack_id].members)
 
     def at_work(self) -> list[Member]:
         """Members of packs that have begun and are not done; from any thread."""
@@ -76,9 +76,6 @@ class ProgressLine:
     def ended(self, pack_id: str) -> None:
         """Take note that a pack is not at work any more, whether or not it is done."""
         self._begun.discard(pack_id)
-
-    def _is_done(self, pack_id: str) -> bool:
-        return self._states[pack_id].members_done == len(self._packs[pack_id].members)
 
     def tick(self) -> None:
         """Write if it is time."""

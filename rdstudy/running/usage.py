@@ -13,12 +13,7 @@ class TotalUsage:
     _busy_seconds: float = 0.0
 
     def add(self, *, seconds: float, devices: float, busy: float) -> None:
-        """Add an interval.
-
-        Args:
-            seconds: its length.
-            devices: devices that were up, which is what is paid.
-            busy: devices with a trial at work, as a sum of shares.
+        """Add an interval: devices that were up, which is what is paid, and the sum of shares with a trial at work.
 
         Raises:
             ValueError: a negative number, or more devices busy than up.

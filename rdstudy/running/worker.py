@@ -63,6 +63,18 @@ class _TooLarge:
 _TrainingEvents = Generator[Progress | _Stored | _TooLarge, None, None]
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What `run_pack` was called with, beside the pack."""
+
+    store: Store
+    device: torch.device
+    resources: Resources
+    measures: Measures | None
+    tried: Collection[str]
+    can_grow: bool
+
+
 def find_device(gpus: float | str) -> torch.device:
     """The device that a trial with this share of a GPU trains on; "auto" is all of it, for one process alone.
 
@@ -110,8 +122,9 @@ def run_pack(
     """
     dataset = pack.members[0].dataset
     install_own(dataset, functools.partial(store.blobs.fetch_dataset_file, dataset))
+    call = _Call(store, device, resources, measures, tried, can_grow)
     if isinstance(pack, MeasuringPack):
-        yield from _measure_pack(pack, store, device=device, resources=resources, measures=measures, tried=tried)
+        yield from _measure_pack(pack, call)
         return
     lacking = _lacking(pack.members, store)
     waiting = deque(packs_on(Pack(lacking), device) if lacking else ())
@@ -120,17 +133,7 @@ def run_pack(
     while waiting:
         _release(device)  # of the pack before, in this call or an earlier one of this process
         training = waiting.popleft()
-        with closing(
-            _attempt_pack(
-                training,
-                store,
-                device=device,
-                resources=resources,
-                measures=measures,
-                tried=tried,
-                can_grow=can_grow,
-            )
-        ) as events:
+        with closing(_attempt_pack(training, call)) as events:
             for event in events:
                 within = 0.0
                 if isinstance(event, Progress):
@@ -145,20 +148,12 @@ def run_pack(
                 yield PackProgress(done, not_ok, share, values.means())
 
 
-def _measure_pack(
-    pack: MeasuringPack,
-    store: Store,
-    *,
-    device: torch.device,
-    resources: Resources,
-    measures: Measures | None,
-    tried: Collection[str],
-) -> PackEvents:
+def _measure_pack(pack: MeasuringPack, call: _Call) -> PackEvents:
     """Measure members that were trained, one after the other, and store each as it is done."""
     not_ok = 0
     for at, (member, run) in enumerate(zip(pack.members, pack.runs, strict=True)):
         try:
-            for _ in _measure_member(member, run, store, device=device, resources=resources, measures=measures):
+            for _ in _measure_member(member, run, call):
                 yield PackProgress(at, not_ok, at / len(pack.members))
         except kept.OtherNumbersError as error:
             logger.warning("%s: it has no weights, and is not measured", error)
@@ -166,18 +161,17 @@ def _measure_pack(
         except Exception as error:
             if _is_storage(error):
                 raise
-            if member.member_id not in tried:
+            if member.member_id not in call.tried:
                 raise PackError(member.member_id, one_line_with_type(error), traceback_text(error)) from error
             logger.exception("member %s could not be measured", member.member_id)
             not_ok += 1
         yield PackProgress(at + 1, not_ok, (at + 1) / len(pack.members))
 
 
-def _measure_member(
-    member: Member, run: str, store: Store, *, device: torch.device, resources: Resources, measures: Measures | None
-) -> Generator[None, None, None]:
+def _measure_member(member: Member, run: str, call: _Call) -> Generator[None, None, None]:
+    store, device, resources = call.store, call.device, call.resources
     subsets = load_subsets(member)
-    measuring = _measuring(member, store, subsets, measures, device=device, resources=resources)
+    measuring = _measuring(member, subsets, call)
     assert measuring is not None, "a pack that is only measured comes from a study that measures"
     file = store.blobs.read_weights(run, member.member_id)
     is_whole = True
@@ -232,27 +226,19 @@ def _check_free(pack: Pack, device: torch.device, resources: Resources) -> None:
         )
 
 
-def _attempt_pack(
-    pack: Pack,
-    store: Store,
-    *,
-    device: torch.device,
-    resources: Resources,
-    measures: Measures | None,
-    tried: Collection[str],
-    can_grow: bool,
-) -> _TrainingEvents:
+def _attempt_pack(pack: Pack, call: _Call) -> _TrainingEvents:
     """Train a pack and store its rows: its progress, then how it ended."""
+    store, device = call.store, call.device
     try:
-        _check_free(pack, device, resources)
-        yield from _train_pack(pack, store, device=device, resources=resources, measures=measures)
+        _check_free(pack, device, call.resources)
+        yield from _train_pack(pack, call)
     except Exception as error:  # whatever it is, it is this pack's outcome and not the end of the study
         if _is_storage(error):
             raise
         reason = one_line_with_type(error)
-        if is_out_of_memory(error) and can_grow:
+        if is_out_of_memory(error) and call.can_grow:
             raise ShareTooSmallError(reason) from error
-        if not is_out_of_memory(error) and pack.pack_id not in tried:
+        if not is_out_of_memory(error) and pack.pack_id not in call.tried:
             raise PackError(pack.pack_id, reason, traceback_text(error)) from error
         Checkpoints(store, pack.pack_id).clear()
         if is_out_of_memory(error) and len(pack.members) > 1:
@@ -296,11 +282,10 @@ def _check_images() -> None:
         raise ImagesChangedError(f"{path} was changed while its images were in use")
 
 
-def _train_pack(
-    pack: Pack, store: Store, *, device: torch.device, resources: Resources, measures: Measures | None
-) -> _TrainingEvents:
+def _train_pack(pack: Pack, call: _Call) -> _TrainingEvents:
+    store, device, resources = call.store, call.device, call.resources
     subsets = load_subsets(pack.members[0])
-    measuring = _measuring(pack.members[0], store, subsets, measures, device=device, resources=resources)
+    measuring = _measuring(pack.members[0], subsets, call)
     slot = _Guarded(store, pack.pack_id)
     not_ok, progress, rows = 0, Progress(0, 1), []
     with closing(train_pack(pack, subsets, device=device, checkpoint=slot, resources=resources)) as events:
@@ -322,7 +307,7 @@ def _train_pack(
             peak = {"peak_memory_bytes": peak_memory_bytes(device)}
             weights = event.weights if resources.keep_weights else {}
             finished = Finished([row | peak for row in event.members], event.trajectories, weights)
-            store_finished(store, pack, finished, device=device, measured=measured, image_shape=subsets.image_shape)
+            _store_finished(store, pack, finished, device=device, measured=measured, image_shape=subsets.image_shape)
             rows = event.members
             not_ok = len({row["member_id"] for row in rows if row["outcome"] != "ok"})
     yield _Stored(not_ok, rows)
@@ -333,7 +318,7 @@ def _is_storage(error: Exception) -> bool:
     return isinstance(error, OSError)
 
 
-def store_finished(
+def _store_finished(
     store: Store,
     pack: Pack,
     finished: Finished,
@@ -342,32 +327,20 @@ def store_finished(
     measured: MeasureRows | None = None,
     image_shape: tuple[int, int, int] | None = None,
 ) -> None:
-    """Add run id and provenance to a pack's rows and store them as one run, the weights that are kept first.
-
-    Args:
-        store: where they go.
-        pack: the members.
-        finished: their rows and the weights to keep.
-        device: that trained them.
-        measured: rows of their measures.
-        image_shape: of the images; None where no weights are kept.
-    """
+    """Store a pack's rows as one run, with its id and provenance, and before them the weights that are kept."""
     run_id = new_run_id(pack.members[0].cell_id)
     for member in pack.members:
         if member.member_id in finished.weights:
             assert image_shape is not None, "weights say which images they are for"
             kept.keep(finished.weights[member.member_id], member, run_id, store, image_shape=image_shape)
     provenance = provenance_columns(_describe(device))
+    runs = {member.member_id: run_id for member in pack.members}
     tables = {
         "members": [row | provenance | {"run_id": run_id} for row in finished.members],
         "trajectories": [row | {"run_id": run_id} for row in finished.trajectories],
-        **_measured_tables(measured or MeasureRows(), dict.fromkeys(_ids(finished.members), run_id), provenance),
+        **_measured_tables(measured or MeasureRows(), runs, provenance),
     }
     store.rows.write_run(run_id, tables)
-
-
-def _ids(rows: list[dict[str, Any]]) -> list[str]:
-    return [row["member_id"] for row in rows]
 
 
 def _measured_tables(
@@ -375,12 +348,9 @@ def _measured_tables(
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows of measures with the run of each member; no table that has no rows."""
     produced = {name: provenance[name] for name in ("finished_at", "code_version", "device")}
-    tables = {
+    tables: dict[str, list[dict[str, Any]]] = vars(measured) | {
         "measures": [row | produced for row in measured.measures],
         "own_measures": [row | produced for row in measured.own_measures],
-        "probes": measured.probes,
-        "reconstructions": measured.reconstructions,
-        "samples": measured.samples,
     }
     return {name: [row | {"run_id": runs[row["member_id"]]} for row in rows] for name, rows in tables.items() if rows}
 
@@ -406,25 +376,18 @@ def store_failed(
         for member in pack.members
         for name in subset_names(member.evaluation)
     ]
-    store_finished(store, pack, Finished(rows, [], {}), device=device)
+    _store_finished(store, pack, Finished(rows, [], {}), device=device)
 
 
-def _measuring(
-    member: Member,
-    store: Store,
-    subsets: Subsets,
-    measures: Measures | None,
-    *,
-    device: torch.device,
-    resources: Resources,
-) -> Measuring | None:
+def _measuring(member: Member, subsets: Subsets, call: _Call) -> Measuring | None:
     """What to measure of members like this one; the neighbours of a split are stored by whoever needs them first."""
+    store, measures = call.store, call.measures
     if measures is None or not (measures.names or measures.annealing):
         return None
     key = neighbours_key(member, measures)
     hard = store.rows.hard_image(key)
     if hard is None:
-        store_neighbours(store, member, measures, subsets=subsets, device=device, resources=resources)
+        store_neighbours(store, member, measures, subsets=subsets, device=call.device, resources=call.resources)
         hard = store.rows.hard_image(key)
     return Measuring(measures, hard)
 

@@ -8,6 +8,7 @@ import difflib
 import itertools
 import math
 import operator
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import Any
@@ -158,6 +159,12 @@ def words(where: str, value: object, *, most: int) -> str:
     if not isinstance(value, str) or len(value) > most or not is_unicode(value):
         raise fail(where, value, f"text in quotes, up to {most:,} letters of Unicode")
     return str.__str__(value)  # of a subclass, such as NumPy's, the plain text
+
+
+def check_name(what: str, name: object) -> None:
+    """Refuse what is no name of a study, or of a part of it: it stands in addresses and in names of files."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        raise fail(f"{what} name", name, "up to 64 letters, digits, - and _")
 
 
 def is_unicode(value: str) -> bool:

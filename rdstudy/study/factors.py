@@ -27,43 +27,31 @@ NO_WIDTH = 1
 class Setting:
     """A setting of a member.
 
-    Attributes:
-        name: of its field, and of its column in the table `members`.
-        kind: of its values: `str`, `int` or `float`.
-        holder: the field of a member that holds it, `recipe` or `evaluation`; empty for the member itself.
-        default: `NOTHING` where there is none.
-        before: the value that members had before there was this setting, which is left out of the hash behind an id;
-            `NOTHING` where every id is a hash of it. Whatever is added to this table has one.
-        appended: 0 for columns that tables had from the start; others came later, in this order, and stand at the end.
+    `before` is the value that members had before there was this setting, which is left out of the hash behind an id;
+    `NOTHING` where every id is a hash of it. Whatever is added to this table has one.
     """
 
-    name: str
-    kind: type
-    holder: str = ""
-    default: Any = NOTHING
+    name: str  # of its field, and of its column in the table `members`
+    kind: type  # of its values: `str`, `int` or `float`
+    holder: str = ""  # the field of a member that holds it, `recipe` or `evaluation`; empty for the member itself
+    default: Any = NOTHING  # where there is none
     before: Any = NOTHING
-    appended: int = 0
+    appended: int = 0  # for columns that tables had from the start; others came later, in this order, at the end
 
 
 @dataclass(frozen=True)
 class Factor(Setting):
     """A setting that is an axis of a grid.
 
-    Attributes:
-        check: of one of its levels: returns the level as it is kept; a ValueError says where it stands and what is
-            allowed.
-        plural: what several levels are called.
-        label: a level as a reader sees it, with the factor's name or unit; two files of one part look alike.
-        of_cell: whether it tells cells apart.
-        is_tensor: whether it is a number that enters a step as a tensor: members that differ in such numbers alone
-            share a pack.
+    `check` takes where a level stands and the level: it returns the level as it is kept, or raises a ValueError that
+    says what is allowed. Members that differ in numbers alone that enter a step as tensors share a pack.
     """
 
     check: Callable[[str, object], Any] = dataclasses.field(kw_only=True)
-    plural: str = dataclasses.field(kw_only=True)
-    label: Callable[[Any], str] = str
-    of_cell: bool = True
-    is_tensor: bool = False
+    plural: str = dataclasses.field(kw_only=True)  # what several levels are called
+    label: Callable[[Any], str] = str  # as a reader sees a level, with name or unit; two files of one part look alike
+    of_cell: bool = True  # whether it tells cells apart
+    is_tensor: bool = False  # whether it is a number that enters a step as a tensor
 
 
 def _whole(name: str) -> Callable[[str, object], int]:
@@ -96,12 +84,33 @@ def _part_label(form: str = "{}") -> Callable[[object], str]:
     return lambda level: form.format(str(level).partition("@")[0])
 
 
+def _of_part(
+    kind: str,
+    default: str,
+    *,
+    label: Callable[[Any], str] | None = None,
+    before: Any = NOTHING,
+    appended: int = 0,
+) -> Factor:
+    """A part of the model as a factor."""
+    return Factor(
+        kind,
+        str,
+        default=default,
+        before=before,
+        appended=appended,
+        check=parts.check(kind),
+        plural=f"{kind}s",
+        label=label or _part_label(f"{{}} {kind}"),
+    )
+
+
 def _of_recipe(
     name: str,
     kind: type,
     *,
     plural: str,
-    label: str | Callable[[Any], str] = "{}",
+    label: str | Callable[[Any], str],
     is_tensor: bool = False,
     before: Any = NOTHING,
     appended: int = 0,
@@ -124,13 +133,8 @@ def _of_recipe(
 _TABLE: tuple[Setting, ...] = (
     Factor("dataset", str, check=text, plural="data sets"),
     Factor("split", str, check=text, plural="splits", label=_split_label),
-    Factor(
-        "architecture",
-        str,
-        default="mlp",
-        check=parts.check("architecture"),
-        plural="architectures",
-        label=lambda level: level.upper() if level in ("mlp", "cnn") else _part_label()(level),
+    _of_part(
+        "architecture", "mlp", label=lambda level: level.upper() if level in ("mlp", "cnn") else _part_label()(level)
     ),
     Factor(
         "depth",
@@ -156,32 +160,9 @@ _TABLE: tuple[Setting, ...] = (
         plural="latent sizes",
         label=lambda level: f"{level} latent dimensions",
     ),
-    Factor(
-        "prior",
-        str,
-        default="normal",
-        before="normal",
-        appended=2,
-        check=parts.check("prior"),
-        plural="priors",
-        label=_part_label("{} prior"),
-    ),
-    Factor(
-        "likelihood",
-        str,
-        default="bernoulli",
-        check=parts.check("likelihood"),
-        plural="likelihoods",
-        label=_part_label("{} likelihood"),
-    ),
-    Factor(
-        "objective",
-        str,
-        default="beta",
-        check=parts.check("objective"),
-        plural="objectives",
-        label=_objective_label,
-    ),
+    _of_part("prior", "normal", before="normal", appended=2),
+    _of_part("likelihood", "bernoulli"),
+    _of_part("objective", "beta", label=_objective_label),
     Factor(
         "beta",
         float,

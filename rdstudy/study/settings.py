@@ -163,7 +163,8 @@ class Measures:
         set_field(self, "names", tuple(sorted(checked, key=lambda name: (known.get(name, len(known)), name))))
         if (twice := repeated(self.own_names)) is not None:
             raise fail("measures.names", twice, "measures of one's own with different names")
-        _set_counts(self, "measures", dict.fromkeys(_MEASURE_COUNTS, 1))
+        counts = [each.name for each in dataclasses.fields(self) if isinstance(each.default, int)]
+        _set_counts(self, "measures", dict.fromkeys(counts, 1))
         _set_counts(self, "measures", {"aggregate_images": 1}, none=True)
         if self.annealing is not None:
             set_field(self, "annealing", _annealing(self.annealing))
@@ -186,20 +187,6 @@ class Measures:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-_MEASURE_COUNTS = (
-    "latent_samples",
-    "importance_images",
-    "importance_samples",
-    "refit_steps",
-    "memorization_images",
-    "neighbour_images",
-    "probe_images",
-    "reconstruction_images",
-    "annealing_images",
-    "annealing_temperatures",
-)
-
-
 def _annealing(given: object) -> dict[str, list[Any]]:
     """Factor -> levels, as plain data; whether the factors and levels exist is seen when members are made."""
     where, allowed = "measures.annealing", "a dictionary, factor -> levels, such as {'beta': [1], 'seed': [0]}"
@@ -219,13 +206,10 @@ def _annealing(given: object) -> dict[str, list[Any]]:
 def _plain_level(where: str, level: object) -> str | int | float:
     """A level as JSON has it: a NumPy scalar becomes Python's, and Python's own stay as they are, for `measures_id`."""
     level = level.item() if hasattr(level, "item") and getattr(level, "shape", None) == () else level
-    if isinstance(level, bool) or not isinstance(level, str | int | float) or _is_infinite(level):
+    is_infinite = isinstance(level, float) and not math.isfinite(level)
+    if isinstance(level, bool) or not isinstance(level, str | int | float) or is_infinite:
         raise fail(where, level, "levels that are finite numbers or names")
     return level
-
-
-def _is_infinite(level: str | int | float) -> bool:
-    return isinstance(level, float) and not math.isfinite(level)
 
 
 def _set_counts(instance: object, part: str, least: Mapping[str, int], *, none: bool = False) -> None:

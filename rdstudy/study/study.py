@@ -7,7 +7,6 @@ levels. Nothing here knows a data set, a device or a file: `rdstudy.planning.pla
 import dataclasses
 import itertools
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -15,7 +14,7 @@ from typing import Any
 
 from rdstudy.study import parts
 from rdstudy.study.bounds import MOST_CONTRASTS, MOST_MEMBERS, MOST_NAME, MOST_TEXT
-from rdstudy.study.checks import fail, fail_name, in_order, items, repeated, set_field, shown, whole, words
+from rdstudy.study.checks import check_name, fail, fail_name, in_order, items, repeated, set_field, shown, whole, words
 from rdstudy.study.claims import Claim
 from rdstudy.study.claims.contrasts import OWN
 from rdstudy.study.conditions import typed
@@ -52,7 +51,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         where = f"experiment {self.name!r}"
-        _check_name("experiment", self.name)
+        check_name("experiment", self.name)
         if not isinstance(self.grid, Mapping):
             raise fail(f"{where}: grid", self.grid, "a dictionary, factor -> levels")
         for factor in self.grid:
@@ -144,7 +143,7 @@ class Study:
     authors: str = ""
 
     def __post_init__(self) -> None:
-        _check_name("study", self.name)
+        check_name("study", self.name)
         if self.callbacks is not None and not callable(self.callbacks):
             raise fail(f"study {self.name!r}: callbacks", self.callbacks, "a function that returns a list, or None")
         _set_words(self, f"study {self.name!r}")
@@ -163,7 +162,8 @@ class Study:
             raise fail(f"study {self.name!r}: claims", claims, "a list of Claim")
         set_field(self, "claims", tuple(claims))
         for what, named in (("experiments", self.experiments), ("claims", self.claims)):
-            _check_distinct(f"study {self.name!r} has two {what}", [each.name for each in named])
+            if (twice := repeated(each.name for each in named)) is not None:
+                raise ValueError(f"study {self.name!r} has two {what} named {twice!r}; allowed: distinct names")
         _check_members(f"study {self.name!r} has", self.experiments)
         _check_claims(f"study {self.name!r}", self.claims, self.measures)
         _check_annealing(self.measures)
@@ -193,19 +193,9 @@ class Study:
         return dataclasses.replace(self, **{part: changed})
 
 
-def _check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-        raise fail(f"{what} name", name, "up to 64 letters, digits, - and _")
-
-
 def _set_words(instance: "Experiment | Study", where: str) -> None:
     set_field(instance, "title", words(f"{where}: title", instance.title, most=MOST_NAME))
     set_field(instance, "description", words(f"{where}: description", instance.description, most=MOST_TEXT))
-
-
-def _check_distinct(what: str, names: Sequence[str]) -> None:
-    if (name := repeated(names)) is not None:
-        raise ValueError(f"{what} named {name!r}; allowed: distinct names")
 
 
 def _check_members(what: str, experiments: Sequence[Experiment]) -> None:

@@ -24,11 +24,7 @@ _STEPS = 3  # of an optimizer
 
 
 def check_own_parts(cell: Cell, image_shape: tuple[int, int, int]) -> None:
-    """Hold a user's own parts against their contracts; each combination once in a process.
-
-    Args:
-        cell: of members that name them.
-        image_shape: channel, row, column.
+    """Hold the user's own parts that a cell names against their contracts; each combination once in a process.
 
     Raises:
         ValueError: one of them breaks a rule.

@@ -24,16 +24,8 @@ def take_gradients(
 ) -> None:
     """Add the gradients of an objective, averaged over the batch, to the `grad` of the networks' parameters.
 
-    Args:
-        objective: what is minimized.
-        outputs: of `rdstudy.model.objective.forward` for these images.
-        x: `[..., batch, pixel]` in [0, 1].
-        beta: the strength of the rate term at this step; a tensor has the shape `[..., 1, 1]`.
-        step: counted from 0; a tensor `[]` where a captured step must read it anew.
-        steps: of training.
-        images: of the training subset.
-        likelihood: what the decoder's output means.
-        cotangents: the function of this name, or one compiled from it.
+    Arguments of one name are those of `accumulate_gradients`; β is that of this step. The step counts from 0, a tensor
+    `[]` where a captured step must read it anew; `images` are those of the training subset.
 
     Raises:
         ValueError: an objective of a user's own gives something else than a loss for each image.

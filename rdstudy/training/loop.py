@@ -131,9 +131,7 @@ def train_pack(
 def _checkpoint_interval(resources: Resources, cost: float) -> float:
     """Seconds from one checkpoint to the next: as the study says, or longer, so that they take 2 % of the time at most.
 
-    Args:
-        resources: of the study; 0 seconds mean a checkpoint at each sign of life, whatever it costs.
-        cost: seconds that the last one took.
+    0 seconds mean a checkpoint at each sign of life, whatever it costs: `cost` is what the last one took.
     """
     wanted = resources.checkpoint_seconds
     return max(wanted, cost * (1 / _CHECKPOINT_SHARE - 1)) if wanted else 0.0

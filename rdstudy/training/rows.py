@@ -8,7 +8,7 @@ import numpy as np
 from rdstudy.study import Member
 from rdstudy.study.factors import SETTINGS
 from rdstudy.training.state import TrainingState
-from rdstudy.training.subsets import Sample, Subsets
+from rdstudy.training.subsets import Subsets
 from rdstudy.training.trainer import Measured, Trainer
 
 
@@ -39,7 +39,8 @@ def member_rows(
             values = _values(final.last[subset], at) if final.last else {}
             outcome = _outcome(trainer.nonfinite_steps[at], values, state.step)
             stopped = _stopped(final, subset, at) if outcome["outcome"] == "ok" else {}
-            rows.append(common | {"subset": subset} | _sample_columns(sample) | outcome | stopped)
+            images = {"images": len(sample), "subset_images": sample.subset_images, "distortion_floor": sample.floor}
+            rows.append(common | {"subset": subset} | images | outcome | stopped)
     return rows
 
 
@@ -60,10 +61,6 @@ def trajectory_rows(trainer: Trainer, state: TrainingState, subsets: Subsets) ->
 def settings_columns(member: Member) -> dict[str, Any]:
     """A member's id and settings as columns of the `members` table."""
     return {"member_id": member.member_id, **{setting.name: member.level(setting.name) for setting in SETTINGS}}
-
-
-def _sample_columns(sample: Sample) -> dict[str, Any]:
-    return {"images": len(sample), "subset_images": sample.subset_images, "distortion_floor": sample.floor}
 
 
 def _outcome(nonfinite_step: int | None, values: dict[str, float], last_step: int) -> dict[str, Any]:

@@ -20,13 +20,9 @@ from rdstudy.training.trainer import Measured, network_of
 
 
 class SequentialTrainer:
-    """One member with its optimizer. Implements `rdstudy.training.trainer.Trainer`.
+    """One member with its optimizer, and its training subset, uint8 `[image, pixel]`, on the device where it trains.
 
-    Args:
-        member: its settings.
-        train: uint8 `[image, pixel]`, the training subset.
-        image_shape: channel, row, column.
-        device: where it trains.
+    Implements `rdstudy.training.trainer.Trainer`.
     """
 
     def __init__(
@@ -80,7 +76,8 @@ class SequentialTrainer:
                 if not torch.isfinite(outputs.code).all():
                     self._nonfinite_step = step
                     return
-                self._optimizer.param_groups[0]["lr"] = self._learning_rate(step)
+                factor = self._schedule(step, self._member.recipe.steps)
+                self._optimizer.param_groups[0]["lr"] = self._member.recipe.learning_rate * factor
                 self._optimizer.step()
                 self._optimizer.zero_grad()
             first_step += len(noise)
@@ -88,10 +85,6 @@ class SequentialTrainer:
     def _beta(self, step: int) -> float:
         scale, steps = self._objective.scale, self._member.recipe.steps
         return self._member.beta if scale is None else self._member.beta * scale(step, steps)
-
-    def _learning_rate(self, step: int) -> float:
-        recipe = self._member.recipe
-        return recipe.learning_rate * self._schedule(step, recipe.steps)
 
     def keep(self, chosen: Sequence[bool]) -> None:
         """Keep the present weights beside those that go on being trained, if so chosen."""

@@ -18,12 +18,7 @@ from rdstudy.training.schedules import schedule
 
 
 class StackedOptimizer:
-    """Trains the parameters of the members of a pack.
-
-    Args:
-        members: which differ in numbers that enter a step as tensors alone.
-        parameters: `[member, ...]`, that are trained.
-    """
+    """Trains parameters `[member, ...]` of members that differ in numbers that enter a step as tensors alone."""
 
     def __init__(self, members: Sequence[Member], parameters: Sequence[Tensor]) -> None:
         recipe = members[0].recipe
@@ -136,14 +131,9 @@ class StackedOptimizer:
 
 
 def corrected_rates(rates: Tensor, group_of_member: Tensor, decays: Tensor, steps: Tensor, adam: Adam) -> Rates:
-    """Learning rates with Adam's corrections for its first steps (Kingma and Ba 2015, section 2).
+    """Learning rates `[group]` with Adam's corrections for its first steps (Kingma and Ba 2015, section 2).
 
-    Args:
-        rates: learning rates, `[group]`.
-        group_of_member: int64 `[member]`.
-        decays: weight decays, `[member]`.
-        steps: `[]`, with the one to be taken.
-        adam: the optimizer.
+    Weight decays are `[member]`, `group_of_member` is int64 `[member]`, and `steps` `[]` counts the one to be taken.
     """
     rate = rates.index_select(0, group_of_member).double()
     count = steps.double()

@@ -24,20 +24,16 @@ class TrainingState:
     trajectory: list[tuple[int, str, Measured]] = field(default_factory=list)  # step, subset, values
     product_precision: str | None = None  # of the last steps, see `rdstudy.training.precision`
 
-    def validation_objectives(self, betas: tuple[float, ...]) -> list[tuple[int, list[float]]]:
-        """Steps, in order, and D + βR of each member on the validation subset there."""
-        return [
+    def stop_steps(self, betas: tuple[float, ...]) -> list[int] | None:
+        """Early stopping: per member the step with the least D + βR on the validation subset, the first of equals.
+
+        None where nothing was measured on a validation subset. Values that are not finite are never the least.
+        """
+        objectives = [
             (step, [d + beta * r for d, r, beta in zip(measured.distortion, measured.rate, betas, strict=True)])
             for step, subset, measured in self.trajectory
             if subset == "validation"
         ]
-
-    def stop_steps(self, betas: tuple[float, ...]) -> list[int] | None:
-        """Early stopping: per member the step with the least validation objective, the first of equals.
-
-        None where nothing was measured on a validation subset. Values that are not finite are never the least.
-        """
-        objectives = self.validation_objectives(betas)
         if not objectives:
             return None
         return [
@@ -49,12 +45,7 @@ class TrainingState:
 def write_state(trainer: Trainer, state: TrainingState, file: Any) -> None:
     """Write a checkpoint: tensors and plain numbers, readable without running any code of it.
 
-    Tensors of a GPU come to the host one by one, as they are written.
-
-    Args:
-        trainer: of the pack.
-        state: of the pack.
-        file: has `write` and `flush`.
+    Tensors of a GPU come to the host one by one, as they are written to a file that has `write` and `flush`.
     """
     trajectory = [(step, subset, list(m.distortion), list(m.rate)) for step, subset, m in state.trajectory]
     checkpoint = {
@@ -68,13 +59,7 @@ def write_state(trainer: Trainer, state: TrainingState, file: Any) -> None:
 
 
 def restore(pack_id: str, make: Callable[[], Trainer], body: bytes | None) -> tuple[Trainer, TrainingState]:
-    """A trainer where its checkpoint left it; a new one where there is none, or one that cannot be used.
-
-    Args:
-        pack_id: for the message.
-        make: makes the trainer anew.
-        body: that `write_state` wrote.
-    """
+    """A trainer where its checkpoint, by `write_state`, left it; a new one where there is none that can be used."""
     trainer, state = make(), TrainingState()
     if body is None:
         return trainer, state

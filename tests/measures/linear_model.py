@@ -67,3 +67,8 @@ def linear_model(*, orthogonal: bool) -> LinearModel:
         weight = torch.linalg.qr(weight)[0] * torch.tensor([0.3, 1.0, 2.0], dtype=torch.float64)
     bias = torch.randn(PIXELS, generator=generator, dtype=torch.float64)
     return LinearModel(weight, bias, noise_scale=1.3)
+
+
+def linear_temperatures(count: int) -> Tensor:
+    """Evenly spaced temperatures from 0 to 1, `[count]`."""
+    return torch.linspace(0, 1, count, dtype=torch.float64)

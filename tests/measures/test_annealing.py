@@ -9,7 +9,6 @@ from rdstudy.measures.annealing import (
     AnnealingPath,
     annealed_lower,
     annealed_upper,
-    linear_temperatures,
     sigmoidal_temperatures,
     standard_prior,
     tune_steps,
@@ -19,7 +18,7 @@ from rdstudy.measures.hamiltonian import hamiltonian_move
 from rdstudy.measures.image_distortion import ImageDistortion
 from rdstudy.measures.importance import log_weights, weigh
 from rdstudy.model.gaussian import Posterior
-from tests.measures.linear_model import LATENT, linear_model
+from tests.measures.linear_model import LATENT, linear_model, linear_temperatures
 
 IMAGES, CHAINS, LEAPFROG = 11, 5, 3
 MODEL = linear_model(orthogonal=False)

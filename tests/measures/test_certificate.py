@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from rdstudy.measures.annealing import linear_temperatures, sigmoidal_temperatures
+from rdstudy.measures.annealing import sigmoidal_temperatures
 from rdstudy.measures.certificate import Certificate, certify
 from rdstudy.measures.estimate import estimate_mean
 from rdstudy.model.likelihoods.bernoulli import distortion as bernoulli_distortion
 from rdstudy.model.likelihoods.bernoulli import simulate as bernoulli_simulate
 from rdstudy.model.networks import NetworkShape, build
 from tests.measures.encoder_proposal import log_marginal
-from tests.measures.linear_model import LATENT, linear_model
+from tests.measures.linear_model import LATENT, linear_model, linear_temperatures
 
 IMAGES, CHAINS = 101, 17
 MODEL = linear_model(orthogonal=False)

@@ -10,19 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from rdstudy.measures.annealing import (
-    annealed_lower,
-    annealed_upper,
-    linear_temperatures,
-    tune_steps,
-)
+from rdstudy.measures.annealing import annealed_lower, annealed_upper, tune_steps
 from rdstudy.measures.fitted_importance import FittedLogMarginal, fitted_log_marginal
 from rdstudy.measures.image_distortion import ImageDistortion
-from rdstudy.measures.importance import importance_sampled, log_weights, weigh
+from rdstudy.measures.importance import log_weights, weigh
 from rdstudy.measures.posterior_mode import posterior_mode
 from rdstudy.measures.posterior_refit import Refit, refit_posterior
 from rdstudy.model.gaussian import Posterior
-from tests.measures.linear_model import LATENT, linear_model
+from tests.measures.encoder_proposal import importance_sampled
+from tests.measures.linear_model import LATENT, linear_model, linear_temperatures
 from tests.measures.mixture_model import (
     Mixture,
     MixtureModel,

@@ -10,11 +10,10 @@ import torch
 
 from rdstudy.measures.estimate import estimate_mean
 from rdstudy.measures.image_distortion import ImageDistortion
-from rdstudy.measures.importance import LogMarginal, importance_sampled, summarize
 from rdstudy.model.gaussian import Posterior
 from rdstudy.model.likelihoods.bernoulli import distortion as bernoulli_distortion
 from rdstudy.model.networks import VAE, NetworkShape, build
-from tests.measures.encoder_proposal import log_marginal
+from tests.measures.encoder_proposal import LogMarginal, importance_sampled, log_marginal, summarize
 from tests.measures.linear_model import LATENT, linear_model
 
 IMAGES, SAMPLES = 11, 13

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from rdstudy.measuring.trained import TrainedMember
 from rdstudy.model.linear_gaussian import LinearVae, linear_vae_exact, optimum
 from rdstudy.study import Member, parts
-from rdstudy.training.subsets import Sample
 
 _MOST_SPREAD = 0.5
 """Standard deviation over images of a log variance that the closed forms take for constant: 0.5 is 0.1 nats of R."""
@@ -24,7 +23,7 @@ def closed_form(trained: TrainedMember, subset: str) -> None:
     sigma = _sigma(member)
     if sigma is None:
         return
-    images = _float64_images(trained.subsets.whole[subset])
+    images = torch.cat([block.double() / 255 for block in trained.subsets.whole[subset].blocks()])  # [image, pixel]
     mean, covariance = images.mean(dim=0), images.T.cov(correction=0)
     vae = _linear_vae(trained, mean, covariance)
     exact = linear_vae_exact(vae, data_mean=mean, data_covariance=covariance, noise_variance=sigma**2)
@@ -77,8 +76,3 @@ def _only_layer(network: nn.Module) -> nn.Linear:
     layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
     assert len(layers) == 1, "a linear network has one layer"
     return layers[0]
-
-
-def _float64_images(sample: Sample) -> Tensor:
-    """All images of a sample, `[image, pixel]` in [0, 1]."""
-    return torch.cat([block.double() / 255 for block in sample.blocks()])

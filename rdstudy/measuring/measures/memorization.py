@@ -49,11 +49,8 @@ def _sides(
 def _nearest_of_fewer(trained: TrainedMember, made: Tensor, train: Neighbours, *, size: int) -> Neighbours:
     """The nearest among `size` random training images. Only what loses its nearest image is sought again.
 
-    Args:
-        trained: the member, or any of those whose reconstructions these are.
-        made: reconstructions, `[image, pixel]`.
-        train: the nearest of all training images.
-        size: how many are left.
+    `made` are reconstructions `[image, pixel]` by members of one group, of which `trained` is one, and `train` are the
+    nearest of all training images.
     """
     chosen = trained.chosen(len(trained.train_images), size, "controls train")
     again = ~torch.isin(train.index, chosen)

@@ -1,7 +1,7 @@
 """Likelihoods p(x|z) of pixels x in [0, 1] (paper, 4.3), one file each: `likelihood("gaussian(sigma=0.2)")`.
 
 A decoder's output is whatever its likelihood reads: logits for Bernoulli pixels, the mean for Gaussian ones. Sums over
-pixels. The last axis is the flattened image; all axes before it are kept.
+pixels. The last axis is the flattened image; all axes before it are kept. Shapes are those of `Likelihood`.
 """
 
 import functools

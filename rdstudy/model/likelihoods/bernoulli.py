@@ -13,36 +13,17 @@ def bernoulli() -> Likelihood:
 
 
 def distortion(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x|z) = Σ_pixels softplus(l) - x l, in nats per image.
-
-    Args:
-        logits: `[..., pixel]`, the decoder's output l.
-        x: `[..., pixel]` in [0, 1].
-
-    Returns:
-        `[...]`.
-    """
+    """-log p(x|z) = Σ_pixels softplus(l) - x l, in nats per image."""
     return (softplus(logits) - x * logits).sum(dim=-1)
 
 
 def gradient(logits: Tensor, x: Tensor) -> Tensor:
-    """The derivative of `distortion` in the logits, sigmoid(l) - x: training needs no more than this.
-
-    Returns:
-        `[..., pixel]`.
-    """
+    """The derivative of `distortion` in the logits, sigmoid(l) - x: training needs no more than this."""
     return torch.sigmoid(logits).sub_(x)
 
 
 def floor(x: Tensor) -> Tensor:
-    """Entropy of Bernoulli pixels, Σ_pixels H(x), in nats per image: no logits give a lower distortion.
-
-    Args:
-        x: `[..., pixel]` in [0, 1].
-
-    Returns:
-        `[...]`.
-    """
+    """Entropy of Bernoulli pixels, Σ_pixels H(x), in nats per image: no logits give a lower distortion."""
     entropy: Tensor = torch.special.entr(x) + torch.special.entr(1 - x)
     return entropy.sum(dim=-1)
 

@@ -21,25 +21,13 @@ def continuous_bernoulli() -> Likelihood:
 
 
 def distortion(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x|z) = Σ_pixels log((e^l - 1) / l) - x l, in nats per image; below 0 as often as not.
-
-    Args:
-        logits: `[..., pixel]`, the decoder's output l.
-        x: `[..., pixel]` in [0, 1].
-
-    Returns:
-        `[...]`.
-    """
+    """-log p(x|z) = Σ_pixels log((e^l - 1) / l) - x l, in nats per image; below 0 as often as not."""
     held = logits.clamp(-_MOST_LOGIT, _MOST_LOGIT)
     return (_log_normalizer(held) - x * held).sum(dim=-1)
 
 
 def gradient(logits: Tensor, x: Tensor) -> Tensor:
-    """The derivative of `distortion` in the logits, E[x|l] - x; 0 outside the bounds.
-
-    Returns:
-        `[..., pixel]`.
-    """
+    """The derivative of `distortion` in the logits, E[x|l] - x; 0 outside the bounds."""
     return torch.where(logits.abs() <= _MOST_LOGIT, mean(logits) - x, 0)
 
 
@@ -54,14 +42,7 @@ def mean(logits: Tensor) -> Tensor:
 
 
 def floor(x: Tensor) -> Tensor:
-    """Σ_pixels min over l of the distortion, in nats per image: that of the logit whose mean is x, if it is allowed.
-
-    Args:
-        x: `[..., pixel]` in [0, 1].
-
-    Returns:
-        `[...]`.
-    """
+    """Σ_pixels min over l of the distortion, in nats per image: that of the logit whose mean is x, if it is allowed."""
     low, high = torch.full_like(x, -_MOST_LOGIT), torch.full_like(x, _MOST_LOGIT)
     for _ in range(60):  # the mean rises with l: halving the interval to the last bit
         middle = 0.5 * (low + high)

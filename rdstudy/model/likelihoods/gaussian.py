@@ -40,38 +40,18 @@ def distortion(mean: Tensor, x: Tensor, *, sigma: float) -> Tensor:
     """-log N(x; mean, σ² I) = |x - mean|² / (2 σ²) + P/2 log(2π σ²), in nats per image of P pixels.
 
     A density has no sign: a distortion below 0 is an ordinary one.
-
-    Args:
-        mean: `[..., pixel]`, the decoder's output.
-        x: `[..., pixel]`.
-        sigma: standard deviation of a pixel.
-
-    Returns:
-        `[...]`.
     """
     squares: Tensor = (mean - x).square().sum(dim=-1)
     return squares / (2 * sigma**2) + x.shape[-1] * _log_normalizer(sigma)
 
 
 def gradient(mean: Tensor, x: Tensor, *, sigma: float) -> Tensor:
-    """The derivative of `distortion` in the mean, (mean - x) / σ².
-
-    Returns:
-        `[..., pixel]`.
-    """
+    """The derivative of `distortion` in the mean, (mean - x) / σ²."""
     return (mean - x).div_(sigma**2)
 
 
 def floor(x: Tensor, *, sigma: float) -> Tensor:
-    """P/2 log(2π σ²), in nats per image of P pixels: the distortion of a perfect reconstruction.
-
-    Args:
-        x: `[..., pixel]`, of which only the shape matters.
-        sigma: standard deviation of a pixel.
-
-    Returns:
-        `[...]`.
-    """
+    """P/2 log(2π σ²), in nats per image of P pixels: the distortion of a perfect reconstruction."""
     return x.new_full(x.shape[:-1], x.shape[-1] * _log_normalizer(sigma))
 
 

@@ -21,15 +21,7 @@ class Prior(nn.Module):
     """Whether it is N(0, I), whose closed forms training and measures know."""
 
     def log_density(self, z: Tensor, encode: Encode) -> Tensor:
-        """Log p(z), nats, differentiable.
-
-        Args:
-            z: `[..., latent]`.
-            encode: the member's encoder.
-
-        Returns:
-            `[...]`.
-        """
+        """Log p(z) `[...]` of z `[..., latent]`, nats, differentiable."""
         raise NotImplementedError
 
     def sample(self, count: int, generator: torch.Generator, encode: Encode) -> Tensor:
@@ -37,11 +29,7 @@ class Prior(nn.Module):
         raise NotImplementedError
 
     def closed_rate(self, posterior: Posterior) -> Tensor | None:  # noqa: ARG002
-        """KL(q(z|x) || p(z)), nats per image `[...]`, differentiable; None where it has no closed form.
-
-        Args:
-            posterior: q(z|x), `[..., latent]`.
-        """
+        """KL(q(z|x) || p(z)), nats per image `[...]`, differentiable; None where it has no closed form."""
         return None
 
 
@@ -57,11 +45,9 @@ class PriorTerms(nn.Module):
         self.encoder = encoder
 
     def forward(self, code: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Without a closed form, the rate is log q(z|x) - log p(z) of the one z of each image.
+        """Of an encoder's output `[..., 2 latent]`, and z `[..., latent]` drawn from its posterior.
 
-        Args:
-            code: `[..., 2 latent]`, the encoder's output.
-            z: `[..., latent]`, drawn from its posterior.
+        Without a closed form, the rate is log q(z|x) - log p(z) of the one z of each image.
         """
         posterior = Posterior.from_code(code)
         log_prior = self.prior.log_density(z, self.encoder)
@@ -76,16 +62,9 @@ def sampled_rate(posterior: Posterior, z: Tensor, log_prior: Tensor) -> Tensor:
 
 
 def mixture_log_density(z: Tensor, log_weight: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """The log density of a mixture of diagonal Gaussians.
+    """The log density `[...]` of a mixture of diagonal Gaussians at z `[..., latent]`.
 
-    Args:
-        z: `[..., latent]`.
-        log_weight: `[component]`, of weights that add up to 1.
-        mean: `[component, latent]`.
-        log_var: `[component, latent]`.
-
-    Returns:
-        `[...]`.
+    Weights `[component]` add up to 1; means and log variances are `[component, latent]`.
     """
     away = (z.unsqueeze(-2) - mean).square() * torch.exp(-log_var)
     return torch.logsumexp(log_weight - 0.5 * (away + log_var + LOG_2PI).sum(dim=-1), dim=-1)

@@ -12,10 +12,6 @@ class Mixture(Prior):
 
     A mixture of one is a normal density whose mean and variances are trained: up to what encoder and decoder can undo,
     N(0, I).
-
-    Args:
-        shape: of the network.
-        k: components.
     """
 
     def __init__(self, shape: NetworkShape, *, k: int) -> None:

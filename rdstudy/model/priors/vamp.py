@@ -11,12 +11,7 @@ from rdstudy.model.priors._prior import Encode, Prior, mixture_log_density, mixt
 
 
 class Vamp(Prior):
-    """1/K Σ_k q(z|u_k): posteriors of k pseudo-inputs u = sigmoid(w), images trained jointly with the networks.
-
-    Args:
-        shape: of the network.
-        k: pseudo-inputs.
-    """
+    """1/K Σ_k q(z|u_k): posteriors of k pseudo-inputs u = sigmoid(w), images trained jointly with the networks."""
 
     def __init__(self, shape: NetworkShape, *, k: int) -> None:
         super().__init__()

@@ -30,19 +30,12 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True)
 class Connection:
-    """The Ray that is used.
+    """The Ray that is used."""
 
-    Attributes:
-        joined: whether it was there before, and outlives this run.
-        devices: GPUs that are up, or CPU cores where no GPU is asked for; None where no trial could run on them yet.
-        in_process: whether this process had joined it before, as a notebook does: whoever did that shuts it down.
-        which: says which Ray it is, and what it has.
-    """
-
-    joined: bool
-    devices: float | None
-    in_process: bool = False
-    which: str = "Ray"
+    joined: bool  # whether it was there before, and outlives this run
+    devices: float | None  # GPUs that are up, or CPU cores where no GPU is asked for; None where no trial can run yet
+    in_process: bool = False  # whether this process had joined it before, as a notebook does, which shuts it down
+    which: str = "Ray"  # says which Ray it is, and what it has
 
 
 @contextlib.contextmanager
@@ -107,7 +100,10 @@ def _joined(head: str) -> Iterator[None]:
         _close_token_file()
         try:
             with _constants(RAY_ENABLE_UV_RUN_RUNTIME_ENV=False):
-                _init(address=head, runtime_env=_runtime_environment())
+                # the code of this run, and its version, which its copy on a node could not tell
+                version = {CODE_VERSION_VARIABLE: stated_version()}
+                code = {"py_modules": [str(PACKAGE)], "excludes": ["**/__pycache__/"], "env_vars": version}
+                _init(address=head, runtime_env=code)
         except Exception as error:
             reason = one_line(error)[:_LONGEST_REASON]
             if "AuthToken" in str(error.__context__) + str(error):
@@ -131,15 +127,6 @@ def _close_token_file() -> None:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
             logger.warning("%s, by which one joins Ray, was open to other users: closed to them (mode 0600)", path)
-
-
-def _runtime_environment() -> dict[str, Any]:
-    """The code of this run, and its version, which its copy on a node could not tell."""
-    return {
-        "py_modules": [str(PACKAGE)],
-        "excludes": ["**/__pycache__/"],
-        "env_vars": {CODE_VERSION_VARIABLE: stated_version()},
-    }
 
 
 @contextlib.contextmanager
@@ -183,7 +170,7 @@ def _constants(**values: bool) -> Iterator[None]:
     """Set constants of Ray's, which it reads from the environment but once, where it may have been imported long ago.
 
     With RAY_ENABLE_UV_RUN_RUNTIME_ENV, Ray under `uv run` would copy the working folder, whatever lies in it, to its
-    processes, and start them there: nodes have an environment, and get this run's code by `_runtime_environment`.
+    processes, and start them there: nodes have an environment, and get this run's code as they are joined.
     """
     before = {name: getattr(ray_constants, name) for name in values}
     vars(ray_constants).update(values)

@@ -18,7 +18,7 @@ from rdstudy.running.tune.connection import connected
 from rdstudy.running.tune.folders import own_folder
 from rdstudy.running.tune.listener import Listener
 from rdstudy.running.tune.nodes import check_nodes, on_node
-from rdstudy.running.tune.queue import PackQueue, request
+from rdstudy.running.tune.queue import PackQueue, Unkept, request
 from rdstudy.running.tune.tracking import TrackerFiles
 from rdstudy.running.tune.trial import PackTrial, TrialSettings
 
@@ -128,16 +128,12 @@ def _refuse_own_folder(uri: str) -> None:
         )
 
 
-class _Stop(tune.Stopper):  # type: ignore[misc]
+class _Stop(Unkept, tune.Stopper):  # type: ignore[misc]
     """Once it is asked for: hands out nothing more, lets trials save, and ends when none is at work."""
 
     def __init__(self, queue: PackQueue, listener: Listener, signal: Any, observer: Observer) -> None:
         self._queue, self._listener, self._signal, self._observer = queue, listener, signal, observer
         self._asked = False
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing of this process: Tune keeps a copy in its records, which nobody reads."""
-        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False

@@ -21,7 +21,7 @@ from rdstudy.running.failures import (
     shortened,
 )
 from rdstudy.running.progress import PackProgress
-from rdstudy.running.tune.queue import PackQueue
+from rdstudy.running.tune.queue import PackQueue, Unkept
 from rdstudy.study.words import one_line, one_line_with_type
 
 _LOOK_SECONDS = 2.0  # between two looks at the cluster
@@ -33,7 +33,7 @@ _NODE_GONE = re.compile(
 )
 
 
-class Listener(tune.Callback):  # type: ignore[misc]
+class Listener(Unkept, tune.Callback):  # type: ignore[misc]
     """Hands on what happens to trials.
 
     Args:
@@ -47,10 +47,6 @@ class Listener(tune.Callback):  # type: ignore[misc]
         self._device = device
         self._running: dict[str, float] = {}  # trial id -> devices that it takes
         self._looked = 0.0
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing of this process: Tune keeps a copy in its records, which nobody reads."""
-        return {}
 
     @property
     def running(self) -> int:

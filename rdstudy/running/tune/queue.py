@@ -22,7 +22,14 @@ from rdstudy.study.factors import CELL_FACTORS
 _OUT_OF_MEMORY = "out of memory on the whole of what a node has: "
 
 
-class PackQueue(Searcher):  # type: ignore[misc]
+class Unkept:
+    """What is of this process alone: Tune keeps a copy of it in its records, which nobody reads."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class PackQueue(Unkept, Searcher):  # type: ignore[misc]
     """Hands out packs as configurations of `PackTrial`.
 
     Args:
@@ -51,10 +58,6 @@ class PackQueue(Searcher):  # type: ignore[misc]
         self._again: deque[dict[str, Any]] = deque()  # configurations that came back
         self._given: set[str] = set()  # trials that are neither done nor failed
         self._closed = False
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing of this process: Tune keeps a copy in its records, which nobody reads."""
-        return {}
 
     def close(self) -> None:
         """Hand out nothing more."""
@@ -85,7 +88,8 @@ class PackQueue(Searcher):  # type: ignore[misc]
             else:
                 remedy = self._failures.no_larger(failure)
         if remedy is Remedy.GIVE_UP:
-            self.given_up[failure.pack_id] = _why(failure)
+            where = _OUT_OF_MEMORY if failure.cause is Cause.MEMORY else ""
+            self.given_up[failure.pack_id] = where + failure.reason
         else:
             self._again.appendleft(config)
         return remedy
@@ -138,7 +142,3 @@ def _larger(config: Mapping[str, Any], most_cpus: int) -> dict[str, Any]:
     if config["gpus"]:
         return {**config, "gpus": 1 / max(1, math.floor(1 / (2 * config["gpus"]) + 1e-9))}
     return {**config, "cpus": max(config["cpus"], min(2 * config["cpus"], most_cpus))}
-
-
-def _why(failure: Failure) -> str:
-    return (_OUT_OF_MEMORY if failure.cause is Cause.MEMORY else "") + failure.reason

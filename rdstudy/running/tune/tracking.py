@@ -12,6 +12,7 @@ from typing import Any
 from ray import tune
 
 from rdstudy.results.store import Store
+from rdstudy.running.tune.queue import Unkept
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ _COPY_SECONDS = 30.0
 _TUNES_OWN = {"error.txt", "error.pkl"}
 
 
-class TrackerFiles(tune.Callback):  # type: ignore[misc]
+class TrackerFiles(Unkept, tune.Callback):  # type: ignore[misc]
     """Copies what trackers write to `trackers/<study>/<pack>-<trial>/` of the store: TensorBoard can be pointed there.
 
     Goes behind the trackers, which close their files when a trial ends.
@@ -34,10 +35,6 @@ class TrackerFiles(tune.Callback):  # type: ignore[misc]
         self._store, self._study = store.hurried(), study
         self._clock, self._copied = clock, clock()
         self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # trial id -> file -> size and time of what was copied
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing of this process: Tune keeps a copy in its records, which nobody reads."""
-        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has its process."""
@@ -57,10 +54,7 @@ class TrackerFiles(tune.Callback):  # type: ignore[misc]
         self._copy(trial)
         self._seen.pop(trial.trial_id, None)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial came to no end."""
-        self._copy(trial)
-        self._seen.pop(trial.trial_id, None)
+    on_trial_error = on_trial_complete
 
     def _copy(self, trial: Any) -> None:
         """Copy what has changed; a tracker's file that cannot be copied stops nothing."""

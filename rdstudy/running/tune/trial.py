@@ -32,27 +32,18 @@ _ANSWER_SECONDS = 5.0  # that a trial waits for the driver
 class TrialSettings:
     """What all trials of a run share.
 
-    Attributes:
-        packs: pack id -> the settings of its members, and their runs where they are only to be measured.
-        uri: of the store.
-        identity: of the store, as the driver sees it.
-        resources: of the study.
-        measures: what is measured after training; None for nothing.
-        versions: of the driver, which every trial must have too.
-        tracked: whether anybody wants D, R and ELBO: Tune keeps what is reported, and of many trials that is much.
-        sources: files of the user's own parts, by digest: they come through Ray, never out of the store.
-        stop: a handle of `rdstudy.running.stopping.StopSignal`.
+    Packs are by their ids: the settings of the members, and their runs where they are only to be measured.
     """
 
     packs: Mapping[str, tuple[list[dict[str, Any]], tuple[str, ...]]]
-    uri: str
-    identity: str
+    uri: str  # of the store
+    identity: str  # of the store, as the driver sees it
     resources: Resources
-    measures: Measures | None
-    versions: Mapping[str, str]
-    tracked: bool
-    sources: Mapping[str, Source]
-    stop: Any
+    measures: Measures | None  # what is measured after training; None for nothing
+    versions: Mapping[str, str]  # of the driver, which every trial must have too
+    tracked: bool  # whether anybody wants D, R and ELBO: Tune keeps what is reported, and of many trials that is much
+    sources: Mapping[str, Source]  # files of the user's own parts, by digest: through Ray, never out of the store
+    stop: Any  # a handle of `rdstudy.running.stopping.StopSignal`
 
 
 class PackTrial(tune.Trainable):  # type: ignore[misc]
@@ -105,7 +96,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     def _run(self, config: Mapping[str, Any]) -> PackEvents:
         """Run the pack. All that can fail is here, since an exception of `setup` does not reach the driver whole."""
         settings = self._settings
-        check_versions(settings.versions)
+        if differ := describe_difference(versions(), settings.versions):
+            raise VersionsError(differ)
         store = Store(settings.uri)
         if problem := folder_problem(store, settings.identity):
             raise OtherFolderError(
@@ -138,17 +130,6 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
             steps = round(progress.share * self._pack.members[0].recipe.steps)
             report |= {**progress.values, TIMESTEPS_TOTAL: steps}
         return {**report, "done": done}
-
-
-def check_versions(expected: Mapping[str, str]) -> None:
-    """Refuse to train with other code or libraries than the driver's.
-
-    Raises:
-        VersionsError: naming what differs.
-    """
-    differ = describe_difference(versions(), expected)
-    if differ:
-        raise VersionsError(differ)
 
 
 def folder_problem(store: Store, identity: str) -> str:

@@ -109,19 +109,12 @@ ALL_BETAS = Betas()
 
 @dataclass(frozen=True)
 class Contrast:
-    """One comparison. The functions of this module make it, and say what its kind means.
+    """One comparison. The functions of this module make it, and say what its kind means."""
 
-    Attributes:
-        kind: the name of one of these functions.
-        arms: role -> arm.
-        settings: what else it is made of, as plain data.
-        parts: the contrasts of `at_least`.
-    """
-
-    kind: str
-    arms: Mapping[str, Arm] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    parts: "tuple[Contrast, ...]" = ()
+    kind: str  # the name of one of these functions
+    arms: Mapping[str, Arm] = field(default_factory=dict)  # role -> arm
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what else it is made of, as plain data
+    parts: "tuple[Contrast, ...]" = ()  # the contrasts of `at_least`
 
     def __post_init__(self) -> None:
         one_of(KINDS if self.kind not in RETIRED else RETIRED)("contrast", self.kind)

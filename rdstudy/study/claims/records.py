@@ -1,13 +1,12 @@
 """A claim: a sentence, where it stands, and the contrasts that decide it."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rdstudy.study.bounds import MOST_NAME, MOST_TEXT
-from rdstudy.study.checks import fail, set_field, text, words
+from rdstudy.study.checks import check_name, fail, set_field, text, words
 from rdstudy.study.claims.contrasts import Arm, Contrast
 
 
@@ -30,8 +29,7 @@ class Claim:
     figure: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", self.name):
-            raise fail("claim name", self.name, "up to 64 letters, digits, - and _")
+        check_name("claim", self.name)
         where = f"claim {self.name!r}"
         text(f"{where}: sentence", self.sentence, most=MOST_TEXT)
         for name in ("source", "figure"):

@@ -9,9 +9,6 @@ def cyclic(*, period: Steps) -> Objective:
 
     A period that does not end with the training would leave β where it happens to be: after the last whole period the
     weight is β.
-
-    Args:
-        period: steps of one cycle.
     """
 
     def scale(step: int, steps: int) -> float:

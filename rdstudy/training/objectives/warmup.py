@@ -5,9 +5,5 @@ from rdstudy.training.objectives._objective import Objective
 
 
 def warmup(*, steps: Steps) -> Objective:
-    """D + min(1, step / steps) β R.
-
-    Args:
-        steps: of the rise.
-    """
+    """D + min(1, step / steps) β R."""
     return Objective(scale=lambda step, _: min(1.0, step / steps))

@@ -13,13 +13,7 @@ from rdstudy.study import Recipe, parts
 
 
 def make_optimizer(recipe: Recipe, groups: Sequence[Mapping[str, Any]], *, capturable: bool = False) -> Optimizer:
-    """The optimizer that a recipe names.
-
-    Args:
-        recipe: names it.
-        groups: parameters with their `lr` and `weight_decay`.
-        capturable: whether its step will be captured in a CUDA graph.
-    """
+    """The optimizer that a recipe names."""
     make = parts.load("optimizer", recipe.optimizer)
     optimizer: Optimizer = make([dict(group) for group in groups], capturable=capturable)
     return optimizer

@@ -7,11 +7,5 @@ from torch.optim import Optimizer
 
 
 def sgd(groups: list[dict[str, Any]], capturable: bool, *, momentum: float = 0.9) -> Optimizer:  # noqa: ARG001
-    """PyTorch's, fused; none of its state is read by the host, so that a graph can hold it.
-
-    Args:
-        groups: of parameters.
-        capturable: whether its step will be captured.
-        momentum: of the velocity, v = momentum v + gradient.
-    """
+    """PyTorch's, fused: v = momentum v + gradient. The host reads none of its state, so that a graph can hold it."""
     return torch.optim.SGD(groups, momentum=momentum, fused=True)

@@ -7,11 +7,7 @@ from rdstudy.study.parts import Steps
 
 
 def cosine(*, warmup: Steps = 0) -> Callable[[int, int], float]:  # type: ignore[assignment]
-    """(step + 1) / warmup for the steps of the warm-up, then ½ (1 + cos(π t)), t from 0 to 1 over the other steps.
-
-    Args:
-        warmup: steps of the rise; 0 for none.
-    """
+    """(step + 1) / warmup for the steps of the warm-up, then ½ (1 + cos(π t)), t from 0 to 1 over the other steps."""
 
     def factor(step: int, steps: int) -> float:
         if step < warmup:

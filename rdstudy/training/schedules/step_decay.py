@@ -6,10 +6,5 @@ from rdstudy.study.parts import Steps
 
 
 def step_decay(*, every: Steps, factor: float = 0.1) -> Callable[[int, int], float]:
-    """Factor ^ ⌊step / every⌋.
-
-    Args:
-        every: steps between two falls.
-        factor: of a fall.
-    """
+    """Factor ^ ⌊step / every⌋."""
     return lambda step, steps: factor ** (step // every)  # noqa: ARG005
