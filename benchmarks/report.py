@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rdstudy.report.build import build_report
+from rdstudy.report.build import Source, read_report, write_report
 from rdstudy.results.rows import new_run_id
 from rdstudy.results.store import Store
 from rdstudy.study import PAPER_BETAS
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         members = _write(simulation, Path(folder) / "results", arguments.per_file)
         started = time.perf_counter()
-        page = build_report(f"{folder}/results", out=f"{folder}/page.html")
+        page = write_report(read_report(Source(f"{folder}/results")), out=f"{folder}/page.html")
         seconds = time.perf_counter() - started
         megabytes = page.stat().st_size / 1e6
     allowed = "" if arguments.large else " of the allowed 15 s"

@@ -13,7 +13,7 @@ import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,6 +36,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """Say what is wrong, and end the process."""
         sys.exit(refuse(message))
+
+    def add_list(self, flag: str, metavar: str, meaning: str) -> argparse.Action:
+        """Add an option that may be given several times."""
+        return self.add_argument(flag, metavar=metavar, action="append", default=[], help=meaning)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Options whose texts a file and a page can hold."""
@@ -107,6 +111,19 @@ def answer(command: Callable[[], int], *, storage_failed: int = STORAGE_FAILED) 
             raise
         refuse(error)
         return storage_failed
+
+
+def run_command(
+    parser: Parser,
+    command: Callable[[argparse.Namespace], int],
+    arguments: Sequence[str] | None,
+    *,
+    storage_failed: int = STORAGE_FAILED,
+) -> int:
+    """Read the options of a command, run it with them (`answer`), and return its exit status."""
+    with open_output():
+        options = parser.parse_args(arguments)
+        return answer(lambda: command(options), storage_failed=storage_failed)
 
 
 def is_read() -> bool:

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdstudy.commandline import BAD_INPUT, Parser, answer, open_output
+from rdstudy.commandline import BAD_INPUT, Parser, run_command
 from rdstudy.results.address import without_keys
 from rdstudy.running.failures import PackError
 from rdstudy.running.floors import check_floors
@@ -47,11 +47,14 @@ _NOT_COMPARED = {
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A column in which rows that should agree do not."""
+    """A column in which rows that should agree do not, or a table that has more rows or fewer."""
 
-    column: str  # table.column
+    column: (
+        str  # table.column; of another number of rows, as when training became non-finite at another step, the table
+    )
     rows: int  # in which it differs
     largest: float  # relative difference of numbers; infinite for anything else
+    counts: str = ""  # of rows that are more or fewer
 
     @property
     def table(self) -> str:
@@ -59,28 +62,15 @@ class Difference:
         return self.column.partition(".")[0]
 
     def __str__(self) -> str:
+        if self.counts:
+            return f"{self.column}: {self.counts}"
         size = "not a number, or not equal" if math.isinf(self.largest) else f"relative difference {self.largest:.2g}"
         return f"{self.column}: {self.rows} rows, at most: {size}"
 
 
-@dataclasses.dataclass(frozen=True)
-class OtherRows:
-    """A table that has another number of rows, as when training became non-finite at another step."""
-
-    table: str
-    stored: int
-    again: int
-    largest = math.inf
-
-    def __str__(self) -> str:
-        return f"{self.table}: {self.stored} rows stored, and now {self.again}"
-
-
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rdstudy.retrain") -> int:
     """Run the command and return its exit status."""
-    with open_output():
-        options = make_parser(prog).parse_args(arguments)
-        return answer(lambda: _answer(options), storage_failed=BAD_INPUT)
+    return run_command(make_parser(prog), _answer, arguments, storage_failed=BAD_INPUT)
 
 
 def make_parser(prog: str) -> Parser:
@@ -101,9 +91,7 @@ def _answer(options: argparse.Namespace) -> int:
     return _retrain(uri, options.member, save=options.save, trust_code=options.trust_code)
 
 
-def compare(
-    stored: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]], *, table: str
-) -> list[Difference] | list[OtherRows]:
+def compare(stored: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]], *, table: str) -> list[Difference]:
     """The columns in which two lists of rows differ, row by row; NaN equals NaN.
 
     Args:
@@ -112,7 +100,7 @@ def compare(
         table: their name.
     """
     if len(stored) != len(again):
-        return [OtherRows(table, len(stored), len(again))]
+        return [Difference(table, 0, math.inf, f"{len(stored)} rows stored, and now {len(again)}")]
     differences = []
     for column in [name for name in (stored[0] if stored else {}) if name not in _NOT_COMPARED]:
         pairs = ((before[column], after[column]) for before, after in zip(stored, again, strict=True))
@@ -157,7 +145,7 @@ def _retrain(uri: str, given: str, *, save: bool, trust_code: bool) -> int:
     try:
         there, on_gpu = Store.create(folder), before["device"].startswith("cuda")
         fresh = _train(member, measures, store, there, on_gpu=on_gpu)
-        differences: list[Difference | OtherRows] = []
+        differences: list[Difference] = []
         for table in ("members", *OF_MEMBERS):
             stored = _rows(snapshot, member.member_id, table, measures.measures_id)
             if stored or table in ("members", "trajectories"):
@@ -274,7 +262,7 @@ def _rows(snapshot: "Snapshot", member_id: str, table: str, measures_id: str = "
     return matching
 
 
-def _tell(differences: Sequence[Difference | OtherRows], before: dict[str, Any], now: dict[str, Any]) -> int:
+def _tell(differences: Sequence[Difference], before: dict[str, Any], now: dict[str, Any]) -> int:
     """Say whether the numbers are the same, and what else is not."""
     changed = [f"{name} {before[name]}, now {now[name]}" for name in _VERSIONS if before[name] != now[name]]
     if not differences:

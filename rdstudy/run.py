@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rdstudy.commandline import Parser, answer, complete, describe_settings, is_read, open_output, sigterm_interrupts
+from rdstudy.commandline import Parser, complete, describe_settings, is_read, run_command, sigterm_interrupts
 from rdstudy.results.address import without_keys
 from rdstudy.running.failures import place_of
 from rdstudy.running.floors import check_floors
@@ -44,14 +44,12 @@ _MOST_CAUSES = 10
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rdstudy.run") -> int:
     """Run the command and return its exit status."""
-    with open_output():
-        options = make_parser(prog).parse_args(arguments)
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-        set_environment()  # a study file may import Ray
-        return answer(lambda: _answer(options))
+    return run_command(make_parser(prog), _answer, arguments)
 
 
 def _answer(options: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    set_environment()  # a study file may import Ray
     options.out = without_keys(options.out, tell=print)
     _check_options(options)
     check_floors(ray=not options.local)
@@ -63,8 +61,9 @@ def _answer(options: argparse.Namespace) -> int:
     install_stored_images(study, options.out)
     if options.plan:
         from rdstudy.planning.stored import snapshot_for_plan
+        from rdstudy.results.store import Store
 
-        store = _existing_store(options.out)
+        store = Store.open(options.out) if Store.exists(options.out) else None
         snapshot = snapshot_for_plan(store) if store else None
         plan = _plan(study, snapshot, options)
         print(_describe(plan, store, snapshot, options))
@@ -110,13 +109,9 @@ def make_parser(prog: str) -> Parser:
     )
     complete(study, lambda _: shipped_studies(), files=True)
     parser.add_argument("--out", metavar="URI", default="results", help="results folder or bucket (default: results)")
-    parser.add_argument("--only", metavar="EXPERIMENT", action="append", default=[], help="run these experiments only")
-    settings = parser.add_argument(
-        "--set",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="replace a setting of the study, such as recipe.steps=2000: see below",
+    parser.add_list("--only", "EXPERIMENT", "run these experiments only")
+    settings = parser.add_list(
+        "--set", "NAME=VALUE", "replace a setting of the study, such as recipe.steps=2000: see below"
     )
     complete(settings, lambda _: [f"{name}=" for name in SETTABLE])
     parser.add_argument("--member", metavar="ID", help="run this member only: its id, or the first digits")
@@ -188,13 +183,6 @@ def _lacking(plan: "Plan", snapshot: "Snapshot | None") -> list[str]:
 
     without = snapshot.without_weights() if snapshot and plan.study.resources.keep_weights else set()
     return describe_lacking(plan, weightless=sum(member.member_id in without for member in plan.wanted))
-
-
-def _existing_store(out: str) -> "Store | None":
-    """The results folder, which is not made where there is none."""
-    from rdstudy.results.store import Store
-
-    return Store.open(out) if Store.exists(out) else None
 
 
 def _run(study: Study, options: argparse.Namespace) -> int:
@@ -444,10 +432,8 @@ def _command(options: argparse.Namespace) -> str:
     words = ["python", "-m", "rdstudy.run", options.study]
     if options.out != "results":
         words += ["--out", options.out]
-    for name in options.only:
-        words += ["--only", name]
-    for assignment in options.set:
-        words += ["--set", assignment]
+    for flag, values in (("--only", options.only), ("--set", options.set)):
+        words += [word for value in values for word in (flag, value)]
     if options.local:
         words += ["--local"]
     elif options.address:

@@ -6,7 +6,7 @@ stale, orphaned            stored and not asked for, see `rdstudy.results.standi
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from rdstudy.study.factors import FACTORS
 if TYPE_CHECKING:
     from rdstudy.results.declaration import Declaration
     from rdstudy.results.snapshot import Snapshot
-    from rdstudy.results.standing import Unasked
     from rdstudy.results.store import Store
 
 STATES = ("done", "nonfinite", "failed", "remaining", "stale", "orphaned")
@@ -47,20 +46,15 @@ class Model:
 
 
 def add_filters(parser: Parser) -> None:
-    """Options that choose models, the same of every command."""
+    """The results folder, and options that choose models of it, the same of every command."""
+    parser.add_argument("results", metavar="RESULTS", help="results folder or bucket: the --out of a run")
     ids = parser.add_argument(
         "member", metavar="ID", nargs="*", default=[], help="ids of models, or their first digits"
     )
     studies = parser.add_argument("--study", metavar="NAME", help="of this study, where the folder holds several")
-    only = parser.add_argument("--only", metavar="EXPERIMENT", action="append", default=[], help="of these experiments")
+    only = parser.add_list("--only", "EXPERIMENT", "of these experiments")
     parser.add_argument("--state", choices=STATES, action="append", default=[], help="in these states")
-    where = parser.add_argument(
-        "--where",
-        metavar="FACTOR=LEVEL",
-        action="append",
-        default=[],
-        help="with such levels, as depth=3; of one factor any",
-    )
+    where = parser.add_list("--where", "FACTOR=LEVEL", "with such levels, as depth=3; of one factor any")
     complete(ids, lambda options: _opened(options).snapshot(("members",)).outcomes())
     complete(studies, lambda options: _opened(options).declarations.names())
     complete(only, _experiments)
@@ -126,12 +120,7 @@ def _models_of(
         state, reason = _OF_OUTCOMES[row.get("outcome")], row.get("reason") or ""
         yield Model(member_id, state, study, tuple(experiments.get(member_id, ())), declared_levels(settings), reason)
     members = snapshot.table("members")
-    groups = unasked(members, declaration.members, study, lambda: declarations, levels=declared_levels)
-    yield from _beside(study, groups, rows)
-
-
-def _beside(study: str, groups: "Sequence[Unasked]", rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Model]:
-    for group in groups:
+    for group in unasked(members, declaration.members, study, lambda: declarations, levels=declared_levels):
         for member_id in group.member_ids:
             yield Model(member_id, group.state, study, (), rows[member_id], group.why)
 

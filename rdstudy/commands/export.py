@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rdstudy.commandline import Parser, answer, open_output
+from rdstudy.commandline import Parser, run_command
 from rdstudy.commands.chosen import Model, add_filters, chosen_models
 from rdstudy.commands.trackers import TRACKERS, default_place
 from rdstudy.results.address import without_keys
@@ -63,15 +63,12 @@ class TrackedRun:
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "rdstudy export") -> int:
     """Run the command and return its exit status."""
-    with open_output():
-        options = make_parser(prog).parse_args(arguments)
-        return answer(lambda: _export(options))
+    return run_command(make_parser(prog), _export, arguments)
 
 
 def make_parser(prog: str) -> Parser:
     """What the command takes."""
     parser = Parser(prog=prog, description="Models as runs of an experiment tracker, one run a model.")
-    parser.add_argument("results", metavar="RESULTS", help="results folder or bucket: the --out of a run")
     add_filters(parser)
     parser.add_argument("--to", choices=sorted(TRACKERS), required=True, help="which tracker, or files of CSV")
     parser.add_argument("--out", metavar="PLACE", help="the folder to write (exports/TRACKER), or an MLflow server")
@@ -93,12 +90,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def tracked_runs(models: Sequence[Model], snapshot: "Snapshot") -> Iterator[TrackedRun]:
-    """Stored models as runs, in the order of their ids; a model of several studies once.
-
-    Args:
-        models: that are stored.
-        snapshot: of `members` and `trajectories`.
-    """
+    """Stored models as runs, by a snapshot of `members` and `trajectories`; a model of several studies once, by id."""
     from rdstudy.results.chosen import ChosenRows
     from rdstudy.results.snapshot import plain_rows
 

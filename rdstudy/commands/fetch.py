@@ -8,16 +8,14 @@ A node without a network then needs none. Exit status: 0; 2 bad input, or data t
 import argparse
 from collections.abc import Sequence
 
-from rdstudy.commandline import Parser, answer, complete, open_output
+from rdstudy.commandline import Parser, complete, run_command
 from rdstudy.study.shipped import shipped_studies
 from rdstudy.study.studyfile import load_study
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "rdstudy fetch") -> int:
     """Run the command and return its exit status."""
-    with open_output():
-        options = make_parser(prog).parse_args(arguments)
-        return answer(lambda: _fetch(options))
+    return run_command(make_parser(prog), _fetch, arguments)
 
 
 def make_parser(prog: str) -> Parser:
@@ -25,7 +23,7 @@ def make_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, description="Download the data of a study before it is run.")
     study = parser.add_argument("study", metavar="STUDY", help="a study file; or a study that comes with rdstudy")
     complete(study, lambda _: shipped_studies(), files=True)
-    parser.add_argument("--only", metavar="EXPERIMENT", action="append", default=[], help="of these experiments only")
+    parser.add_list("--only", "EXPERIMENT", "of these experiments only")
     return parser
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from rdstudy.commandline import Parser, answer, open_output
+from rdstudy.commandline import Parser, run_command
 from rdstudy.commands.chosen import Model, add_filters, chosen_models
 from rdstudy.commands.list import listed
 from rdstudy.results.address import without_keys
@@ -27,15 +27,12 @@ _MOST_LINES = 40
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "rdstudy forget") -> int:
     """Run the command and return its exit status."""
-    with open_output():
-        options = make_parser(prog).parse_args(arguments)
-        return answer(lambda: _forget(options))
+    return run_command(make_parser(prog), _forget, arguments)
 
 
 def make_parser(prog: str) -> Parser:
     """What the command takes."""
     parser = Parser(prog=prog, description="Remove models from a results folder, with their weights.")
-    parser.add_argument("results", metavar="RESULTS", help="results folder or bucket: the --out of a run")
     add_filters(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     return parser

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rdstudy.commandline import WIDTH, Parser, answer, open_output
+from rdstudy.commandline import WIDTH, Parser, run_command
 from rdstudy.commands.chosen import STATES, Model, add_filters, chosen_models
 from rdstudy.results.address import without_keys
 from rdstudy.running.screen import size_of
@@ -24,15 +24,12 @@ from rdstudy.study.words import aligned, one_line
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "rdstudy list") -> int:
     """Run the command and return its exit status."""
-    with open_output():
-        options = make_parser(prog).parse_args(arguments)
-        return answer(lambda: _list(options))
+    return run_command(make_parser(prog), _list, arguments)
 
 
 def make_parser(prog: str) -> Parser:
     """What the command takes."""
     parser = Parser(prog=prog, description="The models of a results folder by state, with their ids.")
-    parser.add_argument("results", metavar="RESULTS", help="results folder or bucket: the --out of a run")
     add_filters(parser)
     return parser
 
@@ -68,7 +65,7 @@ def listed(models: Sequence[Model]) -> Iterator[str]:
         )
         yield f"study {study}: {counts}"
         varied = [factor for factor in FACTORS if len({model.levels[factor] for model in of_study}) > 1]
-        same = [_said(factor, of_study[0].levels[factor]) for factor in FACTORS if factor not in varied]
+        same = [f"{factor} {_plain(of_study[0].levels[factor])}" for factor in FACTORS if factor not in varied]
         yield from textwrap.wrap(f"all of them: {', '.join(same)}", WIDTH, initial_indent="  ", subsequent_indent="  ")
         yield from _table(of_study, varied)
 
@@ -80,10 +77,6 @@ def _table(models: Sequence[Model], factors: Sequence[str]) -> list[str]:
         for model in models
     ]
     return aligned(rows, left=len(rows[0]))
-
-
-def _said(factor: str, level: Any) -> str:
-    return f"{factor} {_plain(level)}"
 
 
 def _plain(level: Any) -> str:

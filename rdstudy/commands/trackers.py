@@ -64,7 +64,7 @@ def _folder(place: str) -> Path:
     return Path(place)
 
 
-class Csv:
+class Csv(Tracker):
     """`runs.csv`, a row a run with its parameters, tags and final metrics, and `<id>.csv`, its trajectory."""
 
     def __init__(self, place: str) -> None:
@@ -90,7 +90,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-class TensorBoard:
+class TensorBoard(Tracker):
     """A folder of event files a run, `<study>/<id>-<training>`, with its parameters in the tab HPARAMS."""
 
     def __init__(self, place: str) -> None:
@@ -110,7 +110,8 @@ class TensorBoard:
             with SummaryWriter(str(temporary)) as writer:
                 for summary in hparams(dict(run.params), dict(run.final)):
                     writer.file_writer.add_summary(summary, walltime=time)
-                writer.add_text("tags", _listed(run.tags), walltime=time)
+                tags = "\n".join(f"    {name}: {text}" for name, text in run.tags.items())  # Markdown, as they stand
+                writer.add_text("tags", tags, walltime=time)
                 for step, values in run.steps:
                     for name, value in values.items():
                         writer.add_scalar(name, value, step, walltime=time)
@@ -122,16 +123,8 @@ class TensorBoard:
             shutil.rmtree(temporary, ignore_errors=True)
         return True
 
-    def close(self) -> None:
-        """Nothing belongs to all runs."""
 
-
-def _listed(tags: Mapping[str, str]) -> str:
-    """Tags in Markdown, as they stand."""
-    return "\n".join(f"    {name}: {text}" for name, text in tags.items())
-
-
-class MLflow:
+class MLflow(Tracker):
     """A run of MLflow a run, in the experiment of the study's name, on a server or in what else MLflow keeps."""
 
     def __init__(self, place: str) -> None:
@@ -162,9 +155,6 @@ class MLflow:
         client.set_terminated(made, status="FINISHED" if run.is_ok else "FAILED", end_time=time)
         return True
 
-    def close(self) -> None:
-        """Nothing belongs to all runs."""
-
     def _experiment(self, study: str) -> str:
         """The id of the experiment of that name, made where there is none.
 
@@ -191,7 +181,7 @@ class MLflow:
         return any(each.info.status != "RUNNING" for each in stored)
 
 
-class WeightsAndBiases:
+class WeightsAndBiases(Tracker):
     """A run of Weights & Biases a run, in the project of the study's name; offline unless `WANDB_MODE` says otherwise.
 
     `wandb sync` sends offline runs.
@@ -231,9 +221,6 @@ class WeightsAndBiases:
         tracked.finish(exit_code=0 if run.is_ok else 1)
         written.touch()
         return True
-
-    def close(self) -> None:
-        """Nothing belongs to all runs."""
 
 
 TRACKERS: Mapping[str, Callable[[str], Tracker]] = {

@@ -11,10 +11,6 @@ of them moves a mean by some tenths of a nat, where the choice of the images mov
 
 
 def believed(measures: pd.DataFrame) -> "pd.Series[bool]":
-    """Which rows of measures have a log p(x) that is to be believed; one that does not say so is not.
-
-    Args:
-        measures: rows of `schema.MEASURES`.
-    """
+    """Which rows of `schema.MEASURES` have a log p(x) that is to be believed; one that does not say so is not."""
     passed: pd.Series[bool] = measures["log_marginal_passed"].astype(float) >= LEAST_PASSED
     return passed

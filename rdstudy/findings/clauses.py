@@ -35,24 +35,14 @@ def telling(claim: Claim) -> tuple[str, ...]:
 
 
 def shared_levels(claim: Claim, planned: pd.DataFrame) -> str:
-    """What all models of a claim have in common and others of the study have not, such as "MLP, cv(1,024)".
-
-    Args:
-        claim: whose arms they are.
-        planned: one row per member of the study.
-    """
+    """What all models of a claim have in common and others of those planned have not, such as "MLP, cv(1,024)"."""
     shared = {name: _levels(claim, name) for name in _named(claim) if name not in telling(claim)}
     varied = {name: levels for name, levels in shared.items() if name not in planned or planned[name].nunique() > 1}
     return ", ".join(_level(name, levels[0]) for name, levels in varied.items())
 
 
 def clause(contrast: Contrast, factors: Iterable[str]) -> str:
-    """What a contrast claims, in words.
-
-    Args:
-        contrast: what is claimed.
-        factors: by which its models are named.
-    """
+    """What a contrast claims, in words, with its models named by these factors."""
     shown = {role: [_level(name, arm[name]) for name in factors if name in arm] for role, arm in contrast.arms.items()}
     names = {role: ", ".join(levels) for role, levels in shown.items()}
     return _CLAUSES[contrast.kind](contrast.settings, names) if contrast.kind in _CLAUSES else contrast.kind
@@ -141,10 +131,6 @@ def _rises_less_apart(settings: Settings, names: Names) -> str:
     )
 
 
-def _at_least(settings: Settings, _: Names) -> str:
-    return f"at least {settings['least']} of these hold"
-
-
 _CLAUSES: Mapping[str, Callable[[Settings, Names], str]] = {
     "interior_minimum": lambda s, n: (
         f"{_whose(s, n['arm'])} has a minimum inside the range of β, below both ends by {_share(s['share'])} of the "
@@ -172,5 +158,5 @@ _CLAUSES: Mapping[str, Callable[[Settings, Names], str]] = {
         f"distances to the nearest training image of {n['arm']} differ from those of {n['to']} by less than "
         f"{_share(s['share'])} of what {n['one']} and {n['other']} differ by"
     ),
-    "at_least": _at_least,
+    "at_least": lambda s, _: f"at least {s['least']} of these hold",
 }

@@ -19,10 +19,7 @@ NOTICEABLE = 0.02
 
 
 def falls_of(trajectories: pd.DataFrame) -> pd.DataFrame:
-    """By how much the training distortion of each model fell over the last quarter of its training.
-
-    Args:
-        trajectories: stored rows (`schema.TRAJECTORIES`).
+    """By how much the training distortion of each model fell over the last quarter of its training, by stored rows.
 
     Returns:
         `member_id`, `fall` and `left`, the distortion above its floor at the end, in nats per image, of the models with

@@ -8,7 +8,7 @@ of single contrasts with these is the same as comparing the p of `evidence.at_le
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rdstudy.findings.evidence import ERROR, LEAST_SEEDS, Effect, Evidence, at_least
@@ -77,10 +77,8 @@ def combined(results: Sequence[Result], least: int) -> Result:
         return "held"
     if counts["not held"] > len(results) - least:
         return "not held"
-    return "not enough models" if counts["not enough models"] else _undecided(counts)
-
-
-def _undecided(counts: Counter[Result]) -> Result:
+    if counts["not enough models"]:
+        return "not enough models"
     return "nothing follows" if counts["nothing follows"] else "not told apart"
 
 
@@ -96,7 +94,9 @@ def judged(evidence: Evidence, levels: Levels) -> Judged:
     own = levels.of_parts(evidence.least, len(evidence.parts))
     parts = [judged(part, own) for part in evidence.parts]
     result = combined([part.result for part in parts], evidence.least)
-    return Judged(evidence, result, _marked(parts, result, evidence.least))
+    place = _deciding(parts, result, evidence.least)
+    marked = tuple(replace(part, decides=at == place) for at, part in enumerate(parts))
+    return Judged(evidence, result, marked)
 
 
 def _result(evidence: Evidence, levels: Levels) -> Result:
@@ -107,12 +107,6 @@ def _result(evidence: Evidence, levels: Levels) -> Result:
     if evidence.weakest is None:
         return "nothing follows"
     return "held" if evidence.p_for <= levels.sure else "not told apart"
-
-
-def _marked(parts: Sequence[Judged], result: Result, least: int) -> tuple[Judged, ...]:
-    """Parts, of which one is marked: that by which the whole has its result."""
-    place = _deciding(parts, result, least)
-    return tuple(Judged(part.evidence, part.result, part.parts, at == place) for at, part in enumerate(parts))
 
 
 def _deciding(parts: Sequence[Judged], result: Result, least: int) -> int:

@@ -133,7 +133,8 @@ class Values:
         learning, followed = pd.DataFrame(), frozenset[str]()
         if trajectories is not None and len(trajectories):
             learning, followed = still_learning(planned, trajectories), frozenset(falls_of(trajectories)["member_id"])
-        values, units = pd.concat([rows[_ID], _of_rows(numbers)], axis=1), {}
+        derived = {name: derive(numbers) for name, derive in _DERIVED.items()}
+        values, units = rows[_ID].join(numbers.assign(**derived)), {}
         if own is not None and len(own):
             named = own.assign(value_name=OWN + own["name"])
             units = dict(zip(named["value_name"], named["unit"], strict=True))
@@ -220,28 +221,16 @@ def phrase(arm: Arm) -> str:
     return ", ".join(f"{factor} {level}" for factor, level in arm.items())
 
 
-def _of_rows(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The values of `rdstudy.study.claims.contrasts`, and what belongs to them."""
-    return pd.DataFrame({name: derive(numbers) for name, derive in _DERIVED.items()})
-
-
 _DERIVED: Mapping[str, Callable[[pd.DataFrame], Any]] = {
     "distortion": lambda n: n["distortion"] - n["distortion_floor"],
-    "rate": lambda n: n["rate"],
     "stopped_distortion": lambda n: n["stop_distortion"] - n["distortion_floor"],
     "negative_elbo": lambda n: n["distortion"] - n["distortion_floor"] + n["rate"],
     "negative_log_marginal": lambda n: -n["log_marginal"] - n["log_marginal_floor"],
-    "mutual_information": lambda n: n["mutual_information"],
-    "marginal_kl": lambda n: n["marginal_kl"],
     "information_share": lambda n: n["mutual_information"] / np.log(n["aggregate_images"]),
-    "copied_fraction": lambda n: n["copied_fraction"],
     "memorization_excess": lambda n: n["memorization"] - 0.5,
     "doubted": lambda n: (n["log_marginal"].notna() & ~n["believed"]).astype(float),
-    **{
-        name: lambda n, name=name: n[name]  # type: ignore[misc]
-        for name in ("memorization_se", "memorization_images", "importance_images", "aggregate_images", "images")
-    },
 }
+"""Of the values of `rdstudy.study.claims.contrasts`, those that are no column of a table."""
 _GAPS = {"distortion_gap": "distortion", "elbo_gap": "negative_elbo", "log_marginal_gap": "negative_log_marginal"}
 _COUNTS = {
     "negative_log_marginal": ("log p(x)", "importance_images"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdstudy.commandline import Parser, answer, open_output, sigterm_interrupts
+from rdstudy.commandline import Parser, run_command, sigterm_interrupts
 from rdstudy.results.address import without_keys
 from rdstudy.study.checks import fail
 
@@ -20,9 +20,7 @@ _FOLDERS = ("figures", "tables")
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rdstudy.report") -> int:
     """Run the command; returns its exit status: 0, or in one line 2 for bad input and 1 for storage that fails."""
-    with open_output():
-        options = make_parser(prog).parse_args(arguments)
-        return answer(lambda: _write(options))
+    return run_command(make_parser(prog), _write, arguments)
 
 
 def _write(options: argparse.Namespace) -> int:
@@ -130,28 +128,14 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument(
         "other", metavar="RESULTS2", nargs="?", help="another one: both studies on one page, and what differs"
     )
-    parser.add_argument(
-        "--study",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="which study, where the folder holds several; twice for two",
-    )
+    parser.add_list("--study", "NAME", "which study, where the folder holds several; twice for two")
     parser.add_argument("--out", metavar="FILE", help="the page to write (reports/NAME.html)")
     parser.add_argument(
         "--figures", metavar="DIR", help="write the figures to this folder; the page too only with --out"
     )
     parser.add_argument("--format", choices=_FORMATS, help="of the figures (svg); json is Vega-Lite")
-    parser.add_argument(
-        "--figure", metavar="NAME", action="append", default=[], help="this figure alone, such as depth-distortion"
-    )
-    parser.add_argument(
-        "--where",
-        metavar="FACTOR=LEVEL",
-        action="append",
-        default=[],
-        help="figures of the cells with this level alone, such as depth=1",
-    )
+    parser.add_list("--figure", "NAME", "this figure alone, such as depth-distortion")
+    parser.add_list("--where", "FACTOR=LEVEL", "figures of the cells with this level alone, such as depth=1")
     parser.add_argument(
         "--style",
         metavar="NAME",

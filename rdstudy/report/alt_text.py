@@ -7,12 +7,11 @@ from typing import Any
 import pandas as pd
 
 from rdstudy.report import text
-from rdstudy.report.figure import FigureKind
+from rdstudy.report.figure import DISTORTIONS, FigureKind
 from rdstudy.report.theme import Spec
 
 _NAMED = 6  # panels, series or lowest points that are named one by one
 _CHANNELS = ("x", "y")
-_OF_DISTORTION = ("distortion", "rate-distortion", "sizes-distortion", "sizes-rate-distortion")
 
 
 def alt_text(kind: FigureKind, table: pd.DataFrame, spec: Spec) -> str:
@@ -76,16 +75,13 @@ def _curves(table: pd.DataFrame) -> str:
     for column, what in (("series", "series"), ("size", "sizes of the training set"), ("split", "splits")):
         if column in table and table[column].nunique() > 1:
             values = sorted(table[column].unique()) if column == "size" else list(dict.fromkeys(table[column]))
-            parts.append(f"{what}: {text.listed([_shown(value) for value in values], most=_NAMED)}")
+            names = [f"{value:,}" if isinstance(value, Integral) else str(value) for value in values]
+            parts.append(f"{what}: {text.listed(names, most=_NAMED)}")
     subsets = [name for name in ("train", "test") if "subset" in table and (table["subset"] == name).any()]
     if subsets:
         parts.append(f"{' and '.join(subsets)} images")
     words = "; ".join(parts)
     return words[:1].upper() + words[1:]
-
-
-def _shown(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, Integral) else str(value)
 
 
 def _beta_range(table: pd.DataFrame) -> str:
@@ -136,7 +132,7 @@ def _doubts(table: pd.DataFrame) -> str:
 
 def _lowest(name: str, table: pd.DataFrame) -> str:
     """Where mean test distortion is lowest on each curve of a figure of distortions; empty for other figures."""
-    if name not in _OF_DISTORTION:
+    if name not in DISTORTIONS:
         return ""
     test = table[table["subset"] == "test"].dropna(subset=["distortion"])
     identity = [column for column in ("panel", "size") if column in test]

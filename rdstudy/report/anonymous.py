@@ -15,7 +15,7 @@ import pandas as pd
 
 from rdstudy.report.page import Page
 from rdstudy.report.read import Settings, StudyTables
-from rdstudy.results.declaration import Change, Declaration, History
+from rdstudy.results.declaration import Declaration, History
 from rdstudy.results.standing import Unasked
 from rdstudy.results.tables import Damaged
 
@@ -59,17 +59,14 @@ class Veil:
 
     @classmethod
     def over(cls, studies: Iterable[StudyTables], *, places: Iterable[str]) -> "Veil":
-        """A veil for studies.
-
-        Args:
-            studies: all tables that are shown.
-            places: of the results folders.
-        """
+        """A veil for all studies that are shown, which lie in these places."""
         veil = cls()
         texts = [*places]
         for study in studies:
             for table in (study.members, study.measures, study.own_measures):
-                veil._learn(table)
+                for column, number in (("host", veil._machine), ("code_version", veil._code)):
+                    for name in table.get(column, pd.Series(dtype=object)).dropna().unique():
+                        number(name)  # in the order of the rows
                 texts += [text for name in _texts_of(table) for text in table[name].dropna().unique()]
             texts += [study.command, *(bad.path for bad in study.damaged), *study.copies]
             for change in study.history.changes:
@@ -143,12 +140,6 @@ class Veil:
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", WITHHELD, text)
         return _PATH.sub(WITHHELD, text)
 
-    def _learn(self, table: pd.DataFrame) -> None:
-        """Number the machines and versions of a table in the order of their rows."""
-        for column, number in (("host", self._machine), ("code_version", self._code)):
-            for name in table.get(column, pd.Series(dtype=object)).dropna().unique():
-                number(name)
-
     def _machine(self, name: str) -> str:
         return self.machines.setdefault(name, f"machine {len(self.machines) + 1}")
 
@@ -173,11 +164,9 @@ class Veil:
         return self._free(f"{measure}{colon}{kind[0] if kind else why}")
 
     def _history(self, history: History) -> History:
-        changes = [self._change(change) for change in history.changes]
+        codes = [self._code(change.code_version) for change in history.changes]
+        changes = map(lambda change, code: dataclasses.replace(change, code_version=code), history.changes, codes)
         return dataclasses.replace(history, changes=tuple(changes))
-
-    def _change(self, change: Change) -> Change:
-        return dataclasses.replace(change, code_version=self._code(change.code_version))
 
     def _settings(self, group: Settings) -> Settings:
         return Settings(group.name, tuple((name, self.text(value)) for name, value in group.values))

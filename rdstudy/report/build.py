@@ -5,15 +5,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+import pandas as pd
+import pyarrow as pa
 import vl_convert
 
 from rdstudy.report.anonymous import Veil
 from rdstudy.report.compare import LABELS, Pair, page_of_pair, side_by_side
 from rdstudy.report.contents import page_of
 from rdstudy.report.differences import differences
-from rdstudy.report.exports import csv_of, declaration_json, study_tables
 from rdstudy.report.figure_files import DrawnFigure, figures_of
 from rdstudy.report.own_figures import trust_figures
 from rdstudy.report.page import Page, render
@@ -21,6 +22,8 @@ from rdstudy.report.papers import fitted, width_of
 from rdstudy.report.read import StudyTables, choose_study, read_study
 from rdstudy.report.svg import in_points, svg_of
 from rdstudy.report.theme import titled
+from rdstudy.results.chosen import TABLES, ChosenRows
+from rdstudy.results.declaration import Declaration
 from rdstudy.results.snapshot import Snapshot
 from rdstudy.results.store import Store
 from rdstudy.whole_files import replaced_whole
@@ -68,15 +71,13 @@ class FigureFiles:
     """
 
     folder: str
-    format: str = "svg"
+    format: Format = "svg"
     names: tuple[str, ...] = ()
     style: str | None = None
     columns: int = 1
     conditions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.format not in get_args(Format):
-            raise ValueError(f"format is {self.format!r}; allowed: {', '.join(get_args(Format))}")
         if self.style is not None:
             width_of(self.style, self.columns)
 
@@ -131,55 +132,24 @@ def read_report(source: Source) -> Report:
     return Report(tuple(stores), tuple(veil.study(study) for study in studies), veil)
 
 
-def build_report(
-    results: str,
-    *,
-    study: str | None = None,
-    out: str | None = None,
-    trust_code: bool = False,
-    anonymous: bool = False,
-) -> Path:
-    """Write the page of one study.
-
-    Args:
-        results: the results folder or URI.
-        study: its name; None where the folder holds one alone.
-        out: the file to write; None for `reports/<study>.html`.
-        trust_code: whether the user has said that the folder's copies of figures' files may be run.
-        anonymous: whether no machine, person, path, commit or command is to be read from it.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        ValueError: no such folder or study, several studies and none chosen, or `out` cannot be written.
-    """
-    source = Source(results, study, trust_code=trust_code, anonymous=anonymous)
-    return write_report(read_report(source), out=out)
-
-
 def write_report(report: Report, *, out: str | None = None, reloaded_seconds: int | None = None) -> Path:
-    """Write the page of what was read; see `build_report`.
+    """Write the page of what was read, and return its path.
 
     Args:
         report: what was read.
         out: the file to write; None for `reports/<study>.html`.
         reloaded_seconds: after which a browser is to look for a newer page; None for never.
+
+    Raises:
+        ValueError: `out` cannot be written.
     """
     name = "-and-".join(study.name for study in report.studies)
     return _write_page(report.page(), name, out=out, reloaded_seconds=reloaded_seconds)
 
 
-def write_page(store: Store, study: str, *, snapshot: Snapshot | None = None, out: str | None = None) -> Path:
-    """Write the page of a study of a store that is open; see `build_report`.
-
-    Args:
-        store: the results.
-        study: its name.
-        snapshot: of all tables of the store; None to read them.
-        out: the file to write; None for `reports/<study>.html`.
-    """
-    return _write_page(page_of(read_study(store, study, snapshot=snapshot)), study, out=out)
+def write_page(store: Store, study: str, *, snapshot: Snapshot) -> Path:
+    """Write `reports/<study>.html` of a study of a store that is open, by a snapshot of all its tables."""
+    return _write_page(page_of(read_study(store, study, snapshot=snapshot)), study)
 
 
 def write_figures(report: Report, files: FigureFiles) -> Iterator[Path]:
@@ -215,9 +185,9 @@ def write_tables(report: Report, folder: str) -> Iterator[Path]:
     for label, (store, study) in zip(LABELS, report.stores, strict=False):
         declaration = store.declarations.read(study)
         veiled = report.veil.table if report.veil else lambda table: table
-        contents = dict(study_tables(store, study, veiled=veiled))
+        contents = {f"{study}-{name}.csv": csv_of(veiled(rows)) for name, rows in _tables(store, declaration)}
         kept = report.veil.declaration(declaration) if report.veil else declaration
-        contents[f"{study}-declaration.json"] = declaration_json(kept)
+        contents[f"{study}-declaration.json"] = _json(kept.to_dict())
         for name, content in contents.items():
             path = Path(folder) / (f"{label}-{name}" if is_pair else name)
             _write(path, content)
@@ -226,6 +196,32 @@ def write_tables(report: Report, folder: str) -> Iterator[Path]:
         path = Path(folder) / f"{report.tables.name}-differences.csv"
         _write(path, csv_of(differences(*report.studies)))
         yield path
+
+
+def _tables(store: Store, declaration: Declaration) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The tables of `rdstudy.load` by name, of the members of a study.
+
+    Of several trainings of a member the best is there, of several measurings the one that the study asks for.
+    """
+    rows = ChosenRows(store.snapshot(TABLES), frozenset(declaration.members), declaration.measures_id)
+    whole_numbers = {pa.int64(): pd.Int64Dtype()}.get  # stay whole, null or not
+    for name, read in (("members", rows.members), ("measures", rows.measures), ("trajectories", rows.trajectories)):
+        yield name, read().to_pandas(types_mapper=whole_numbers)
+
+
+def csv_of(table: pd.DataFrame) -> bytes:
+    """A table as CSV in UTF-8: numbers to the last digit, nothing where a value is null, lists as JSON."""
+    plain = table.copy()
+    for name in table.columns[[dtype.kind == "O" for dtype in table.dtypes]]:
+        plain[name] = [_plain(value) for value in table[name]]
+    return plain.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _plain(value: Any) -> Any:
+    """A list of numbers as JSON; NumPy's own text leaves the middle of a long one out."""
+    if not hasattr(value, "tolist") or not getattr(value, "ndim", 0):
+        return value
+    return "[" + ",".join(str(number) for number in value) + "]"
 
 
 def _open(results: str, study: str | None, *, trust_code: bool) -> tuple[Store, str]:
@@ -270,7 +266,7 @@ def _json(spec: dict[str, Any]) -> bytes:
     return (json.dumps(spec, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def _write_page(page: Page, name: str, *, out: str | None, reloaded_seconds: int | None = None) -> Path:
+def _write_page(page: Page, name: str, *, out: str | None = None, reloaded_seconds: int | None = None) -> Path:
     path = Path(out) if out is not None else Path("reports") / f"{name}.html"
     html = render(page)
     if reloaded_seconds is not None:

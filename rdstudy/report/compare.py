@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,8 +12,8 @@ from rdstudy.report import coverage
 from rdstudy.report.cells import STUDY
 from rdstudy.report.contents import page_of
 from rdstudy.report.differences import comparison_of, unequal_numbers
-from rdstudy.report.history import declared
-from rdstudy.report.made import made_at
+from rdstudy.report.groups import together
+from rdstudy.report.history import declared, reported_at
 from rdstudy.report.notices import notices_of
 from rdstudy.report.page import ExperimentSection, Findings, Notice, Page
 from rdstudy.report.read import Settings, StudyTables
@@ -53,9 +52,9 @@ def side_by_side(pair: Pair) -> StudyTables:
     not. Claims are left out: they are of one study each.
     """
     a, b = (_labelled(study, label) for label, study in pair.sides)
-    tables: dict[str, Any] = {name: _together(getattr(a, name), getattr(b, name)) for name in _OF_MEMBERS}
+    tables: dict[str, Any] = {name: together([getattr(a, name), getattr(b, name)]) for name in _OF_MEMBERS}
     for name, keys in _OF_DATA.items():
-        whole = _together(getattr(a, name), getattr(b, name))
+        whole = together([getattr(a, name), getattr(b, name)])
         tables[name] = whole.drop_duplicates(keys).reset_index(drop=True)
     return dataclasses.replace(
         a,
@@ -69,7 +68,7 @@ def side_by_side(pair: Pair) -> StudyTables:
         ),
         experiments=tuple(_experiments(a.experiments, b.experiments)),
         claims=(),
-        planned=_together(a.planned, b.planned),
+        planned=together([a.planned, b.planned]),
         samples=pa.concat_tables([a.samples, b.samples]),
         damaged=(*a.damaged, *b.damaged),
         copies=(*a.copies, *b.copies),
@@ -95,11 +94,6 @@ def _labelled(study: StudyTables, label: str) -> StudyTables:
     return dataclasses.replace(
         study, samples=study.samples.set_column(place, "member_id", ids), experiments=experiments, **named
     )
-
-
-def _together(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """Rows of both; pandas takes the types of empty tables for those of values."""
-    return pd.concat([part for part in (a, b) if len(part)] or [a], ignore_index=True)
 
 
 def _experiments(a: Sequence[DeclaredExperiment], b: Sequence[DeclaredExperiment]) -> Iterator[DeclaredExperiment]:
@@ -131,13 +125,12 @@ def page_of_pair(pair: Pair) -> Page:
     """The page of two studies: what differs, the claims of each, and the charts of both."""
     page = page_of(side_by_side(pair))
     studies = tuple(_what(label, study, place) for (label, study), place in zip(pair.sides, pair.places, strict=True))
-    made = made_at().strftime("%Y-%m-%d %H:%M UTC")
     histories = "; ".join(f"{label}: study {study.name}, {declared(study.history)}" for label, study in pair.sides)
     return dataclasses.replace(
         page,
         warnings=tuple(_notices(pair)),
         findings=_findings(pair, page.experiments),
-        footer=f"{histories}; reported {made}.",
+        footer=f"{histories}; reported {reported_at()}.",
         comparison=comparison_of(pair.a, pair.b, studies=studies),
     )
 

@@ -17,20 +17,9 @@ from rdstudy.report.cells import grid_phrase, with_cells
 from rdstudy.report.citation import PAPER, software, study_citation
 from rdstudy.report.drawn_cells import drawn, omission
 from rdstudy.report.experiment import ExperimentTables
-from rdstudy.report.figure import FigureKind, are_many
-from rdstudy.report.figures import (
-    FIGURES,
-    distortion,
-    learning,
-    rate_distortion,
-    reconstructions,
-    samples,
-    sizes_distortion,
-    sizes_rate_distortion,
-    splits,
-)
-from rdstudy.report.history import declared
-from rdstudy.report.made import made_at
+from rdstudy.report.figure import DISTORTIONS, FigureKind, are_many
+from rdstudy.report.figures import FIGURES, reconstructions, samples, splits
+from rdstudy.report.history import declared, reported_at
 from rdstudy.report.methods import methods_of
 from rdstudy.report.notices import notices_of
 from rdstudy.report.own_figures import own_figures
@@ -42,12 +31,8 @@ from rdstudy.report.strips import SheetTable, StripTable, sample_sheets, strip_t
 from rdstudy.report.verdicts import findings_of, with_verdicts
 from rdstudy.results.declaration import DeclaredExperiment
 
-_CURVES = tuple(
-    figure.FIGURE for figure in (sizes_rate_distortion, sizes_distortion, distortion, rate_distortion, learning)
-)
+_CURVES = (*DISTORTIONS, "learning")
 """The main figures of an experiment; the others say what lies behind them."""
-
-_VIEWED = tuple(kind for kind in _CURVES if kind is not learning.FIGURE)
 
 _PICTURES = (reconstructions.FIGURE, samples.FIGURE)  # a page shows them as images, not as charts
 _EXAMPLES_SHOWN = 24
@@ -80,14 +65,18 @@ def page_of(study: StudyTables) -> Page:
         experiments=with_verdicts(sections, findings),
         methods=methods_of(study),
         costs=_costs(study),
-        coverage=_coverage(study, whole),
+        coverage=Coverage(
+            completeness=tables.completeness_table(coverage.completeness(study.experiments, study.members)),
+            failures=tables.failures_table(coverage.failures(whole.planned, study.members)),
+            unmeasured=tables.unmeasured_table(study.measures),
+        ),
         results=tables.results_table(whole),
         certificates=tables.certificates_table(whole.measured),
         provenance=_provenance(study, produced),
         pictures=album.sources,
         runs=runs_json(study, whole, experiments),
         has_runs=has_runs(whole),
-        footer=_footer(study),
+        footer=f"Study {study.name}, {declared(study.history)}; reported {reported_at()}.",
     )
 
 
@@ -97,11 +86,6 @@ def page_of(study: StudyTables) -> Page:
 def _status(tables: ExperimentTables) -> str:
     trained = tables.rows["member_id"].nunique()
     return f"{trained:,} of {text.models(len(tables.planned))} trained: {grid_phrase(tables.planned)}"
-
-
-def _footer(study: StudyTables) -> str:
-    made = made_at().strftime("%Y-%m-%d %H:%M UTC")
-    return f"Study {study.name}, {declared(study.history)}; reported {made}."
 
 
 # --- data and splits ------------------------------------------------------------------------------------------------
@@ -164,13 +148,13 @@ def _figures(tables: ExperimentTables, experiment: DeclaredExperiment) -> Iterat
                 chart,
                 views=dict(_views(kind, tables)),
                 alt=alt_text(kind, table, chart),
-                is_behind=kind not in _CURVES,
+                is_behind=kind.name not in _CURVES,
             )
 
 
 def _views(kind: FigureKind, tables: ExperimentTables) -> Iterator[tuple[str, theme.Spec]]:
     """The chart in the other views, where it has them and few panels."""
-    if kind not in _VIEWED or are_many(tables.planned["cell"].nunique()):
+    if kind.name not in DISTORTIONS or are_many(tables.planned["cell"].nunique()):
         return
     for view in views.OTHERS:
         other = dataclasses.replace(tables, view=view)
@@ -211,14 +195,6 @@ def _sheets(tables: ExperimentTables, album: Album) -> SheetTable | None:
 def _costs(study: StudyTables) -> Costs:
     spent = costs.costs(study.experiments, study.members, study.measures)
     return Costs(tables.costs_table(spent), costs.note(spent))
-
-
-def _coverage(study: StudyTables, whole: ExperimentTables) -> Coverage:
-    return Coverage(
-        completeness=tables.completeness_table(coverage.completeness(study.experiments, study.members)),
-        failures=tables.failures_table(coverage.failures(whole.planned, study.members)),
-        unmeasured=tables.unmeasured_table(study.measures),
-    )
 
 
 def _provenance(study: StudyTables, produced: pd.DataFrame) -> Provenance:

@@ -72,16 +72,13 @@ def _by_device(title: str, spent: pd.DataFrame, *, above: int) -> Iterator[dict[
 
 def note(table: pd.DataFrame) -> str:
     """What the columns of `costs` are, and what counts once."""
+    is_shared = (table["above"].fillna(0) > 0).any()
     graphics = table["device"].fillna("").str.startswith("cuda").any()
     parts = [
         "Time is that of the device, of one CPU core or one GPU: each model's share of the time of the pack that it "
         "was trained in, all attempts together, of models that failed too. Waiting is not in it.",
         "Models that packed a GPU together with other processes count each with the whole GPU." if graphics else "",
-        "A model that experiments share is trained once, and counts in the first of them." if _is_shared(table) else "",
+        "A model that experiments share is trained once, and counts in the first of them." if is_shared else "",
         "From first to last: until the last model was finished, pauses between runs included.",
     ]
     return text.joined(*parts)
-
-
-def _is_shared(table: pd.DataFrame) -> bool:
-    return bool((table["above"].fillna(0) > 0).any())

@@ -201,20 +201,17 @@ def _drawn(part: pd.DataFrame, look: _Look, axis: ValueAxis) -> labels.Positions
 def _panel(look: _Look, axis: ValueAxis, title: str | None) -> theme.Panel:
     x = look.beta.x()
     y = alt.Y("value:Q", scale=axis.scale(), axis=axis.axis(title, format="%" if look.percent else None))
-    base = theme.chart_of("points").encode(x=x, color=_colour(look), detail=alt.Detail("subset:N"))
-    bars = base.mark_rule(clip=True, strokeWidth=1.3, opacity=0.6).encode(
-        y=alt.Y("low:Q", scale=y["scale"], axis=y["axis"]), y2=alt.Y2("high:Q")
-    )
+    color = theme.subset_colour() if look.by_subset else series_colour(look.series)
+    base = theme.chart_of("points").encode(x=x, color=color, detail=alt.Detail("subset:N"))
+    bars = theme.bars(base, y, "", width=1.3, opacity=0.6)
     lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y)
     if look.two_subsets and not look.by_subset:
-        lines = lines.encode(strokeDash=theme.subset_dash(_subset_legend()))
-    rule, name = _rules()
+        lines = lines.encode(strokeDash=theme.subset_dash(alt.Legend(title=None, orient="top", symbolType="stroke")))
+    rules = theme.chart_of("rules")
+    rule = rules.mark_rule(clip=True, strokeDash=[7, 4], strokeWidth=1.2, color=theme.FAINT).encode(y=alt.Y("value:Q"))
+    name = labels.text(rules, font=_FONT, color="#5B6570")
     layers = [rule, bars, lines, *_seeds(look, x, y), _dots(look, x, y), name]
     return theme.template(*layers, width=look.width, height=axis.height)
-
-
-def _subset_legend() -> alt.Legend:
-    return alt.Legend(title=None, orient="top", symbolType="stroke")
 
 
 def _dots(look: _Look, x: alt.X, y: alt.Y) -> alt.Chart:
@@ -239,19 +236,8 @@ def _shape_legend(look: _Look) -> alt.Legend | None:
     return theme.subset_legend() if look.by_subset else None
 
 
-def _rules() -> tuple[alt.Chart, alt.Chart]:
-    """Horizontal lines, and their names."""
-    rows = theme.chart_of("rules")
-    line = rows.mark_rule(clip=True, strokeDash=[7, 4], strokeWidth=1.2, color=theme.FAINT).encode(y=alt.Y("value:Q"))
-    return line, labels.text(rows, font=_FONT, color="#5B6570")
-
-
 def _field(look: _Look) -> tuple[str, alt.Scale]:
     return ("subset:N", theme.subset_scale()) if look.by_subset else ("series:N", theme.series_scale(look.series))
-
-
-def _colour(look: _Look) -> alt.Color:
-    return theme.subset_colour() if look.by_subset else series_colour(look.series)
 
 
 def series_colour(series: tuple[str, ...]) -> alt.Color:

@@ -81,11 +81,7 @@ class SplitWords:
 
 
 def split_words(planned: pd.DataFrame) -> tuple[SplitWords, ...]:
-    """What the kinds of split mean that these members use, and no others.
-
-    Args:
-        planned: one row per member, with `dataset` and `split`.
-    """
+    """What the kinds of split mean that these members use, by their `dataset` and `split`, and no others."""
     pairs = planned[["dataset", "split"]].drop_duplicates()
     rules = [(dataset, parse_rule(split)) for dataset, split in pairs.itertuples(index=False)]
     kinds = {"cv": _constant_volume, "cd": _constant_density, "checkerboard": _checkerboard}
@@ -119,18 +115,15 @@ def _sizes(used: Used) -> str:
     return f"Here N is {text.enumerated([f'{count:,}' for count in counts])}." if counts else ""
 
 
-def _several(used: Used) -> bool:
-    return len({rule.train_images for _, rule in used}) > 1
-
-
 def _constant_volume(used: Used) -> SplitWords:
+    sizes = {rule.train_images for _, rule in used}
     halves = sorted({rule.train_images for dataset, rule in used if rule.train_images == _half(dataset)} - {None, 0})
     words = text.joined(
         "N training images drawn at random, without replacement, from the whole data set, so from the full range of "
         "every factor; all other images are test images. With a smaller N the training images lie more thinly in the "
         "same volume of factors.",
         _sizes(used),
-        "A larger N holds the images of every smaller one." if _several(used) else "",
+        "A larger N holds the images of every smaller one." if len(sizes) > 1 else "",
         *(f"cv({half:,}), a random half, is the split called default." for half in halves),
     )
     return SplitWords("cv(N)", "constant volume", words)
@@ -156,13 +149,7 @@ def _checkerboard(_: Used) -> SplitWords:
 
 
 def split_note(planned: pd.DataFrame, members: pd.DataFrame, *, study_seed: int) -> str:
-    """What holds for all splits of a study: what they depend on, and which images are set apart.
-
-    Args:
-        planned: one row per member.
-        members: stored rows (`schema.MEMBERS`).
-        study_seed: of the splits.
-    """
+    """What holds for all splits of a study: what they depend on, and which images of `members` are set apart."""
     once = "split" if planned["split"].nunique() == 1 else "splits"
     seeds = f"The {once} of a data set depend{'s' if once == 'split' else ''} on the study's seed, {study_seed}, alone"
     apart = _validation_images(members["validation_images"].dropna().astype(int))

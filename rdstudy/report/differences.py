@@ -69,10 +69,6 @@ class Match:
 def differences(a: StudyTables, b: StudyTables) -> pd.DataFrame:
     """B minus A, for each cell and β that both have trained.
 
-    Args:
-        a: one study.
-        b: the other.
-
     Returns:
         The factors of `Match.of`, `beta`, `pairs`: seeds that both have, and for each of `MEASURES`, `<measure>`: mean
         over pairs, and `<measure> low`, `<measure> high`: the interval of Student's t, null for less than two pairs.
@@ -162,13 +158,7 @@ def _named(tables: Sequence[pd.DataFrame], match: Match) -> list[str]:
 
 
 def comparison_of(a: StudyTables, b: StudyTables, *, studies: tuple[str, ...]) -> Comparison:
-    """What differs between two studies.
-
-    Args:
-        a: one study.
-        b: the other.
-        studies: what A is, and what B.
-    """
+    """What differs between A and B, and what each of these studies is."""
     table = differences(a, b)
     return Comparison(studies, tuple(apart(a, b)), _settings_table(a, b), _table(a, b, table), _note(table))
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from rdstudy.report.figure import DISTORTIONS
 from rdstudy.report.page import ExperimentSection, Link
 from rdstudy.results.declaration import DeclaredExperiment
 from rdstudy.study.claims import Arm, Contrast
 from rdstudy.study.claims.contrasts import OWN
 
-_CURVES = ("distortion", "rate-distortion", "sizes-distortion", "sizes-rate-distortion")
 _FIGURES: Mapping[str, Sequence[str]] = {
-    "distortion": _CURVES,
+    "distortion": DISTORTIONS,
     "distortion_gap": ("distortion", "sizes-distortion"),
     "rate": ("rate-distortion", "sizes-rate-distortion"),
     "negative_elbo": ("rate-distortion", "sizes-rate-distortion"),

@@ -35,11 +35,7 @@ def drawn(tables: ExperimentTables) -> ExperimentTables:
 
 
 def _kept_levels(cells: pd.DataFrame) -> dict[str, list[Any]]:
-    """Levels of each factor whose combinations are at most `MOST_CELLS`: of most levels fewer, evenly, both ends kept.
-
-    Args:
-        cells: one row each.
-    """
+    """Levels of each factor, so that at most `MOST_CELLS` combine: of most levels fewer, evenly, both ends kept."""
     levels = {name: cells[name].unique().tolist() for name in telling_factors(cells)}
     counts = {name: len(every) for name, every in levels.items()}
     while math.prod(counts.values()) > MOST_CELLS:
@@ -51,12 +47,7 @@ def _kept_levels(cells: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def omission(tables: ExperimentTables, figure: str) -> str:
-    """What is said of the cells that are not drawn; empty where all are.
-
-    Args:
-        tables: of the whole experiment.
-        figure: key of a figure of it, for an example.
-    """
+    """What is said of cells that are not drawn, with a command that draws this figure of one; empty where all are."""
     planned, shown = tables.planned, drawn(tables).planned
     cells, few = planned["cell"].nunique(), shown["cell"].nunique()
     if few == cells:

@@ -1,21 +1,26 @@
-"""A chart as the page embeds it: each plot once as a template, and all rows in columns.
+"""A chart as the page embeds it: each plot once as a template, and all rows in columns; or as a picture.
 
 The page draws each panel by itself when it comes into view. Hundreds of panels share a few templates, and their rows
 are most of a page: as columns, with five significant digits, they take much less than as records.
 """
 
+import base64
 import itertools
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rdstudy.report.theme import CELL, Datasets, Panel, Spec
+from rdstudy.report.groups import together
+from rdstudy.report.svg import svg_of
+from rdstudy.report.theme import CELL, Datasets, Panel, Spec, plain
 
 Json = dict[str, Any]
+
+MOST_PANELS, MOST_BYTES = 48, 700_000
+"""Of all pictures of a page together: drawing them takes time, and few readers see them."""
 
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=False)  # one for hundreds of thousands
 
@@ -34,9 +39,10 @@ def embedded(spec: Spec) -> str:
     blocks, ranges = _blocks(spec.rows)
     templates: dict[str, int] = {}
     panels = [_panel(panel, templates, ranges) for panel in _panels(spec.layout)]
+    first_row = spec.layout.get("vconcat", [spec.layout])[0]
     parts = {
         "config": dumps(spec.layout["config"]),
-        "columns": dumps(_columns(spec.layout)),
+        "columns": dumps(first_row.get("columns", 1)),
         "templates": f"[{','.join(templates)}]",
         "panels": dumps(panels),
         "rows": f"[{','.join(blocks)}]",
@@ -60,11 +66,6 @@ def _panels(layout: Panel) -> Iterator[Panel]:
         yield from itertools.chain.from_iterable(row["concat"] for row in layout["vconcat"])
     else:
         yield {key: value for key, value in layout.items() if key not in ("$schema", "config")}
-
-
-def _columns(layout: Panel) -> int:
-    rows = layout.get("vconcat", [layout])
-    return int(rows[0].get("columns", 1))
 
 
 def _panel(panel: Panel, templates: dict[str, int], ranges: Mapping[str, list[int]]) -> Json:
@@ -112,15 +113,9 @@ def _blocks(rows: Datasets) -> tuple[list[str], dict[str, list[int]]]:
         ranges |= {
             name: [number, first, end] for name, (first, end) in zip(names, itertools.pairwise(ends), strict=True)
         }
-        whole = _joined([rows.tables[name][0] for name in names])
+        whole = together([rows.tables[name][0] for name in names])
         blocks.append(block_json({column: whole[column] for column in columns}))
     return blocks, ranges
-
-
-def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """All rows: pandas takes the types of empty tables for those of values."""
-    known = [table for table in tables if len(table)]
-    return tables[0] if not known else known[0] if len(known) == 1 else pd.concat(known, ignore_index=True)
 
 
 def block_json(columns: Mapping[str, pd.Series]) -> str:
@@ -133,14 +128,14 @@ def block_json(columns: Mapping[str, pd.Series]) -> str:
 
 
 def _column_json(values: pd.Series) -> str:
-    plain = values.tolist()
+    listed = values.tolist()
     if values.dtype == np.float64:
-        texts = [f"{value:.5g}" for value in plain]
+        texts = [f"{value:.5g}" for value in listed]
         for place in np.flatnonzero(~np.isfinite(values.to_numpy())):
             texts[place] = "null"
     else:
-        words = {value: dumps(value) for value in {value for value in plain if isinstance(value, str)}}  # they repeat
-        texts = [words[value] if isinstance(value, str) else dumps(_finite(value)) for value in plain]
+        words = {value: dumps(value) for value in {value for value in listed if isinstance(value, str)}}  # they repeat
+        texts = [words[value] if isinstance(value, str) else dumps(plain(value)) for value in listed]
     different = list(dict.fromkeys(texts))
     if len(different) == 1:
         return f'{{"all":{texts[0]}}}'
@@ -150,7 +145,28 @@ def _column_json(values: pd.Series) -> str:
     return f"[{','.join(texts)}]"
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    return None if value is pd.NA or value is pd.NaT else value
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def drawings(sections: Sequence[Sequence[tuple[str, Spec]]]) -> dict[str, str]:
+    """Charts as SVG, for readers whose browser runs no scripts: key -> data URI.
+
+    Of the figures of each section, (key, chart), the first, then the second of each, while there is room.
+    """
+    drawn: dict[str, str] = {}
+    room, longest = MOST_PANELS, max((len(charts) for charts in sections), default=0)
+    for key, spec in (charts[place] for place in range(longest) for charts in sections if place < len(charts)):
+        if spec.panels <= room:
+            room -= spec.panels
+            drawn[key] = _data_uri(spec)
+        if sum(map(len, drawn.values())) > MOST_BYTES:
+            drawn.popitem()
+            break
+    return drawn
+
+
+def _data_uri(spec: Spec) -> str:
+    """The chart as a data URI, without a label for each mark: the picture has a text."""
+    chart = spec.vega_lite
+    svg = svg_of({**chart, "config": {**chart.get("config", {}), "aria": False}})
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -9,6 +9,9 @@ import pandas as pd
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.theme import Spec
 
+DISTORTIONS = ("distortion", "rate-distortion", "sizes-distortion", "sizes-rate-distortion")
+"""Names of the figures of distortions, the plainest first."""
+
 _MANY_CELLS = 40
 """With more cells, a page shows the main figures alone: all figures of hundreds of panels are too much to open."""
 

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -71,17 +72,14 @@ def _check_name(name: str, known: Sequence[str]) -> None:
 def _sketches(study: StudyTables, conditions: Sequence[str]) -> Iterator[_Sketch]:
     for experiment in study.experiments:
         tables = drawn(where(ExperimentTables.of(study, experiment), conditions))
+        has_rows = len(tables.rows) > 0
         for kind in FIGURES:
             if kind not in _PICTURES:
-                yield _sketch(kind, tables, experiment)
-        yield from _own(tables, experiment)
+                key, on_page = f"{tables.name}-{kind.name}", experiment.shows(kind.name) and kind.on_page(tables)
+                yield _Sketch(key, on_page and has_rows, partial(_draw, kind, tables, key))
+        for level in filter(parts.is_own, experiment.figures):
+            yield _Sketch(f"{tables.name}-{parts.parse(level).name}", has_rows, partial(_draw_own, level, tables))
     yield _Sketch("splits", True, lambda: _splits(study))
-
-
-def _sketch(kind: FigureKind, tables: ExperimentTables, experiment: DeclaredExperiment) -> _Sketch:
-    key = f"{tables.name}-{kind.name}"
-    on_page = experiment.shows(kind.name) and len(tables.rows) > 0 and kind.on_page(tables)
-    return _Sketch(key, on_page, lambda: _draw(kind, tables, key))
 
 
 def _draw(kind: FigureKind, tables: ExperimentTables, key: str) -> DrawnFigure | str:
@@ -91,23 +89,11 @@ def _draw(kind: FigureKind, tables: ExperimentTables, key: str) -> DrawnFigure |
     return DrawnFigure(Figure(key, kind.title, kind.words(tables, table), kind.chart(tables, table)), table)
 
 
-def _own(tables: ExperimentTables, experiment: DeclaredExperiment) -> Iterator[_Sketch]:
-    """The figures of one's own that an experiment names."""
-    for level in experiment.figures:
-        if parts.is_own(level):
-            yield _Sketch(f"{tables.name}-{parts.parse(level).name}", len(tables.rows) > 0, _own_draw(level, tables))
-
-
-def _own_draw(level: str, tables: ExperimentTables) -> Callable[[], DrawnFigure | str]:
-    def draw() -> DrawnFigure | str:
-        alone = DeclaredExperiment(tables.name, "", "", (), (level,))
-        for figure in own_figures(tables, alone):
-            return (
-                figure if isinstance(figure, str) else DrawnFigure(figure, parts.load("figure", level)().table(tables))
-            )
-        return "its table has no rows"
-
-    return draw
+def _draw_own(level: str, tables: ExperimentTables) -> DrawnFigure | str:
+    alone = DeclaredExperiment(tables.name, "", "", (), (level,))
+    for figure in own_figures(tables, alone):
+        return figure if isinstance(figure, str) else DrawnFigure(figure, parts.load("figure", level)().table(tables))
+    return "its table has no rows"
 
 
 def _splits(study: StudyTables) -> DrawnFigure:

@@ -1,26 +1,28 @@
-"""The rows of a table by one of its columns. A mask over all rows, or a frame of pandas' own groups, costs a page of
-hundreds of panels seconds. Knows no figure.
+"""The rows of tables together, and those of a table by one of its columns. Knows no figure.
+
+A mask over all rows, or a frame of pandas' own groups, costs a page of hundreds of panels seconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 
+def together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All rows of tables, one at least: pandas takes the types of empty ones for those of values."""
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
 class Groups:
-    """A table by the values of a column: the rows of each value, in their order, are a slice.
+    """A table by its column `cell`, which has no null: the rows of each cell, in their order, are a slice.
 
-    Iterating gives value and rows, in ascending order of the values.
-
-    Args:
-        table: whose column has no null.
-        by: the column.
+    Iterating gives cell and rows, in ascending order of the cells.
     """
 
-    def __init__(self, table: pd.DataFrame, by: str = "cell") -> None:
-        values = table[by].to_numpy()
+    def __init__(self, table: pd.DataFrame) -> None:
+        values = table["cell"].to_numpy()
         order = np.argsort(values, kind="stable")
         self._table = table.take(order)
         distinct, starts = np.unique(values[order], return_index=True)
@@ -28,7 +30,7 @@ class Groups:
         self._slices = {value: slice(ends[at], ends[at + 1]) for at, value in enumerate(distinct.tolist())}
 
     def rows(self, value: Any) -> pd.DataFrame:
-        """The rows of a value; none where it has none."""
+        """The rows of a cell; none where it has none."""
         return self._table.iloc[self._slices.get(value, slice(0, 0))]
 
     def __iter__(self) -> Iterator[tuple[Any, pd.DataFrame]]:

@@ -1,6 +1,8 @@
-"""Since when a study is declared, what was changed, and which claims are younger than the results: in words."""
+"""Since when a study is declared, what was changed, which claims are younger than the results, and when a page is
+made: in words.
+"""
 
-from collections.abc import Sequence
+import os
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -8,7 +10,10 @@ import pandas as pd
 from rdstudy.report import text
 from rdstudy.report.read import StudyTables
 from rdstudy.results.declaration import Change, History
+from rdstudy.study.checks import fail
 
+_VARIABLE = "SOURCE_DATE_EPOCH"
+_MOST = 253_402_300_799  # the last second of the year 9999
 _MOST_CHANGES = 12  # that are listed
 _NOT_WHOLE = {
     "known": " (an earlier version of the program kept no history)",
@@ -76,13 +81,9 @@ def _what(change: Change) -> str:
         (change.claims_changed, "changed"),
         (change.claims_removed, "removed"),
     ):
-        parts += [f"{_claims(names)} {verb}"] if names else []
+        parts += [f"claim{'' if len(names) == 1 else 's'} {', '.join(names)} {verb}"] if names else []
     parts += [f"code {change.code_version}"] if change.code_version else []
     return "; ".join(parts)
-
-
-def _claims(names: Sequence[str]) -> str:
-    return f"claim{'' if len(names) == 1 else 's'} {', '.join(names)}"
 
 
 def _is_after(at: str, first: pd.Timestamp) -> bool:
@@ -101,3 +102,18 @@ def _parsed(at: str) -> datetime | None:
         return datetime.fromisoformat(at).astimezone(UTC)
     except ValueError:
         return None
+
+
+def reported_at() -> str:
+    """When a page is made: now, or when `SOURCE_DATE_EPOCH` says, so that the same tables make the same bytes.
+
+    See https://reproducible-builds.org/specs/source-date-epoch.
+
+    Raises:
+        ValueError: the variable is no time.
+    """
+    given = os.environ.get(_VARIABLE, "")
+    if given and not (given.isascii() and given.isdigit() and int(given[:12]) <= _MOST):
+        raise fail(_VARIABLE, given, "seconds since 1970, a whole number")
+    time = datetime.fromtimestamp(int(given), UTC) if given else datetime.now(UTC)
+    return f"{time:%Y-%m-%d %H:%M} UTC"

@@ -22,11 +22,6 @@ _CLEARLY = 1.15  # times as far from other points as from the own one
 _RADII, _DIRECTIONS = (9, 15, 22, 32, 46, 64), 16
 
 
-def none() -> Positions:
-    """No positions."""
-    return np.empty((0, 2))
-
-
 def along(line: Positions, curve: NDArray[np.int64] | None = None) -> Positions:
     """Points every few pixels along a line through these positions, those that are not finite left out.
 

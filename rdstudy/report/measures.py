@@ -1,7 +1,8 @@
 """Stored measures -> tidy tables of curves over β: one row a point, mean and standard deviation over seeds.
 
-A curve is a `series` of a `subset` in a `cell`. All values are in nats per image unless a column says otherwise. Null
-values stay out; nothing is made up for them.
+A curve is a `series` of a `subset` in a `cell`. `planned` is one row per member, with `cell` and `panel`
+(`cells.with_cells`); `measures` and `members` are stored rows (`schema.MEASURES`, `schema.MEMBERS`). All values are in
+nats per image unless a column says otherwise. Null values stay out; nothing is made up for them.
 """
 
 from collections.abc import Mapping
@@ -27,12 +28,7 @@ _PLANNED = ["member_id", "cell", "panel", *AXES, "beta", "seed"]
 
 
 def with_planned(planned: pd.DataFrame, measures: pd.DataFrame) -> pd.DataFrame:
-    """Rows of measures with the cell, panel, β and seed of their members.
-
-    Args:
-        planned: one row per member, with `cell` and `panel` (`cells.with_cells`).
-        measures: stored rows (`schema.MEASURES`).
-    """
+    """Rows of measures with the cell, panel, β and seed of their members."""
     return planned[_PLANNED].merge(measures, on="member_id", how="inner")
 
 
@@ -90,11 +86,6 @@ def by_seed(seeds: ArrayLike, values: ArrayLike, believed: ArrayLike | None = No
 def stopped_members(planned: pd.DataFrame, members: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
     """Last and early-stopped values of a subset, one row a member and series.
 
-    Args:
-        planned: one row per member, with `cell` and `panel`.
-        members: stored rows (`schema.MEMBERS`).
-        subset: train or test.
-
     Returns:
         `member_id, cell, panel, dataset, likelihood, beta, seed, series, distortion, rate, floor, stop_step`.
     """
@@ -110,11 +101,6 @@ def stopped(planned: pd.DataFrame, members: pd.DataFrame, *, subset: str = "test
     """Last against early-stopped values of a subset: `distortion, rate` and their sd, by cell, series and β.
 
     Series are in the order of `STOPPING`.
-
-    Args:
-        planned: one row per member, with `cell` and `panel`.
-        members: stored rows (`schema.MEMBERS`).
-        subset: train or test.
     """
     key = ["cell", "panel", *AXES, "series", "beta"]
     rows = stopped_members(planned, members, subset=subset)

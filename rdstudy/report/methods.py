@@ -38,14 +38,15 @@ class Method:
     words: str
     formula: Markup
     estimate: str
-    source: str
+    source: str = ""
 
 
 def methods_of(study: StudyTables) -> tuple[Method, ...]:
     """The measures that a study has values of, in the order of a page; none where no model is trained."""
     if not (study.members["outcome"] == "ok").any():
         return ()
-    return tuple(method for write in _WRITERS if (method := write(study)) is not None)
+    known = (write(study) for column, write in _WRITERS if not column or _has(study.measures, column))
+    return tuple(method for method in known if method is not None)
 
 
 # --- what rows say --------------------------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ def _many(table: pd.DataFrame, column: str, what: str) -> str:
 
 
 def _distortion(study: StudyTables) -> Method:
-    likelihoods = set(study.planned["likelihood"])
+    likelihoods, trained = set(study.planned["likelihood"]), study.members[study.members["outcome"] == "ok"]
     bernoulli = "Pixels are Bernoulli variables; a value between 0 and 1 counts as a probability."
     gaussian = "Of Gaussian pixels, D is minus the log of a density, and may be negative."
     return Method(
@@ -82,17 +83,13 @@ def _distortion(study: StudyTables) -> Method:
         "pixels.",
         Markup("D = −E<sub>x</sub> E<sub>q(z|x)</sub> log p(x|z)"),
         text.joined(
-            f"One code an image, over {_counted(_trained(study), 'images')}, after training.",
+            f"One code an image, over {_counted(trained, 'images')}, after training.",
             _trajectory_words(study.trajectories),
             bernoulli if "bernoulli" in likelihoods else "",
             gaussian if any(level.startswith("gaussian") for level in likelihoods) else "",
         ),
         "Paper, 2",
     )
-
-
-def _trained(study: StudyTables) -> pd.DataFrame:
-    return study.members[study.members["outcome"] == "ok"]
 
 
 def _trajectory_words(trajectories: pd.DataFrame) -> str:
@@ -150,7 +147,6 @@ def _floor(study: StudyTables) -> Method:
         "The least distortion that any output of a decoder has on the same images: no model gets below it.",
         Markup(entropy if of_bernoulli else least),  # noqa: S704  both are ours
         f"Exact, on the images of D{'; it is the entropy of the pixels as Bernoulli variables' * of_bernoulli}.",
-        "",
     )
 
 
@@ -197,7 +193,6 @@ def _still_learning(study: StudyTables) -> Method | None:
         "the last quarter of training, and by more than none: longer training may then change what is said.",
         Markup("fall = (D − floor)<sub>at ¾ of the steps</sub> − (D − floor)<sub>at the end</sub>"),
         f"On train, from the learning curves; with several seeds, by the {100 * LEVEL:g} % interval over them.",
-        "",
     )
 
 
@@ -213,17 +208,14 @@ def _early_stopping(study: StudyTables) -> Method | None:
         Markup("step = argmin<sub>t</sub> D<sub>validation</sub>(t) + β R<sub>validation</sub>(t)"),
         f"Among the steps of the learning curves, on {images} that are taken from the test images and are in no test "
         "value.",
-        "",
     )
 
 
 # --- the rate -------------------------------------------------------------------------------------------------------
 
 
-def _rate_parts(study: StudyTables) -> Method | None:
+def _rate_parts(study: StudyTables) -> Method:
     rows = study.measures
-    if not _has(rows, "mutual_information"):
-        return None
     return Method(
         "rate-parts",
         "Mutual information and marginal KL",
@@ -236,9 +228,7 @@ def _rate_parts(study: StudyTables) -> Method | None:
     )
 
 
-def _batch_rate_parts(study: StudyTables) -> Method | None:
-    if not _has(study.measures, "mutual_information_b512"):
-        return None
+def _batch_rate_parts(_: StudyTables) -> Method:
     return Method(
         "batch-rate-parts",
         "The same from batches of 512",
@@ -253,9 +243,7 @@ def _batch_rate_parts(study: StudyTables) -> Method | None:
     )
 
 
-def _total_correlation(study: StudyTables) -> Method | None:
-    if not _has(study.measures, "total_correlation"):
-        return None
+def _total_correlation(_: StudyTables) -> Method:
     return Method(
         "total-correlation",
         "Total correlation and dimension-wise KL",
@@ -270,9 +258,7 @@ def _total_correlation(study: StudyTables) -> Method | None:
     )
 
 
-def _cross_rate(study: StudyTables) -> Method | None:
-    if not _has(study.measures, "cross_rate"):
-        return None
+def _cross_rate(study: StudyTables) -> Method:
     return Method(
         "cross-rate",
         "Cross rate",
@@ -281,13 +267,10 @@ def _cross_rate(study: StudyTables) -> Method | None:
         Markup("E<sub>test</sub> KL(q(z|x) ‖ q<sub>train</sub>(z))"),
         "With the exact sum over all training images; means over "
         f"{_many(study.measures, 'latent_samples', 'codes')}, each of another test image.",
-        "",
     )
 
 
-def _active_units(study: StudyTables) -> Method | None:
-    if not _has(study.measures, "active_units"):
-        return None
+def _active_units(study: StudyTables) -> Method:
     aggregate = _has(study.measures, "aggregate_images")
     return Method(
         "active-units",
@@ -302,10 +285,8 @@ def _active_units(study: StudyTables) -> Method | None:
 # --- log p(x) -------------------------------------------------------------------------------------------------------
 
 
-def _log_marginal(study: StudyTables) -> Method | None:
+def _log_marginal(study: StudyTables) -> Method:
     rows = study.measures
-    if not _has(rows, "log_marginal"):
-        return None
     return Method(
         "log-marginal",
         "Log marginal likelihood, log p(x)",
@@ -324,9 +305,7 @@ def _log_marginal(study: StudyTables) -> Method | None:
     )
 
 
-def _inference_gap(study: StudyTables) -> Method | None:
-    if not _has(study.measures, "inference_gap"):
-        return None
+def _inference_gap(_: StudyTables) -> Method:
     return Method(
         "inference-gap",
         "Inference gap, and the parts of the generalization gap",
@@ -343,9 +322,7 @@ def _inference_gap(study: StudyTables) -> Method | None:
     )
 
 
-def _certificates(study: StudyTables) -> Method | None:
-    if not _has(study.measures, "annealed_lower"):
-        return None
+def _certificates(study: StudyTables) -> Method:
     return Method(
         "certificates",
         "Log p(x), certified",
@@ -360,10 +337,8 @@ def _certificates(study: StudyTables) -> Method | None:
 # --- memory ---------------------------------------------------------------------------------------------------------
 
 
-def _memorization(study: StudyTables) -> Method | None:
+def _memorization(study: StudyTables) -> Method:
     rows = study.measures
-    if not _has(rows, "memorization"):
-        return None
     controls = _many(rows, "memorization_controls", "images")
     return Method(
         "memorization",
@@ -378,9 +353,7 @@ def _memorization(study: StudyTables) -> Method | None:
     )
 
 
-def _copied(study: StudyTables) -> Method | None:
-    if not _has(study.measures, "copied_fraction"):
-        return None
+def _copied(study: StudyTables) -> Method:
     return Method(
         "copied",
         "Nearer to a training image than to its own",
@@ -388,7 +361,6 @@ def _copied(study: StudyTables) -> Method | None:
         "reconstruct. It is no measure of memory: blur raises it too.",
         Markup("P(min<sub>train</sub> ‖x̂ − x<sub>n</sub>‖ &lt; ‖x̂ − x‖)"),
         f"{_many(study.measures, 'memorization_images', 'test images')}, ℓ2 over pixels.",
-        "",
     )
 
 
@@ -408,10 +380,8 @@ def _leave_one_out(study: StudyTables) -> Method | None:
     )
 
 
-def _optimal_decoder(study: StudyTables) -> Method | None:
+def _optimal_decoder(study: StudyTables) -> Method:
     rows = study.measures
-    if not _has(rows, "optimal_distortion"):
-        return None
     known = rows[rows["optimal_distortion"].notna()]
     return Method(
         "optimal-decoder",
@@ -427,9 +397,7 @@ def _optimal_decoder(study: StudyTables) -> Method | None:
 # --- the rest -------------------------------------------------------------------------------------------------------
 
 
-def _closed_forms(study: StudyTables) -> Method | None:
-    if not _has(study.measures, "exact_rate"):
-        return None
+def _closed_forms(_: StudyTables) -> Method:
     return Method(
         "closed-forms",
         "Closed forms of linear VAEs",
@@ -469,7 +437,6 @@ def _own_measures(study: StudyTables) -> Method | None:
         f"By functions of the study's own files: {text.listed(names)}.",
         Markup(""),
         f"Means over {_counted(rows, 'images')}.",
-        "",
     )
 
 
@@ -495,29 +462,30 @@ def _claims(study: StudyTables) -> Method | None:
     )
 
 
-_WRITERS: tuple[Callable[[StudyTables], Method | None], ...] = (
-    _distortion,
-    _rate,
-    _elbo,
-    _floor,
-    _gap,
-    _intervals,
-    _still_learning,
-    _early_stopping,
-    _rate_parts,
-    _batch_rate_parts,
-    _total_correlation,
-    _cross_rate,
-    _active_units,
-    _log_marginal,
-    _inference_gap,
-    _certificates,
-    _memorization,
-    _copied,
-    _leave_one_out,
-    _optimal_decoder,
-    _closed_forms,
-    _neighbours,
-    _own_measures,
-    _claims,
+_WRITERS: tuple[tuple[str, Callable[[StudyTables], Method | None]], ...] = (
+    ("", _distortion),
+    ("", _rate),
+    ("", _elbo),
+    ("", _floor),
+    ("", _gap),
+    ("", _intervals),
+    ("", _still_learning),
+    ("", _early_stopping),
+    ("mutual_information", _rate_parts),
+    ("mutual_information_b512", _batch_rate_parts),
+    ("total_correlation", _total_correlation),
+    ("cross_rate", _cross_rate),
+    ("active_units", _active_units),
+    ("log_marginal", _log_marginal),
+    ("inference_gap", _inference_gap),
+    ("annealed_lower", _certificates),
+    ("memorization", _memorization),
+    ("copied_fraction", _copied),
+    ("", _leave_one_out),
+    ("optimal_distortion", _optimal_decoder),
+    ("exact_rate", _closed_forms),
+    ("", _neighbours),
+    ("", _own_measures),
+    ("", _claims),
 )
+"""Each with the column of measures without which there is nothing to write; "" where it needs none."""

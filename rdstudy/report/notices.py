@@ -1,5 +1,7 @@
 """What a reader must know of a study before trusting its numbers, and the command that mends it, where one does."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from rdstudy.report import coverage, text
@@ -9,45 +11,32 @@ from rdstudy.report.read import StudyTables
 _MOST_UNASKED = 5  # kinds that are named
 
 
-def notices_of(study: StudyTables, produced: pd.DataFrame) -> list[Notice]:
-    """What is missing, failed, mixed, damaged or left out.
-
-    Args:
-        study: its tables.
-        produced: of `coverage.provenance`.
-    """
-    notices = []
+def notices_of(study: StudyTables, produced: pd.DataFrame) -> Iterator[Notice]:
+    """What is missing, failed, mixed, damaged or left out of a study with this `coverage.provenance`."""
     outcome = coverage.one_row_per_member(study.members)["outcome"].value_counts()
     missing = len(study.planned) - int(outcome.sum())
     if missing:
-        notices.append(
-            Notice(f"{text.models(missing)} of {len(study.planned):,} not trained yet. To train them:", study.command)
-        )
+        yield Notice(f"{text.models(missing)} of {len(study.planned):,} not trained yet. To train them:", study.command)
     for name, phrase in (("failed", "failed"), ("nonfinite", "stopped at a value that is not finite")):
         if outcome.get(name, 0):
             how_many = text.models(int(outcome[name]))
-            notices.append(Notice(f"{how_many} {phrase}; no mean contains them. Causes are listed under completeness."))
+            yield Notice(f"{how_many} {phrase}; no mean contains them. Causes are listed under completeness.")
     for sentence in coverage.mixed_versions(produced):
-        notices.append(Notice(f"The numbers come from more than one {sentence}."))
+        yield Notice(f"The numbers come from more than one {sentence}.")
     for each in study.unasked[:_MOST_UNASKED]:
         remedy = each.remedy(study.uri or "RESULTS", study.command)
-        notices.append(Notice(f"Not shown, and not lost: {each.sentence()}. To get them back:", remedy))
+        yield Notice(f"Not shown, and not lost: {each.sentence()}. To get them back:", remedy)
     for bad in study.damaged:
-        notices.append(Notice(f"A file cannot be read, and what it held is left out: {bad.path} ({bad.reason})."))
+        yield Notice(f"A file cannot be read, and what it held is left out: {bad.path} ({bad.reason}).")
     ok = set(study.members.loc[study.members["outcome"] == "ok", "member_id"])
     gone = len(ok - set(study.trajectories["member_id"].unique()))
     if gone:
-        notices.append(
-            Notice(f"The trajectories of {text.models(gone)} are gone: their file was deleted or moved away.")
-        )
+        yield Notice(f"The trajectories of {text.models(gone)} are gone: their file was deleted or moved away.")
     for path in study.copies:
-        notices.append(Notice(f"A file looks like a copy of another one, and its rows count once: {path}."))
+        yield Notice(f"A file looks like a copy of another one, and its rows count once: {path}.")
     if study.outdated:
-        notices.append(
-            Notice(
-                f"Measures of {text.models(study.outdated)} are of other settings or an older version, and left out. "
-                "To measure them, run the study again; where weights were kept, nothing is trained again:",
-                study.command,
-            )
+        yield Notice(
+            f"Measures of {text.models(study.outdated)} are of other settings or an older version, and left out. "
+            "To measure them, run the study again; where weights were kept, nothing is trained again:",
+            study.command,
         )
-    return notices

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -16,8 +15,7 @@ from rdstudy.report.bundle import javascript
 from rdstudy.report.citation import PAPER, SHORT_PAPER, Citation
 from rdstudy.report.data_words import SplitWords
 from rdstudy.report.differences import Comparison
-from rdstudy.report.drawings import drawings
-from rdstudy.report.embedding import dumps, embedded
+from rdstudy.report.embedding import drawings, dumps, embedded
 from rdstudy.report.methods import Method
 from rdstudy.report.pictures import ExampleImage
 from rdstudy.report.read import Settings
@@ -55,16 +53,9 @@ class Figure:
     views: Mapping[str, Spec] = field(default_factory=dict)
 
     @property
-    def specs(self) -> tuple["ViewedSpec", ...]:
-        """All charts, that of the first view first."""
-        return (ViewedSpec(FIRST.key, self.spec), *(ViewedSpec(view, spec) for view, spec in self.views.items()))
-
-
-class ViewedSpec(NamedTuple):
-    """A chart and the key of the view in which it is shown."""
-
-    view: str
-    spec: Spec
+    def specs(self) -> dict[str, Spec]:
+        """All charts by the views in which they are shown, that of the first view first."""
+        return {FIRST.key: self.spec, **self.views}
 
 
 @dataclass(frozen=True)
@@ -314,8 +305,9 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"spec_json": _spec_json, "rows_json": _rows_json, "pictures_json": _script_json}
-    environment.filters["json_text"] = _in_script
+    environment.filters |= {"json_text": _in_script, "rows_json": _rows_json}
+    environment.filters["spec_json"] = lambda spec: _in_script(embedded(spec))
+    environment.filters["pictures_json"] = lambda sources: _in_script(dumps(sources))
     environment.globals["rows_in_html"] = ROWS_IN_HTML
     return environment
 
@@ -333,18 +325,10 @@ def _web(name: str) -> str:
     return files("rdstudy.report").joinpath("web", name).read_text("utf-8")
 
 
-def _spec_json(spec: Spec) -> Markup:
-    return _in_script(embedded(spec))
-
-
 def _rows_json(table: Table) -> Markup:
     """The rows of a table: an entry is its text, or [text, number]."""
     rows = [[entry.text if entry.number is None else [entry.text, entry.number] for entry in row] for row in table.rows]
     return _in_script(dumps(rows))
-
-
-def _script_json(value: Mapping[str, Any]) -> Markup:
-    return _in_script(dumps(value))
 
 
 def _in_script(json_text: str) -> Markup:

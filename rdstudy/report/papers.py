@@ -4,6 +4,7 @@ A chart comes as one Vega-Lite specification and leaves as one. Lengths are CSS 
 a point. Knows no table of results.
 """
 
+import copy
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rdstudy.report.svg import BOLD, LETTER, POINT, size, svg_of, with_width, without_overlaps
-from rdstudy.report.theme import Panel
+from rdstudy.report.theme import Panel, title_lines, with_title_lines
 
 INCH = 96.0
 _MM = INCH / 25.4
@@ -88,14 +89,10 @@ class Drawing:
 
 
 def fitted(spec: Panel, width: float) -> Drawing:
-    """A chart laid out for a width.
+    """A Vega-Lite specification (`theme.Spec`) laid out for a width in CSS pixels.
 
     Panels are as many in a row as find room, and fill it; of names in the picture that would lie on each other the
     first is kept. A chart that is made of anything else than panels side by side is scaled, with letters as large.
-
-    Args:
-        spec: a Vega-Lite specification, see `theme.Spec`.
-        width: in CSS pixels.
     """
     panel = 0
     for _ in range(_DRAWN_AT_MOST):
@@ -177,9 +174,9 @@ def _row(row: Panel, in_row: int, width: float) -> Panel:
             ]
         views = [_with_wrapped_axes(view) for view in views]
         made.append({**panel, "vconcat": views, "spacing": _SPACING} if "vconcat" in panel else views[0])
-    lines = max(len(_title(panel)) for panel in made)
+    lines = max(len(title_lines(panel)) for panel in made)
     return {
-        "concat": [_with_lines(panel, lines) for panel in made],
+        "concat": [with_title_lines(panel, lines) for panel in made],
         "columns": in_row,
         "spacing": _SPACING,
     }
@@ -219,22 +216,6 @@ def _with_words(layer: Panel, across: float, down: float) -> Panel:
     return {**layer, "mark": {**mark, **places}}
 
 
-def _title(panel: Panel) -> list[str]:
-    text = panel.get("vconcat", [panel])[0].get("title", {}).get("text", [])
-    return [text] if isinstance(text, str) else list(text)
-
-
-def _with_lines(panel: Panel, lines: int) -> Panel:
-    """The panel with so many lines of title, the first of them empty: panels of a row are then as high."""
-    own = _title(panel)
-    if not own or len(own) == lines:
-        return panel
-    if "vconcat" in panel:
-        first, *below = panel["vconcat"]
-        return {**panel, "vconcat": [_with_lines(first, lines), *below]}
-    return {**panel, "title": {**panel["title"], "text": [""] * (lines - len(own)) + own}}
-
-
 def _one_line(text: str | Sequence[str]) -> str:
     lines = [text] if isinstance(text, str) else [line for line in text if line]
     return "".join(line if line.endswith("-") else f"{line} " for line in lines).strip()
@@ -261,26 +242,19 @@ def _y_title(view: Panel) -> Any:
 
 
 def _with_y_title(view: Panel, title: Any) -> Panel:
-    copied: Panel = _copied(view)
+    copied = copy.deepcopy(view)
     for axis in _axes(copied, "y"):
         axis["title"] = title
     return copied
 
 
 def _with_wrapped_axes(view: Panel) -> Panel:
-    copied: Panel = _copied(view)
+    copied = copy.deepcopy(view)
     for channel, room in (("x", view["width"]), ("y", view["height"])):
         for axis in _axes(copied, channel):
             if axis["title"]:
                 axis["title"] = _wrapped(_one_line(axis["title"]), room, LETTER * MEDIUM)
     return copied
-
-
-def _copied(value: Any) -> Any:
-    """Plain data, copied."""
-    if isinstance(value, dict):
-        return {name: _copied(entry) for name, entry in value.items()}
-    return [_copied(entry) for entry in value] if isinstance(value, list) else value
 
 
 # --- letters, marks and legends -------------------------------------------------------------------------------------
@@ -326,7 +300,7 @@ _SCALED = {"size": _MARKS**2, "strokeWidth": _MARKS, "dx": _MARKS, "dy": _MARKS}
 
 def _with_legends(spec: Panel, width: float) -> Panel:
     """Legends with as many columns as find room, above each other where they are wider than the chart together."""
-    copied = {**_copied({name: value for name, value in spec.items() if name != "datasets"})}
+    copied = copy.deepcopy({name: value for name, value in spec.items() if name != "datasets"})
     legends = list(_legends(copied))
     for legend, entries in legends:
         legend["labelLimit"] = math.floor(width - _SYMBOL)

@@ -49,11 +49,7 @@ class ExampleImage:
 
 
 def example_images(examples: pd.DataFrame) -> dict[str, tuple[ExampleImage, ...]]:
-    """Data set -> its examples, in the order of the table.
-
-    Args:
-        examples: rows of `schema.EXAMPLES`.
-    """
+    """Data set -> its examples (`schema.EXAMPLES`), in the order of the table."""
     return {
         str(dataset): tuple(_example(row) for row in part.itertuples(index=False))
         for dataset, part in examples.groupby("dataset", sort=True)

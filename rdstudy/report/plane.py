@@ -14,17 +14,7 @@ from rdstudy.report import labels, seeds, theme
 from rdstudy.report.statistics import AXES, PlotDomain, elbo_contours, plot_domain
 
 _SHOWN = ("beta", "beta_at", "subset", "models", "floor", "excess")
-_PAIRS = (
-    "rate",
-    "rate_low",
-    "rate_high",
-    "rate_sd",
-    "distortion",
-    "distortion_low",
-    "distortion_high",
-    "distortion_sd",
-)
-COLUMNS = (*_SHOWN, *_PAIRS)
+COLUMNS = (*_SHOWN, *(f"{name}{end}" for name in ("rate", "distortion") for end in ("", "_low", "_high", "_sd")))
 """Of a point, as charts draw it and tooltips name it."""
 
 SEEDS = ("beta", "beta_at", "subset", "seed", "rate", "distortion")
@@ -102,13 +92,7 @@ def contour_lines(x: alt.X, y: alt.Y) -> list[alt.Chart]:
 
 
 def contour_names(ends: pd.DataFrame, domain: PlotDomain, panel: labels.Panel) -> pd.DataFrame:
-    """The rows of the values of contours, those that would hide something of this panel left out.
-
-    Args:
-        ends: of `contour_ends`.
-        domain: of the panel.
-        panel: what stands in it.
-    """
+    """The rows of `contour_ends`, those whose names would hide something of this panel left out."""
     at = pixels(ends, domain, width=round(panel.width), height=round(panel.height))
     kept = []
     for (x, y), elbo in zip(at, ends["elbo"].tolist(), strict=True):

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rdstudy.report.groups import together
 from rdstudy.results import schema
 from rdstudy.results.declaration import Declaration, DeclaredExperiment, History
 from rdstudy.results.snapshot import Snapshot
@@ -237,5 +238,4 @@ def _neighbours(table: pa.Table, declaration: Declaration, planned: pd.DataFrame
     own = rows[(rows[settings] == [asked.get(name) for name in settings]).all(axis=1)]
     older = rows[rows[settings].isna().all(axis=1)]
     older = older[~pd.MultiIndex.from_frame(older[split]).isin(pd.MultiIndex.from_frame(own[split]))]
-    kept = pd.concat([part for part in (own, older) if len(part)] or [own])
-    return kept.sort_values([*split, "image"], kind="stable").reset_index(drop=True)
+    return together([own, older]).sort_values([*split, "image"], kind="stable").reset_index(drop=True)

@@ -19,12 +19,7 @@ _VALUES = ("distortion", "rate", "distortion_floor", "stop_distortion", "stop_ra
 
 
 def runs_json(study: StudyTables, whole: ExperimentTables, experiments: Sequence[ExperimentTables]) -> str:
-    """What the page needs to lead from a point to its runs, as JSON.
-
-    Args:
-        study: its tables.
-        whole: all of its members as one experiment.
-        experiments: of the study.
+    """What the page needs to lead from a point to its runs, as JSON; `whole` is all of the study as one experiment.
 
     Returns:
         An object of `name`, `retrain` (the command, but for the id), `declaration`; `runs`, a block of

@@ -16,11 +16,7 @@ _SIZE, _OPACITY = 20, 0.3
 
 
 def are_drawn(points: pd.DataFrame) -> bool:
-    """Whether the seeds behind these points are drawn.
-
-    Args:
-        points: with `cell` and `models`, the number of models behind each.
-    """
+    """Whether the seeds behind points are drawn, of which each has its `cell` and how many `models` stand behind it."""
     return len(points) > 0 and int(points["models"].max()) > 1 and not figure.are_many(points["cell"].nunique())
 
 
@@ -32,7 +28,7 @@ def note(points: pd.DataFrame) -> str:
 
 
 def layer(base: alt.Chart, x: alt.X, y: alt.Y, numbers: Sequence[tuple[str, str]]) -> alt.Chart:
-    """The dots of the role `seeds`: `base` has its colour and shape.
+    """The dots of the role `seeds`, of the colour and shape that `base` has.
 
     Args:
         base: the chart of the role.

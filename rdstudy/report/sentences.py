@@ -31,11 +31,7 @@ _LEVELS_NAMED = 6
 
 
 def recipe_line(planned: pd.DataFrame) -> str:
-    """How all models were trained: what the numbers of the page are true of.
-
-    Args:
-        planned: one row per member, with its settings.
-    """
+    """How all models were trained, by their settings: what the numbers of the page are true of."""
     parts = [part for name in RECIPE_FACTORS if (part := _recipe_part(name, planned[name].drop_duplicates().tolist()))]
     return f"Trained with: {', '.join(parts)}. What is said below is said of models that are trained like this."
 
@@ -68,12 +64,7 @@ def models_phrase(points: pd.DataFrame) -> str:
 
 
 def lowest_lines(tables: ExperimentTables, experiment: DeclaredExperiment) -> tuple[str, ...]:
-    """What `lowest` says of an experiment that shows distortions; nothing of a cell of which an earlier one says it.
-
-    Args:
-        tables: of the experiment.
-        experiment: as it is declared.
-    """
+    """What `lowest` says of an experiment that shows distortions; nothing of a cell of which an earlier one says it."""
     if not _says_lowest(tables, experiment):
         return ()
     earlier = itertools.takewhile(lambda other: other.name != experiment.name, tables.study.experiments)
@@ -155,11 +146,7 @@ def _compared(row: Mapping[Any, Any], end: str) -> str:
 
 
 def still_learning_note(falls: pd.DataFrame) -> str:
-    """Which cells and β still learned when their training ended, and by how much; empty where none is known to.
-
-    Args:
-        falls: of `rdstudy.findings.learning.still_learning`, with `cell` and `panel`.
-    """
+    """Which cells and β still learned at the end of training, and by how much (`findings.learning`); empty if none."""
     learning = falls[falls["learning"]]
     if not len(learning):
         return ""

@@ -109,9 +109,7 @@ def size_layers(x: alt.X, y: alt.Y, shades: Shades, *, has_seeds: bool) -> list[
     """Curves in the order of β, with bars of distortion and dots: the rows of the roles `points` and `seeds`."""
     base = theme.chart_of("points").encode(x=x, color=size_colour(shades))
     lines = base.mark_line(clip=True, strokeWidth=1.8).encode(y=y, order=alt.Order("beta:Q"))
-    upright = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.6).encode(
-        y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2=alt.Y2("distortion_high:Q")
-    )
+    upright = theme.bars(base, y, "distortion_", width=1.2, opacity=0.6)
     dots = base.mark_circle(clip=True, size=34, opacity=1).encode(y=y, tooltip=[*SIZE_TOOLTIP, *plane.point_tooltip()])
     base = theme.chart_of("seeds").encode(color=size_colour(shades))
     single = [plane.seed_dots(base, x, y)] if has_seeds else []

@@ -1,7 +1,8 @@
 """Rows of members -> tidy tables over seeds: means, standard deviations, learning curves, the best β.
 
-Rates, distortions and ELBOs are in nats per image. Only members with outcome `ok` enter a mean. A standard deviation
-is the sample standard deviation over seeds (n - 1), null where one member stands behind a point.
+Rates, distortions and ELBOs are in nats per image. Only members with outcome `ok` enter a mean: `rows` are those of
+`ok_rows`. A standard deviation is the sample standard deviation over seeds (n - 1), null where one member stands behind
+a point.
 """
 
 import math
@@ -22,6 +23,7 @@ MEASURES = ("rate", "distortion", "excess", "elbo")
 AXES = ("dataset", "likelihood")
 """Cells that agree in these share an axis of distortions: those of two likelihoods are logs of different things."""
 
+_LINES, _DOTS = 10, 41  # of equal ELBO, and positions on each
 _CROWDED = 0.12  # share of an edge of a panel that the name of a contour needs
 
 _POINT = ["cell", "panel", *AXES, "beta", "subset"]
@@ -48,9 +50,6 @@ def ok_rows(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
 def rate_distortion(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over seeds: one row per cell × β × subset.
 
-    Args:
-        rows: of `ok_rows`.
-
     Returns:
         `cell, panel, dataset, likelihood, beta, subset, models, images, floor`, and `<measure>, <measure>_sd` for each
         of `MEASURES`, by cell, β and subset. `models` is the number of members behind a point.
@@ -65,9 +64,6 @@ def rate_distortion(rows: pd.DataFrame) -> pd.DataFrame:
 
 def member_gaps(rows: pd.DataFrame) -> pd.DataFrame:
     """What each member does worse on test images than on its training images, each above its own floor.
-
-    Args:
-        rows: of `ok_rows`.
 
     Returns:
         `cell, beta, seed, gap, elbo_gap`: test minus train distortion, train minus test ELBO; null for a member that
@@ -89,9 +85,6 @@ def member_gaps(rows: pd.DataFrame) -> pd.DataFrame:
 def generalization_gap(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation of `member_gaps` over seeds.
 
-    Args:
-        rows: of `ok_rows`.
-
     Returns:
         `cell, beta, gap, gap_sd, elbo_gap, elbo_gap_sd, gap_models`: over the members that have both subsets; null
         where none has.
@@ -112,9 +105,6 @@ def best_beta(rows: pd.DataFrame) -> pd.DataFrame:
     Members of one cell with equal seeds share initial weights, batches and noise, so β are compared seed by seed. The
     best β is chosen by the numbers that it is compared with: intervals are Student's over seeds, corrected for as many
     comparisons as there were other β to choose (Bonferroni).
-
-    Args:
-        rows: of `ok_rows`.
 
     Returns:
         One row per cell: `cell, panel, beta, distortion, distortion_sd, floor, models, betas`; `place`: where the best
@@ -158,9 +148,6 @@ def _place(beta: float, least: float, most: float) -> str:
 
 def results(rows: pd.DataFrame) -> pd.DataFrame:
     """The table of results: one row per cell × β.
-
-    Args:
-        rows: of `ok_rows`.
 
     Returns:
         `cell, panel, beta, models, gap, gap_sd` and, for train and test, `<measure>_<subset>`, `<measure>_sd_<subset>`
@@ -235,26 +222,21 @@ def plot_domain(points: pd.DataFrame, members: pd.DataFrame | None = None) -> Pl
     return PlotDomain(rate_min, max((1.3 if rate_min else 1.1) * most, 1.0), low - pad, high + pad, above_floor)
 
 
-def elbo_contours(domain: PlotDomain, *, lines: int = 10, points: int = 41) -> pd.DataFrame:
-    """Lines of equal ELBO, -(D + R), through a domain: `elbo, rate, distortion, label`.
+def elbo_contours(domain: PlotDomain) -> pd.DataFrame:
+    """About `_LINES` lines of equal ELBO, -(D + R), through a domain: `elbo, rate, distortion, label`.
 
     They are straight in rate and distortion; many points make them right on any axis. `label` is true at the end with
     the smallest rate. Lines that would crowd there are left out.
-
-    Args:
-        domain: the part of the plane to cover.
-        lines: about how many.
-        points: how many on each.
     """
     low, high, least, most = domain.distortion_min, domain.distortion_max, domain.rate_min, domain.rate_max
-    step = _round_step((high - low + 0.5 * (most - least)) / lines)
+    step = _round_step((high - low + 0.5 * (most - least)) / _LINES)
     kept, previous = [], -1.0
     for total in np.arange(math.ceil((low + least) / step) * step, high + most, step):
         first, last = max(least, total - high), min(most, total - low)
         # how far along the left edge, then along the top, as a share of each
         place = float(domain.along(first)) + (total - first - low) / (high - low)
         if first < last and place - previous > _CROWDED:
-            spaced = np.geomspace(first, last, points) if first > 0 else np.linspace(0.0, last**0.5, points) ** 2
+            spaced = np.geomspace(first, last, _DOTS) if first > 0 else np.linspace(0.0, last**0.5, _DOTS) ** 2
             line = pd.DataFrame({"elbo": 0.0 - total, "rate": spaced, "distortion": total - spaced})
             kept.append(line.assign(label=line.index == 0))
             previous = place

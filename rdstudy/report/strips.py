@@ -72,12 +72,7 @@ class SheetTable:
 
 
 def sample_sheets(table: pd.DataFrame, album: Album) -> tuple[Sheet, ...]:
-    """Sheets of samples and traversals, one a cell.
-
-    Args:
-        table: of `figures.samples.table`.
-        album: where the pictures go.
-    """
+    """Sheets of samples and traversals (`figures.samples.table`), one a cell; their pictures go into the album."""
     return tuple(_sheet(rows, album) for _, rows in table.groupby("cell", sort=True))
 
 

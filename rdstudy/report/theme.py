@@ -92,15 +92,16 @@ def star_path() -> str:
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows for a chart: floats to five significant digits, null for what is missing or not finite."""
-    columns = {name: [_plain(value) for value in table[name].tolist()] for name in table.columns}
+    """Rows for a chart, of `plain` values."""
+    columns = {name: [plain(value) for value in table[name].tolist()] for name in table.columns}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value for a chart: a float to five significant digits, None for what is missing or not finite."""
     if isinstance(value, float):
         return float(f"{value:.5g}") if math.isfinite(value) else None
-    return value
+    return None if value is pd.NA or value is pd.NaT else value
 
 
 class Datasets:
@@ -167,6 +168,17 @@ def chart_of(role: str) -> alt.Chart:
     return alt.Chart(alt.NamedData(name=role))
 
 
+def bars(base: alt.Chart, axis: alt.X | alt.Y, name: str, *, width: float, opacity: float) -> alt.Chart:
+    """Error bars along an axis, from the column `<name>low` to `<name>high`."""
+    low = type(axis)(f"{name}low:Q", scale=axis["scale"], axis=axis["axis"])
+    rules = base.mark_rule(clip=True, strokeWidth=width, opacity=opacity)
+    if isinstance(axis, alt.X):
+        drawn: alt.Chart = rules.encode(x=low, x2=alt.X2(f"{name}high:Q"))
+    else:
+        drawn = rules.encode(y=low, y2=alt.Y2(f"{name}high:Q"))
+    return drawn
+
+
 def stars(x: alt.X, y: alt.Y, tooltip: Sequence[alt.Tooltip], *, size: int = 150, outline: Any = 1.3) -> alt.Chart:
     """The rows of the role `stars`, as white stars: models of β = 1."""
     white, ink = alt.FillValue("white"), alt.StrokeValue(INK)
@@ -213,14 +225,11 @@ def series_scale(series: Sequence[str]) -> alt.Scale:
 
 def hollow_if_doubted(field: str, scale: alt.Scale) -> dict[str, Any]:
     """Encodings of points of these colours: filled where a row's `believed` is true, else white inside."""
-    where_believed = {"test": "datum.believed", **_encoded(field, scale)}
+    name, _, kind = field.partition(":")
+    encoded = {"field": name, "type": {"N": "nominal", "O": "ordinal"}[kind], "scale": scale.to_dict(), "legend": None}
+    where_believed = {"test": "datum.believed", **encoded}
     fill = alt.FillValue("white", condition=where_believed)
     return {"fill": fill, "stroke": alt.Stroke(field, scale=scale, legend=None)}
-
-
-def _encoded(field: str, scale: alt.Scale) -> dict[str, Any]:
-    name, _, kind = field.partition(":")
-    return {"field": name, "type": {"N": "nominal", "O": "ordinal"}[kind], "scale": scale.to_dict(), "legend": None}
 
 
 @functools.cache
@@ -379,23 +388,24 @@ def _with_rows(spec: Panel, names: Mapping[str, str]) -> Panel:
 
 def lay_out(panels: Sequence[Panel], grid: Grid) -> Panel:
     """Panels side by side, in rows: titles of as many lines, so that the panels of a row are as high."""
-    most = max((len(_title_lines(panel)) for panel in panels), default=0)
-    return {"concat": [_with_title_lines(panel, most) for panel in panels], "columns": grid.columns, "spacing": 18}
+    most = max((len(title_lines(panel)) for panel in panels), default=0)
+    return {"concat": [with_title_lines(panel, most) for panel in panels], "columns": grid.columns, "spacing": 18}
 
 
-def _title_lines(panel: Panel) -> list[str]:
+def title_lines(panel: Panel) -> list[str]:
+    """The lines of a panel's title."""
     if "vconcat" in panel:  # its first part carries the title
-        return _title_lines(panel["vconcat"][0])
+        return title_lines(panel["vconcat"][0])
     text = panel.get("title", {}).get("text", [])
     return [text] if isinstance(text, str) else text
 
 
-def _with_title_lines(panel: Panel, lines: int) -> Panel:
+def with_title_lines(panel: Panel, lines: int) -> Panel:
     """The panel with so many lines of title, the first of them empty."""
     if "vconcat" in panel:
         first, *below = panel["vconcat"]
-        return {**panel, "vconcat": [_with_title_lines(first, lines), *below]}
-    own = _title_lines(panel)
+        return {**panel, "vconcat": [with_title_lines(first, lines), *below]}
+    own = title_lines(panel)
     if not own or len(own) == lines:
         return panel
     return {**panel, "title": {**panel["title"], "text": [""] * (lines - len(own)) + own}}

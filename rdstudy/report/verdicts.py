@@ -24,12 +24,7 @@ _COUNTED = {
 
 
 def findings_of(study: StudyTables, sections: Sequence[ExperimentSection]) -> Findings | None:
-    """The findings of a study; None where it claims nothing.
-
-    Args:
-        study: its tables.
-        sections: what the page shows, for the links.
-    """
+    """The findings of a study, with links to these sections of its page; None where it claims nothing."""
     if not study.claims:
         return None
     tables = (study.planned, study.members, study.measures, study.neighbours)
@@ -56,17 +51,12 @@ def links_of(section: ExperimentSection, findings: Findings | None) -> tuple[Ver
     return tuple(
         VerdictLink(entry.name, entry.verdict, entry.state, entry.sentence, f"finding-{entry.name}")
         for entry in (findings.entries if findings else ())
-        if anchors & {link.anchor for link in _links(entry)}
+        if anchors & {link.anchor for link in (entry.link, *_links(entry.contrasts)) if link}
     )
 
 
-def _links(entry: FindingEntry) -> list[Link]:
-    own = [] if entry.link is None else [entry.link]
-    return [*own, *(link for contrast in _flat(entry.contrasts) for link in contrast.links)]
-
-
-def _flat(contrasts: Sequence[ContrastEntry]) -> list[ContrastEntry]:
-    return [inner for contrast in contrasts for inner in (contrast, *_flat(contrast.parts))]
+def _links(contrasts: Sequence[ContrastEntry]) -> list[Link]:
+    return [link for contrast in contrasts for link in (*contrast.links, *_links(contrast.parts))]
 
 
 def _counts(judged: Sequence[Finding]) -> str:

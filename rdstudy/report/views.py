@@ -28,12 +28,7 @@ OTHERS = (View(above_floor=True), View(stopped=True), View(stopped=True, above_f
 
 
 def viewed(members: pd.DataFrame, view: View) -> pd.DataFrame:
-    """Rows of members as a view shows them; those without early stopping are not in the views of it.
-
-    Args:
-        members: stored rows (`schema.MEMBERS`).
-        view: which numbers.
-    """
+    """Rows of `schema.MEMBERS` as a view shows them; those without early stopping are not in the views of it."""
     if view.stopped:
         members = members[members["stop_distortion"].notna()]
         elbo = -(members["stop_distortion"] + members["stop_rate"])

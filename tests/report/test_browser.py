@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from rdstudy.report.__main__ import main
-from rdstudy.report.build import build_report
+from rdstudy.report.build import Source, read_report, write_report
 from tests.report.conftest import HOSTILE_TEXTS, MEASURED, NOTHING, Simulation
 
 CHROMIUM = shutil.which("chromium")
@@ -53,7 +53,8 @@ def built(tmp_path_factory):
         if name not in pages:
             folder = tmp_path_factory.mktemp("page")
             PAGES[name].write(folder / "results")
-            pages[name] = build_report(str(folder / "results"), out=str(folder / "page.html")).as_uri()
+            report = read_report(Source(str(folder / "results")))
+            pages[name] = write_report(report, out=str(folder / "page.html")).as_uri()
         return pages[name]
 
     return build

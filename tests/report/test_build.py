@@ -14,7 +14,7 @@ import pytest
 
 import rdstudy
 from rdstudy.report.__main__ import main
-from rdstudy.report.build import FigureFiles, Source, build_report, read_report, write_figures
+from rdstudy.report.build import FigureFiles, Source, read_report, write_figures, write_report
 from rdstudy.report.contents import page_of
 from rdstudy.report.figure_files import figures_of
 from rdstudy.report.page import render
@@ -61,11 +61,11 @@ def test_the_page_is_where_it_was_asked_for_and_its_default(simulate, results, t
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     store = results(NOTHING)
-    path = build_report(store, out=str(tmp_path / "new folder" / "page.html"))
+    path = write_report(read_report(Source(store)), out=str(tmp_path / "new folder" / "page.html"))
     text = path.read_text("utf-8")
     assert text.startswith("<!doctype html>")
     assert text == render(page_of(simulate(NOTHING)))
-    assert build_report(store).as_posix() == "reports/simulated.html"
+    assert write_report(read_report(Source(store))).as_posix() == "reports/simulated.html"
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]  # no temporary file stays
 
 
@@ -195,7 +195,7 @@ def test_the_time_of_making_stands_once_on_a_page(results, tmp_path, monkeypatch
     store, texts = results(NOTHING), []
     for epoch in ("86400", "172800"):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
-        texts.append(build_report(store, out=str(tmp_path / "page.html")).read_text())
+        texts.append(write_report(read_report(Source(store)), out=str(tmp_path / "page.html")).read_text())
     assert texts[0].count("1970-01-02 00:00 UTC") == 1
     assert texts[0].replace("1970-01-02", "1970-01-03") == texts[1]
 
@@ -204,14 +204,14 @@ def test_the_time_of_making_stands_once_on_a_page(results, tmp_path, monkeypatch
 def test_a_time_that_is_none_is_refused(results, monkeypatch, epoch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
     with pytest.raises(ValueError, match="allowed: seconds since 1970"):
-        build_report(results(NOTHING))
+        write_report(read_report(Source(results(NOTHING))))
 
 
 def test_several_studies_need_a_choice(tmp_path):
     for name in ("other", "simulated"):
         Simulation(name=name, outcomes=[None] * 30).write(tmp_path / "results")
     with pytest.raises(ValueError, match="allowed: other, simulated"):
-        build_report(str(tmp_path / "results"), out=str(tmp_path / "page.html"))
+        read_report(Source(str(tmp_path / "results")))
 
 
 @pytest.mark.parametrize(

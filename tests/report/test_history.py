@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rdstudy.report.build import build_report
+from rdstudy.report.build import Source, read_report, write_report
 from rdstudy.report.history import claimed_late, declared, declared_lines
 from rdstudy.results.declaration import Change, History
 from rdstudy.study.claims import Claim, monotone
@@ -108,7 +108,8 @@ def test_the_page_says_when_it_was_declared_and_beside_claims_which_are_late(tmp
     study = declaration(simulation.study())
     store.declarations.declare(dataclasses.replace(study, claims=CLAIMS[:1]), at=DECLARED.replace(hour=5))
     store.declarations.declare(dataclasses.replace(study, claims=CLAIMS), at=datetime(2026, 2, 3, 4, 5, tzinfo=UTC))
-    text = html.unescape(build_report(str(tmp_path / "results"), out=str(tmp_path / "page.html")).read_text("utf-8"))
+    report = read_report(Source(str(tmp_path / "results")))
+    text = html.unescape(write_report(report, out=str(tmp_path / "page.html")).read_text("utf-8"))
     assert (
         "Study simulated, declared first 2026-01-01 03:04 UTC, changed 2026-01-01 05:04 UTC (claim early added), "
         "changed 2026-02-03 04:05 UTC (claim late added); reported "

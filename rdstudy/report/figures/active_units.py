@@ -14,7 +14,6 @@ def table(experiment: ExperimentTables) -> pd.DataFrame:
 
 
 ORDER = 100
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="active-units",

@@ -24,7 +24,6 @@ def chart(_: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
 
 
 ORDER = 70
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="batch-estimates",

@@ -68,7 +68,6 @@ def chart(_: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
 
 
 ORDER = 150
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="copied",

@@ -16,7 +16,6 @@ def table(experiment: ExperimentTables) -> pd.DataFrame:
 
 
 ORDER = 90
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="cross-rate",

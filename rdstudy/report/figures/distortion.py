@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
 from rdstudy.report import gaps, labels, plane, seeds, sentences, statistics, text, theme
+from rdstudy.report.axes import ValueAxis
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
 from rdstudy.report.groups import Groups
@@ -64,7 +64,7 @@ class _Gaps:
     bars: Groups
     members: Groups
     has_seeds: bool
-    axes: Mapping[Any, gaps.GapAxis]
+    axes: Mapping[Any, ValueAxis]
     width: int
 
     @classmethod
@@ -79,11 +79,11 @@ class _Gaps:
     ) -> "_Gaps":
         bars = gaps.with_bars(table.drop_duplicates(["cell", "beta"]), beta)
         members = gaps.seeds_of(statistics.member_gaps(experiment.rows), bars, beta)
-        axes: dict[Any, gaps.GapAxis] = {}
+        axes: dict[Any, ValueAxis] = {}
         for _, part in bars.groupby(list(AXES)):
             cells = part["cell"].unique()
             ends = gaps.ends(part, members[members["cell"].isin(cells)])
-            axis = gaps.GapAxis.of(ends, domain=domains[cells[0]], height=_height(width))
+            axis = gaps.axis_of(ends, domain=domains[cells[0]], height=_height(width))
             axes |= dict.fromkeys(table.loc[(table[list(AXES)] == part[list(AXES)].iloc[0]).all(axis=1), "cell"], axis)
         return cls(beta, Groups(bars), Groups(members), len(members) > 0, axes, width)
 
@@ -91,16 +91,10 @@ class _Gaps:
         """The panel of a cell with its gaps below it, where cells that share its axes have any."""
         if cell not in self.axes:
             return panel
-        below = _gap_panel(self.beta, self.axes[cell], width=self.width, titled=titled, has_seeds=self.has_seeds)
+        below = gaps.panel(self.beta, self.axes[cell], width=self.width, titled=titled, has_seeds=self.has_seeds)
         names = {"gaps": sets.add(self.bars.rows(cell), gaps.COLUMNS)}
         names["seeds"] = sets.add(self.members.rows(cell), gaps.SEEDS)
         return gaps.below(panel, theme.fill(below, names))
-
-
-@functools.cache
-def _gap_panel(beta: theme.BetaAxis, axis: gaps.GapAxis, *, width: int, titled: bool, has_seeds: bool) -> theme.Panel:
-    color = alt.ColorValue(theme.INK)
-    return gaps.panel(beta, axis, color=color, width=width, titled=titled, has_seeds=has_seeds)
 
 
 def _height(width: int) -> int:
@@ -139,9 +133,7 @@ def _drawn(
 def _panel(beta: theme.BetaAxis, domain: PlotDomain, *, width: int, titled: bool, has_seeds: bool) -> theme.Panel:
     x, y = beta.x(), plane.distortion_axis(domain, titled=titled)
     base = theme.chart_of("points").encode(x=x, color=theme.subset_colour())
-    bars = base.mark_rule(clip=True, strokeWidth=1.4, opacity=0.65).encode(
-        y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2=alt.Y2("distortion_high:Q")
-    )
+    bars = theme.bars(base, y, "distortion_", width=1.4, opacity=0.65)
     lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y)
     single = [plane.seed_dots(plane.of_subsets("seeds"), x, y)] if has_seeds else []
     dots = plane.of_subsets("points").mark_point(clip=True, size=46, filled=True, opacity=1)
@@ -154,7 +146,6 @@ def _panel(beta: theme.BetaAxis, domain: PlotDomain, *, width: int, titled: bool
 
 
 ORDER = 30
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="distortion",

@@ -86,7 +86,6 @@ def _panel(domain: PlotDomain, *, width: int, titled: bool, has_seeds: bool) -> 
 
 
 ORDER = 130
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="early-stopping",

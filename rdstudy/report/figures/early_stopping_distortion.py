@@ -25,7 +25,6 @@ def table(experiment: ExperimentTables) -> pd.DataFrame:
 
 
 ORDER = 140
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="early-stopping-distortion",

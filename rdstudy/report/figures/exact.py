@@ -88,7 +88,6 @@ def _curves(table: pd.DataFrame) -> pd.DataFrame:
 
 
 ORDER = 180
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="exact",

@@ -35,7 +35,6 @@ def _unfactorized(experiment: ExperimentTables) -> str:
 
 
 ORDER = 80
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="finer-parts",

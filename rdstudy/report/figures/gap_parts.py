@@ -13,6 +13,7 @@ from rdstudy.report import density, seeds, statistics, text
 from rdstudy.report.curves import axes_note, curves_chart
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
+from rdstudy.report.groups import together
 from rdstudy.report.measures import Seeds, by_seed
 from rdstudy.report.statistics import AXES
 
@@ -24,11 +25,8 @@ WHOLE = "gap of the ELBO, over all images"
 def table(experiment: ExperimentTables) -> pd.DataFrame:
     """The generalization gap of the ELBO, what it is made of, and the same gap over all images: `density.INTERVAL`."""
     parts = _parts(experiment.measured)
-    known = [part for part in (parts, _whole_gap(experiment, parts)) if len(part)]
-    if not known:
-        return parts
+    table = together([parts, _whole_gap(experiment, parts)])
     order = [GAP, WHOLE, DECODER, ENCODER, REFITTED]  # of the legend
-    table = pd.concat(known, ignore_index=True)
     return table.sort_values("series", key=lambda names: names.map(order.index), kind="stable").reset_index(drop=True)
 
 
@@ -87,16 +85,14 @@ def _parts(rows: pd.DataFrame) -> pd.DataFrame:
 
     ELBO = log p(x) - inference gap, so that ELBO(train) - ELBO(test) is the difference of log p(x), the decoder's part,
     plus that of the inference gap, the encoder's part. Differences of log p(x) are taken above the floors of the two
-    sets of images, so that easier images are no better decoder.
-
-    Args:
-        rows: of `measures.with_planned`.
+    sets of images, so that easier images are no better decoder. The rows are those of `measures.with_planned`.
     """
     rows = density.with_belief(rows)
     train, test = (rows[rows["subset"] == subset].set_index("member_id") for subset in ("train", "test"))
     both = train.index.intersection(test.index)
     train, test = train.loc[both], test.loc[both]
-    lists = {(column, subset): table[column].to_numpy() for column in _LISTS for subset, table in _named(train, test)}
+    subsets = {"train": train, "test": test}
+    lists = {(column, subset): rows[column].to_numpy() for column in _LISTS for subset, rows in subsets.items()}
     believed, seed = (train["believed"] & test["believed"]).to_numpy(bool), train["seed"].to_numpy()
     numbers = {series: value.of_rows(train, test).to_numpy(float) for series, value in _GAP_PARTS.items()}
     keys, points = [], []
@@ -111,10 +107,6 @@ def _parts(rows: pd.DataFrame) -> pd.DataFrame:
     rest = {"subset": "test", "error": np.nan}
     means = [{**key, **point, **rest} for key, point in zip(keys, density.mean_points(points), strict=True)]
     return pd.DataFrame(means, columns=density.INTERVAL)
-
-
-def _named(train: pd.DataFrame, test: pd.DataFrame) -> tuple[tuple[str, pd.DataFrame], ...]:
-    return ("train", train), ("test", test)
 
 
 def _whole_gap(experiment: ExperimentTables, parts: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +156,6 @@ def note(_: ExperimentTables, table: pd.DataFrame) -> str:
 
 
 ORDER = 120
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="gap-parts",

@@ -84,7 +84,8 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
     """Distortion above its floor and rate against step: test solid, train dashed, β from dark to light."""
     grid = theme.Grid.of(table["cell"].nunique())
     betas = sorted(table["beta"].unique().tolist())
-    shades = tuple(zip((f"{beta:g}" for beta in betas), _shades(experiment, betas), strict=True))
+    colours = theme.shades_of(betas, experiment.study.planned["beta"].tolist())
+    shades = tuple(zip((f"{beta:g}" for beta in betas), colours, strict=True))
     curves, sets = _drawable(table), theme.Datasets()
     alike = dict(list(curves.groupby("likelihood")))  # which share axes
     cells = [
@@ -100,10 +101,6 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
             panels.append(theme.fill(template, rows_of_cell, title=name, cell=cell))
         rows.append(theme.lay_out(panels, grid))
     return theme.finish({"vconcat": rows}, sets)
-
-
-def _shades(experiment: ExperimentTables, betas: list[float]) -> tuple[str, ...]:
-    return theme.shades_of(betas, experiment.study.planned["beta"].tolist())
 
 
 def _drawable(curves: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +151,6 @@ def _panel(
 
 
 ORDER = 50
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="learning",

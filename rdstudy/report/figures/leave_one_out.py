@@ -15,7 +15,7 @@ from rdstudy.findings.belief import LEAST_PASSED
 from rdstudy.findings.evidence import LEVEL
 from rdstudy.report import text, theme
 from rdstudy.report.axes import ValueAxis
-from rdstudy.report.crossed import crossed_interval
+from rdstudy.report.density import crossed_interval
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
 from rdstudy.report.sizes import size_pairs
@@ -148,8 +148,7 @@ def _panel(beta: theme.BetaAxis, shared: ValueAxis, pairs: tuple[str, ...], *, t
     tooltip += [alt.Tooltip(f"{name}:Q", title=title, format=".4~g") for name, title in numbers]
     base = theme.chart_of("points").encode(x=x, color=alt.Color("pair:N", sort=pairs, scale=colours, legend=legend))
     zero = theme.chart_of("zero").mark_rule(clip=True, strokeDash=[7, 4], color=theme.FAINT).encode(y=y)
-    bars = base.mark_rule(clip=True, strokeWidth=1.3, opacity=0.6)
-    bars = bars.encode(y=alt.Y("low:Q", scale=scale, axis=axis), y2=alt.Y2("high:Q"))
+    bars = theme.bars(base, y, "", width=1.3, opacity=0.6)
     lines = base.mark_line(clip=True, strokeWidth=2).encode(y=y)
     dots = theme.chart_of("points").encode(x=x, y=y, tooltip=tooltip, **theme.hollow_if_doubted("pair:N", colours))
     dots = theme.named(dots.mark_point(clip=True, size=42, filled=True, opacity=1, strokeWidth=1.6), theme.DOTS)
@@ -157,7 +156,6 @@ def _panel(beta: theme.BetaAxis, shared: ValueAxis, pairs: tuple[str, ...], *, t
 
 
 ORDER = 160
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="leave-one-out",

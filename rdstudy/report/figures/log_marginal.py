@@ -153,7 +153,6 @@ def _check_panel(check: _Check, beta: theme.BetaAxis, *, width: int, titled: boo
 
 
 ORDER = 110
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="log-marginal",

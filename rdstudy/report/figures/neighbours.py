@@ -168,7 +168,6 @@ def _panel(
 
 
 ORDER = 200
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="neighbours",

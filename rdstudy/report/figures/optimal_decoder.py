@@ -17,7 +17,6 @@ def table(experiment: ExperimentTables) -> pd.DataFrame:
 
 
 ORDER = 170
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="optimal-decoder",

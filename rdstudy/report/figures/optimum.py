@@ -20,7 +20,6 @@ def table(experiment: ExperimentTables) -> pd.DataFrame:
 
 
 ORDER = 190
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="optimum",

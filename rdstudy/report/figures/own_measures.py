@@ -29,7 +29,6 @@ def chart(_: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
 
 
 ORDER = 65
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="own-measures",

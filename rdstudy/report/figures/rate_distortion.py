@@ -15,7 +15,7 @@ import pandas as pd
 from rdstudy.report import labels, measures, plane, seeds, sentences, text, theme
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
-from rdstudy.report.groups import Groups
+from rdstudy.report.groups import Groups, together
 from rdstudy.report.statistics import PlotDomain
 
 _FONT = 11  # of the names of β, in CSS pixels
@@ -39,8 +39,7 @@ def table(experiment: ExperimentTables) -> pd.DataFrame:
         measures.curves(rows[(rows["subset"] == subset) & rows[column].notna()], {"best": column})
         for subset, column in _BEST_RATES.items()
     ]
-    known = [part for part in curves if len(part)] or curves[:1]
-    best = pd.concat(known, ignore_index=True).rename(columns={"value": "best_rate"})
+    best = together(curves).rename(columns={"value": "best_rate"})
     half = np.hypot(best["sd"].astype(float).fillna(0.0), best["error"].astype(float).fillna(0.0))
     best = best.assign(best_rate_low=best["best_rate"] - half, best_rate_high=best["best_rate"] + half)
     keys = ["cell", "subset", "beta"]
@@ -108,9 +107,7 @@ def _panel(domain: PlotDomain, *, width: int, titled: bool, has_best: bool, has_
     x, y = plane.rate_axis(domain), plane.distortion_axis(domain, titled=titled)
     base = theme.chart_of("points").encode(color=theme.subset_colour())
     lines, across, dots = _curve("points", x, y, prior=PRIORS[0] if has_best else None)
-    upright = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.65).encode(
-        x=x, y=alt.Y("distortion_low:Q", scale=y["scale"], axis=y["axis"]), y2=alt.Y2("distortion_high:Q")
-    )
+    upright = theme.bars(base.encode(x=x), y, "distortion_", width=1.2, opacity=0.65)
     names = labels.text(theme.chart_of("betas"), font=_FONT, color=theme.TEST)
     stars = theme.stars(x, y, plane.point_tooltip())
     best = _curve("best", x, y, prior=PRIORS[1]) if has_best else ()
@@ -133,9 +130,7 @@ def _curve(role: str, x: alt.X, y: alt.Y, *, prior: str | None) -> tuple[alt.Cha
         scale = alt.Scale(domain=list(PRIORS), range=[[1, 0], [5, 3]])
         named = lines.transform_calculate(prior=json.dumps(prior))  # in no row: all of a layer have the same
         lines = named.encode(strokeDash=alt.StrokeDash("prior:N", scale=scale, legend=legend))
-    across = base.mark_rule(clip=True, strokeWidth=1.2, opacity=0.65).encode(
-        x=alt.X("rate_low:Q", scale=x["scale"], axis=x["axis"]), x2=alt.X2("rate_high:Q"), y=y
-    )
+    across = theme.bars(base.encode(y=y), x, "rate_", width=1.2, opacity=0.65)
     dots = plane.of_subsets(role).mark_point(clip=True, size=46 if role == "points" else 22, filled=True, opacity=1)
     tooltip = plane.point_tooltip() if role == "points" else _best_tooltip()
     return lines, across, dots.encode(x=x, y=y, tooltip=tooltip)
@@ -186,7 +181,6 @@ def _drawn(
 
 
 ORDER = 40
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="rate-distortion",

@@ -41,10 +41,7 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
 def log_counts(rows: pd.DataFrame) -> pd.DataFrame:
     """Logs of N of the aggregate posteriors, the most that mutual information can be: `cell, series, value`.
 
-    Subsets of equal N share a row.
-
-    Args:
-        rows: of `measures.with_planned`.
+    Subsets of equal N share a row. The rows are those of `measures.with_planned`.
     """
     counted = rows[rows["aggregate_images"].notna()]
     sizes = counted.groupby(["cell", "subset"], sort=True)["aggregate_images"].max().reset_index()
@@ -56,7 +53,6 @@ def log_counts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 ORDER = 60
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="rate-parts",

@@ -147,7 +147,6 @@ def _rows(strip: Strip, heads: list[str], album: Album) -> Iterator[dict[str, An
 
 
 ORDER = 210
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="reconstructions",

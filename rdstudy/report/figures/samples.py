@@ -120,7 +120,6 @@ def chart(_: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
 
 
 ORDER = 220
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="samples",

@@ -22,7 +22,7 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
     if table["gap"].notna().any():
         ends, height = gaps.ends(gaps.with_bars(table, beta), gap_seeds), sizes.panel_height(grid.width)
         domain = gaps.widened(domain, ends, height=height)
-        axis = gaps.GapAxis.of(ends, domain=domain, height=height)
+        axis = gaps.axis_of(ends, domain=domain, height=height)
     panels = []
     for place, (group, part) in enumerate(points.groupby("group", sort=True)):
         look = {"width": grid.width, "titled": grid.first(place)}
@@ -34,7 +34,7 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
         panel = theme.fill(template, names, title=part["panel"].iloc[0])
         if axis is not None:
             rows = sets.add(gaps.with_bars(part, beta), (*gaps.COLUMNS, "size"))
-            below = _gap_panel(shades, beta, axis, has_seeds=len(gap_seeds) > 0, **look)
+            below = gaps.panel(beta, axis, has_seeds=len(gap_seeds) > 0, shades=shades, **look)
             own = sets.add(gap_seeds[gap_seeds["group"] == group], (*gaps.SEEDS, "size"))
             panel = gaps.below(panel, theme.fill(below, {"gaps": rows, "seeds": own}))
         panels.append(panel)
@@ -49,21 +49,6 @@ def _gap_seeds(experiment: ExperimentTables, table: pd.DataFrame, beta: theme.Be
 
 
 @functools.cache
-def _gap_panel(
-    shades: sizes.Shades, beta: theme.BetaAxis, axis: gaps.GapAxis, *, width: int, titled: bool, has_seeds: bool
-) -> theme.Panel:
-    return gaps.panel(
-        beta,
-        axis,
-        color=sizes.size_colour(shades),
-        width=width,
-        titled=titled,
-        has_seeds=has_seeds,
-        tooltip=sizes.SIZE_TOOLTIP,
-    )
-
-
-@functools.cache
 def _panel(
     shades: sizes.Shades, beta: theme.BetaAxis, domain: PlotDomain, *, width: int, titled: bool, has_seeds: bool
 ) -> theme.Panel:
@@ -73,7 +58,6 @@ def _panel(
 
 
 ORDER = 20
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="sizes-distortion",

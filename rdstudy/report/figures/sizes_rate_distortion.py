@@ -38,13 +38,8 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
 @functools.cache
 def _panel(shades: sizes.Shades, domain: PlotDomain, *, width: int, titled: bool, has_seeds: bool) -> theme.Panel:
     x, y = plane.rate_axis(domain), plane.distortion_axis(domain, titled=titled)
-    across = theme.chart_of("points").mark_rule(clip=True, strokeWidth=1.2, opacity=0.6)
-    across = across.encode(
-        x=alt.X("rate_low:Q", scale=x["scale"], axis=x["axis"]),
-        x2=alt.X2("rate_high:Q"),
-        y=y,
-        color=sizes.size_colour(shades),
-    )
+    base = theme.chart_of("points").encode(y=y, color=sizes.size_colour(shades))
+    across = theme.bars(base, x, "rate_", width=1.2, opacity=0.6)
     tooltip = [*sizes.SIZE_TOOLTIP, *plane.point_tooltip()]
     stars = theme.stars(x, y, tooltip, size=80, outline=alt.Undefined)
     curves = sizes.size_layers(x, y, shades, has_seeds=has_seeds)
@@ -53,7 +48,6 @@ def _panel(shades: sizes.Shades, domain: PlotDomain, *, width: int, titled: bool
 
 
 ORDER = 10
-"""Its place on a page among the other figures."""
 
 FIGURE = FigureKind(
     name="sizes-rate-distortion",

@@ -25,11 +25,7 @@ _NAMES = {"cv": "constant volume", "cd": "constant density", "checkerboard": "ch
 
 
 def shown_rules(splits: Iterable[str]) -> tuple[str, ...]:
-    """The rules that illustrate some splits: two sizes of a kind of which there are several.
-
-    Args:
-        splits: as study files write them.
-    """
+    """The rules that illustrate splits, as study files write them: two sizes of a kind of which there are several."""
     kinds: dict[str, set[int | None]] = {}
     for rule in map(parse_rule, splits):
         kinds.setdefault("cv" if rule.kind == "default" else rule.kind, set()).add(rule.train_images)
@@ -85,13 +81,10 @@ def splits_example(study_seed: int, splits: Iterable[str]) -> pd.DataFrame:
 
 
 def splits_chart(example: pd.DataFrame) -> theme.Spec:
-    """The splits side by side (paper, Figure 2).
-
-    Args:
-        example: of `splits_example`.
-    """
+    """The splits of a `splits_example` side by side (paper, Figure 2)."""
     panels, sets = [], theme.Datasets()
-    grid = _in_a_row(example["panel"].nunique())
+    many = example["panel"].nunique()
+    grid = theme.Grid(many, min(_SIDE, theme.PAGE_PIXELS // many - 62))  # in a row
     uses = [use for use in _USES if (example["use"] == use).any()]
     template = theme.template(_split_panel(uses), width=grid.width, height=grid.width)
     for panel, part in example.groupby("panel", sort=False):
@@ -100,10 +93,6 @@ def splits_chart(example: pd.DataFrame) -> theme.Spec:
         rows = sets.add(part[["first", "second", "use"]].round(3))
         panels.append(theme.fill(template, {"samples": rows}, title=str(panel), subtitle=subtitle))
     return theme.finish(theme.lay_out(panels, grid), sets)
-
-
-def _in_a_row(panels: int) -> theme.Grid:
-    return theme.Grid(panels, min(_SIDE, theme.PAGE_PIXELS // panels - 62))
 
 
 def _split_panel(uses: list[str]) -> alt.Chart:

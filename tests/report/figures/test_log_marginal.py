@@ -7,7 +7,7 @@ import pytest
 
 from rdstudy.measures.fitted_importance import LEAST_EFFECTIVE
 from rdstudy.measures.pareto import RELIABLE_KHAT
-from rdstudy.report.crossed import crossed_interval
+from rdstudy.report.density import crossed_interval
 from rdstudy.report.figures import log_marginal
 from tests.report.conftest import BETAS, Simulation, tables_of
 from tests.report.figures.test_gap_parts import LISTS, without

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rdstudy.findings.student import student_quantile
-from rdstudy.report.crossed import crossed_interval, crossed_intervals
+from rdstudy.report.density import crossed_interval, crossed_intervals
 
 REGIMES = {
     "images": (0.3, 5.0, 1.0),
