@@ -50,6 +50,8 @@ def autoscaling_head(worker_types: dict[str, dict[str, Any]], *, idle_minutes: f
                     "--block",
                     f"--port={port}",
                     "--num-cpus=0",
+                    "--min-worker-port=0",  # any that are free: else they are those of every other `ray start`
+                    "--max-worker-port=0",
                     "--include-dashboard=false",
                     f"--object-store-memory={_OBJECT_STORE_BYTES}",
                     f"--temp-dir={folder}",

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rdstudy.run import main
+
 ROOT = Path(__file__).resolve().parents[3]
 LOCAL_RAY = {  # the same on every machine, and beside whatever runs there; one process of trials: each is dear to start
     "RAY_OVERRIDE_RESOURCES": '{"CPU": 1}',
@@ -23,6 +25,11 @@ def run(*options: str, environment: dict[str, str] | None = None) -> subprocess.
     return subprocess.run(
         command(*options), env={**ENVIRONMENT, **(environment or {})}, capture_output=True, text=True, check=False
     )
+
+
+def run_here(*options: str) -> int:
+    """The exit status of the same in this process, which has PyTorch: for what uses no Ray."""
+    return main(["tiny.py", "--no-report", *options])
 
 
 def start(*options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:

@@ -44,16 +44,17 @@ def study(study):
     study.write_text(text.replace("checkpoint_seconds=0", f"checkpoint_seconds=60, cpus={CPUS}"))
 
 
-@pytest.fixture
-def address(monkeypatch):
-    """Of a cluster that is a head without CPUs until somebody asks for more."""
+@pytest.fixture(scope="module")
+def address():
+    """Of a cluster that is a head without CPUs until somebody asks for more, and again some seconds after that."""
     from tests.running.tune.autoscaling import autoscaling_head
 
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("RAY_worker_niceness", "0")
     types = {"worker": {"resources": {"CPU": CPUS}, "max_workers": WORKERS}}
-    with autoscaling_head(types, idle_minutes=0.15) as address:
-        yield address
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("RAY_worker_niceness", "0")
+        with autoscaling_head(types, idle_minutes=0.15) as address:
+            yield address
 
 
 @pytest.mark.usefixtures("study")

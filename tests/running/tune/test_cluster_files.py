@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,26 +123,32 @@ def test_submit_tells_the_head_which_commit_its_code_is(tmp_path):
     )
 
 
-@pytest.fixture
-def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """moto's AWS on loopback, and the variables by which boto3, here and in `ray up`, finds it."""
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """moto's AWS on loopback."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    path = tmp_path_factory.mktemp("moto") / "log"
+    with path.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
+        wait_until(lambda: listens(port), path.read_text, process=server)
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()
+
+
+@pytest.fixture
+def aws(moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An AWS with nothing in it, and the variables by which boto3, here and in `ray up`, finds it."""
+    urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()
     for name, value in {
-        "AWS_ENDPOINT_URL": address,
+        "AWS_ENDPOINT_URL": moto,
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",
         "AWS_DEFAULT_REGION": "us-east-1",
         "HOME": str(tmp_path),
     }.items():
         monkeypatch.setenv(name, value)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with (tmp_path / "moto.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
-        wait_until(lambda: listens(port), (tmp_path / "moto.log").read_text, process=server)
-        yield address
-        server.terminate()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from rdstudy.results.store import Store
 from rdstudy.running.provenance import versions
 from rdstudy.running.tune.nodes import NodeReport, refuse
 from tests.chaos.nodes import SpotNodes
-from tests.running.tune.cluster_runs import ENVIRONMENT, ROOT, run
+from tests.running.tune.cluster_runs import ENVIRONMENT, ROOT, run, run_here
 from tests.test_run import STUDY, table
 
 pytestmark = pytest.mark.cluster
@@ -75,7 +75,7 @@ def test_the_code_of_the_run_reaches_the_nodes_and_trackers_see_packs(address, o
     assert "`ray down` with its file takes it down" in done.stdout
     assert f"Ray: joined the one at {address}, 3 nodes with " in done.stderr
     assert sorted(Path("notes").read_text().splitlines()) == ["tetrominoes 1 1"] * 2 + ["tetrominoes 2 1"] * 2
-    assert run("--out", "local", "--local").returncode == 0
+    assert run_here("--out", "local", "--local") == 0
     without = [{key: row[key] for key in row if key != "code_version"} for row in table("members", "out")]
     assert without == [{key: row[key] for key in row if key != "code_version"} for row in table("members", "local")]
 
@@ -111,6 +111,28 @@ def test_what_no_single_node_has_and_nobody_can_bring_is_one_line(address, setti
     assert f"resources ask for {expected}" in line
 
 
+def test_several_nodes_are_refused_a_folder_that_one_of_them_does_not_see(address, tmp_path):
+    """All nodes see the folder, and another one than the driver's at a second path."""
+    code = (
+        "import ray, sys\n"
+        "from rdstudy.running.tune.nodes import check_nodes\n"
+        "from rdstudy.results.store import Store\n"
+        f"ray.init(address={address!r}, log_to_driver=False)\n"
+        f"check_nodes(Store.create({str(tmp_path / 'there')!r}), gpus=False)\n"
+        f"other = Store.create({str(tmp_path / 'nowhere')!r})\n"
+        "other.identity = lambda: 'as it is here alone'\n"
+        "try:\n"
+        "    check_nodes(other, gpus=False)\n"
+        "except ValueError as error:\n"
+        "    print(error)\n"
+        "ray.shutdown()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "nowhere cannot be used from" in done.stdout
+    assert done.stdout.count("another folder lies there on") == 1
+
+
 def test_what_a_node_lacks_is_named():
     good = NodeReport(versions(), "", gpu=True)
     refuse("out", [("a", good)])
@@ -136,7 +158,7 @@ def test_images_of_ones_own_reach_a_node_that_lacks_them(address, tmp_path, monk
     (tmp_path / "tiny.py").write_text(text)
     done = run("--out", "out", "--address", address)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert run("--out", "local", "--local").returncode == 0
+    assert run_here("--out", "local", "--local") == 0
     assert table("members", "out") == table("members", "local")
     assert list((tmp_path / "out" / "datasets").iterdir())
 
