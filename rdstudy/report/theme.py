@@ -318,8 +318,9 @@ class Grid:
 
 def template(chart: alt.LayerChart | alt.FacetChart | alt.Chart, *, width: int, height: int) -> Panel:
     """A panel without rows as plain data: Altair takes minutes for a page on which it draws each panel anew."""
-    spec: Panel = chart.properties(width=width, height=height).to_dict(validate=False)
-    return {key: value for key, value in spec.items() if key not in ("$schema", "config")}
+    spec: Panel = chart.to_dict(validate=False)
+    kept = {key: value for key, value in spec.items() if key not in ("$schema", "config")}
+    return {**kept, "width": width, "height": height}  # `properties` would first copy all that the chart is made of
 
 
 def fill(template: Panel, names: Mapping[str, str], *, title: str = "", subtitle: str = "", cell: Any = None) -> Panel:
