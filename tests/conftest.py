@@ -44,10 +44,11 @@ def image_cache() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_pause_between_looks_for_rivals() -> Iterator[None]:
-    """A run looks for rivals twice; those of this process begin one after the other, but for `test_presence`."""
+def no_waits() -> Iterator[None]:
+    """No pause between two looks for rivals, which `test_presence` alone has, and no wait for a disk to be written."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rdstudy.results.presence._LOOK_SECONDS", 0.0)
+        patch.setattr("os.fsync", lambda _: None)
         yield
 
 
