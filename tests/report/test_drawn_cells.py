@@ -22,12 +22,12 @@ def store(tmp_path_factory):
     return MANY.write(tmp_path_factory.mktemp("many") / "results")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def study(store):
     return read_study(store, "simulated")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tables(study):
     return ExperimentTables.of(study, study.experiments[0])
 

@@ -1,6 +1,7 @@
 """Figures at the width of a column: their width, their letters, their panels, and the files beside them."""
 
 import dataclasses
+import functools
 import json
 import re
 from xml.etree import ElementTree
@@ -55,33 +56,43 @@ def bounds_of(svg):
 
 @pytest.fixture(scope="module")
 def wide(simulate):
-    return simulate(WIDE)
+    """Charts of six panels, and the splits, by their keys."""
+    names = ["depth-distortion", "depth-rate-distortion", "depth-learning", "splits"]
+    return {drawn.figure.key: drawn.figure.spec.vega_lite for drawn in figures_of(simulate(WIDE), names)}
+
+
+@pytest.fixture(scope="module")
+def fit(wide):
+    """Such a chart at the width of a style, which many tests look at."""
+    return functools.cache(lambda key, style, columns: fitted(wide[key], width_of(style, columns)))
 
 
 @pytest.mark.parametrize(
     ("style", "columns", "inches"),
     [("icml", 1, 3.25), ("neurips", 1, 5.5), ("ieee", 2, 7.16), ("nature", 1, 89 / 25.4)],
 )
-def test_a_figure_is_as_wide_as_its_column_and_can_be_read(simulate, wide, style, columns, inches):
+def test_a_figure_is_as_wide_as_its_column_and_can_be_read(simulate, fit, style, columns, inches):
     # all figures at the narrowest width, and at the others those that are laid out in ways of their own
-    three = simulate(dataclasses.replace(WIDE, depths=(1,)))  # panels, in two rows
-    names = ["depth-rate-distortion", "depth-learning", "splits"]
-    for drawn in figures_of(three) if style == "icml" else figures_of(wide, names):
-        svg = fitted(drawn.figure.spec.vega_lite, width_of(style, columns)).svg
-        width, point = head_of(svg)
-        assert width == pytest.approx(72 * inches, abs=0.01), drawn.figure.key
-        assert point <= 0.7501, drawn.figure.key
-        assert min(letters_of(svg)) >= 7, drawn.figure.key
-        assert max(letters_of(svg)) <= 9, drawn.figure.key
-        for left, right in bounds_of(svg):  # nothing is cut off, legends neither
-            assert left > -2, drawn.figure.key
-            assert right < width / point + 2, drawn.figure.key
+    if style == "icml":
+        three = simulate(dataclasses.replace(WIDE, depths=(1,)))  # panels, in two rows
+        charts = {drawn.figure.key: drawn.figure.spec.vega_lite for drawn in figures_of(three)}
+        drawings = {key: fitted(chart, width_of(style, columns)) for key, chart in charts.items()}
+    else:
+        drawings = {key: fit(key, style, columns) for key in ("depth-rate-distortion", "depth-learning", "splits")}
+    for key, drawing in drawings.items():
+        width, point = head_of(drawing.svg)
+        assert width == pytest.approx(72 * inches, abs=0.01), key
+        assert point <= 0.7501, key
+        assert min(letters_of(drawing.svg)) >= 7, key
+        assert max(letters_of(drawing.svg)) <= 9, key
+        for left, right in bounds_of(drawing.svg):  # nothing is cut off, legends neither
+            assert left > -2, key
+            assert right < width / point + 2, key
 
 
-def test_panels_are_as_many_in_a_row_as_can_be_read(wide):
-    (drawn,) = figures_of(wide, ["depth-distortion"])  # six panels
+def test_panels_are_as_many_in_a_row_as_can_be_read(fit):
     for style, columns, in_row in (("icml", 1, 2), ("neurips", 1, 3), ("icml", 2, 3), ("jmlr", 1, 3)):
-        laid = fitted(drawn.figure.spec.vega_lite, width_of(style, columns)).vega_lite
+        laid = fit("depth-distortion", style, columns).vega_lite
         assert laid["columns"] == in_row
         widths = {view["width"] for panel in laid["concat"] for view in panel["vconcat"]}
         assert len(widths) == 1
@@ -94,23 +105,20 @@ def y_titles(panel):
     return {str(axis["title"]) for axis in axes if axis.get("title")}
 
 
-def test_the_first_panel_of_each_row_says_what_its_axis_is(wide):
-    (drawn,) = figures_of(wide, ["depth-rate-distortion"])
-    laid = fitted(drawn.figure.spec.vega_lite, width_of("icml", 1)).vega_lite
+def test_the_first_panel_of_each_row_says_what_its_axis_is(fit):
+    laid = fit("depth-rate-distortion", "icml", 1).vega_lite
     assert [bool(y_titles(panel)) for panel in laid["concat"]] == [True, False] * 3
 
 
-def test_distortion_and_gap_keep_as_many_nats_to_a_pixel(wide):
-    (drawn,) = figures_of(wide, ["depth-distortion"])
-    before = drawn.figure.spec.vega_lite["concat"][0]["vconcat"]
-    after = fitted(drawn.figure.spec.vega_lite, width_of("icml", 1)).vega_lite["concat"][0]["vconcat"]
+def test_distortion_and_gap_keep_as_many_nats_to_a_pixel(wide, fit):
+    before = wide["depth-distortion"]["concat"][0]["vconcat"]
+    after = fit("depth-distortion", "icml", 1).vega_lite["concat"][0]["vconcat"]
     ratios = [new["height"] / old["height"] for new, old in zip(after, before, strict=True)]
     assert ratios[0] == pytest.approx(ratios[1], rel=1e-3)
 
 
-def test_names_in_a_panel_lie_within_it_and_not_on_each_other(wide):
-    (drawn,) = figures_of(wide, ["depth-rate-distortion"])
-    root = ElementTree.fromstring(fitted(drawn.figure.spec.vega_lite, width_of("icml", 1)).svg)
+def test_names_in_a_panel_lie_within_it_and_not_on_each_other(fit):
+    root = ElementTree.fromstring(fit("depth-rate-distortion", "icml", 1).svg)
     names = 0
     for panel in root.iter("{http://www.w3.org/2000/svg}g"):
         texts = [
@@ -190,5 +198,4 @@ def test_every_style_is_in_the_help_or_an_error_names_it():
 
 
 def test_clips_have_the_same_names_however_much_was_drawn_before(wide):
-    (drawn,) = figures_of(wide, ["depth-distortion"])
-    assert pictures.svg_of(drawn.figure.spec.vega_lite) == pictures.svg_of(drawn.figure.spec.vega_lite)
+    assert pictures.svg_of(wide["depth-distortion"]) == pictures.svg_of(wide["depth-distortion"])
