@@ -51,7 +51,7 @@ def test_float32_is_float32_while_members_are_trained_and_measured():
 
 def test_checkpoints_that_take_long_are_written_less_often(subsets, monkeypatch):
     waits: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(waits), perf_counter=time.perf_counter)
+    clock = SimpleNamespace(monotonic=lambda: sum(waits), perf_counter=time.perf_counter)
     monkeypatch.setattr(loop, "time", clock)
 
     class SlowSlot(Slot):
@@ -68,7 +68,10 @@ def test_checkpoints_that_take_long_are_written_less_often(subsets, monkeypatch)
             checkpoint=slot,
             resources=Resources(checkpoint_seconds=1e-9),
         )
-        assert isinstance(list(events)[-1], loop.Finished)
+        signs = 0
+        for signs, _ in enumerate(events):  # noqa: B007
+            waits.append(1)  # a second from one sign of life to the next
+        assert 2 < signs < 98
     assert slow.saves == 1, "the next one would be due 98 seconds later"
     assert fast.saves > 1
 
