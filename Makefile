@@ -1,6 +1,6 @@
 # Everything a person or a machine does here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all test-without-ray test-ray test-cluster test-slurm test-heavy test-bounds test-trackers chaos fuzz faults submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
+.PHONY: help setup study test test-all test-without-ray test-ray test-cluster test-slurm test-heavy test-bounds test-trackers chaos submit check format benchmark benchmark-whole-machine benchmark-evaluation benchmark-measures benchmark-data benchmark-report benchmark-orchestration benchmark-requests benchmark-scale benchmark-parts clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +13,6 @@ CLUSTER ?= cluster.yaml
 STUDY ?= studies/quick.py
 SECONDS ?= 180
 TORCH ?= 2.10.0
-RAY_TESTS ?= cluster
 # Of every library that has a bound, the room that uses it, without a server or a long training. One is left out: before
 # pandas 3, `read_csv` itself reads the last digit of some numbers wrong.
 BOUNDS ?= tests/study tests/datasets/test_formats.py tests/datasets/test_pictures.py tests/findings/test_contrasts.py tests/report/test_build.py tests/report/figures/test_figures.py tests/training/test_loop.py tests/commands --deselect tests/report/test_build.py::test_tables_are_those_of_load -m "not slow and not cluster and not browser and not trackers"
@@ -42,9 +41,8 @@ test-all: test-without-ray test-ray ## all tests but those of `make test-cluster
 test-without-ray: setup ## tests that start no Ray, those that open a browser or take long too
 	$(PYTEST) --dist worksteal -m "not cluster and not hosts and not slurm and not trackers and not heavy" --durations 5
 
-# Each worker's Ray has its own folder. Files begin in the order of their names: tests/hosts, the longest, is the second.
-test-ray: setup ## tests that start Ray, on more workers than cores: they wait much. CI: RAY_TESTS="cluster or hosts or slurm"
-	$(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "$(RAY_TESTS)" --durations 20
+test-ray: setup ## tests that start Ray, on more workers than cores, as they wait much; each worker's Ray has its own folder
+	$(PYTEST) --numprocesses 3 --dist loadfile -m cluster --durations 20
 
 test-cluster: setup ## `ray up` on three hosts made of network namespaces, with kills (root, iproute2, openssh-server, rsync, tmux)
 	$(BIN)/python -m pytest -m hosts tests/hosts
@@ -66,13 +64,9 @@ test-heavy: setup ## Triton's kernels in its interpreter, and `ray job submit`: 
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster,heavy]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/training/test_dense_step.py tests/benchmarks/test_lowered.py tests/running/tune/test_submit.py
 
-chaos: fuzz faults ## bad input, then faults, at random: SECONDS=180
-
-fuzz: setup ## bad input at random, on one core
-	$(BIN)/python -m tests.fuzz --seconds $$(( $(SECONDS) * 3 / 10 ))
-
-faults: setup ## faults at random
-	$(BIN)/python -m tests.chaos --seconds $$(( $(SECONDS) / 2 ))
+chaos: setup ## faults and bad input at random: SECONDS=180
+	$(BIN)/python -m tests.fuzz --seconds $$(( $(SECONDS) * 3 / 10 )); fuzz=$$?; \
+		$(BIN)/python -m tests.chaos --seconds $$(( $(SECONDS) / 2 )) && exit $$fuzz
 
 submit: ## start STUDY on the head of CLUSTER, detached: OUT=s3://... [OPTIONS="--set ..."] [STOP=1: then end the cluster]
 	$(BIN)/ray rsync-up $(CLUSTER)
