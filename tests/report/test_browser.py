@@ -159,6 +159,24 @@ def test_the_pointer_near_a_dot_shows_its_numbers_and_rings_the_same_beta_in_oth
     assert set(seen) == {0.001}
 
 
+def test_a_chart_that_was_out_of_view_keeps_no_ring_of_a_pointer_that_has_gone(opened):
+    page = opened("whole")
+    page.evaluate("drawAll()")
+    first = "document.querySelector('#figure-depth-distortion .plot')"
+    hot = f"owner.get({first}).views.get({first}).signal('hot')"
+    near_first_dot(page)
+    page.locator(".tooltip").wait_for()
+    page.locator(".plot").last.scroll_into_view_if_needed()
+    page.wait_for_function(f"!visible.has({first})")
+    page.evaluate("highlight(0.1)")
+    page.mouse.move(0, 0)
+    page.evaluate("highlight(null)")
+    assert page.evaluate(hot) == 0.001, "what is out of view is not drawn again"
+    page.locator("#figure-depth-distortion .plot").first.scroll_into_view_if_needed()
+    page.wait_for_function(f"visible.has({first})")
+    assert page.evaluate(hot) is None
+
+
 def test_a_click_lists_the_runs_of_a_point_with_the_command_that_retrains_each(opened):
     page = opened("whole")
     near_first_dot(page)

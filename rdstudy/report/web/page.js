@@ -405,6 +405,7 @@ const observer = new IntersectionObserver((entries) => {
     else if (target.isConnected) {
       visible.add(target);
       draw(target);
+      ringed(target);
     }
   }
   settled();
@@ -445,10 +446,13 @@ function redrawAll() {
 function highlight(beta, seed = null) {
   if (beta === hot && seed === hotSeed) return;
   [hot, hotSeed] = [beta, seed];
-  for (const plot of visible) {
-    const view = owner.get(plot).views.get(plot);
-    if (view && !plot.classList.contains("own")) view.signal("hot", hot).signal("hotSeed", hotSeed).runAsync();
-  }
+  for (const plot of visible) ringed(plot);
+}
+
+function ringed(plot) { // a chart out of view is told when it comes into view
+  const view = owner.get(plot).views.get(plot);
+  if (!view || plot.classList.contains("own")) return;
+  if (view.signal("hot") !== hot || view.signal("hotSeed") !== hotSeed) view.signal("hot", hot).signal("hotSeed", hotSeed).runAsync();
 }
 
 let resizing = 0;
