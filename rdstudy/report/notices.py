@@ -13,7 +13,8 @@ _MOST_UNASKED = 5  # kinds that are named
 
 def notices_of(study: StudyTables, produced: pd.DataFrame) -> Iterator[Notice]:
     """What is missing, failed, mixed, damaged or left out of a study with this `coverage.provenance`."""
-    outcome = coverage.one_row_per_member(study.members)["outcome"].value_counts()
+    members = coverage.one_row_per_member(study.members)
+    outcome = members["outcome"].value_counts()
     missing = len(study.planned) - int(outcome.sum())
     if missing:
         yield Notice(f"{text.models(missing)} of {len(study.planned):,} not trained yet. To train them:", study.command)
@@ -23,6 +24,12 @@ def notices_of(study: StudyTables, produced: pd.DataFrame) -> Iterator[Notice]:
             yield Notice(f"{how_many} {phrase}; no mean contains them. Causes are listed under completeness.")
     for sentence in coverage.mixed_versions(produced):
         yield Notice(f"The numbers come from more than one {sentence}.")
+    rounded = int((members["precision"] == "tf32").sum())
+    if rounded:
+        yield Notice(
+            f"{text.models(rounded)} trained with products in TF32. A deep one may end elsewhere than in float32, as "
+            "it does where sums are added in another order: compare means over seeds, and best with others in TF32."
+        )
     for each in study.unasked[:_MOST_UNASKED]:
         remedy = each.remedy(study.uri or "RESULTS", study.command)
         yield Notice(f"Not shown, and not lost: {each.sentence()}. To get them back:", remedy)

@@ -11,7 +11,9 @@ import vl_convert
 
 from rdstudy.report import plane
 from rdstudy.report.cells import grid_phrase, with_cells
+from rdstudy.report.coverage import provenance
 from rdstudy.report.figures import learning
+from rdstudy.report.notices import notices_of
 from tests.report.conftest import MEASURED, Simulation, tables_of
 
 LEVELS: Mapping[str, tuple[list[Any], list[str]]] = {
@@ -53,6 +55,18 @@ def test_the_factor_that_varies_names_the_panels_of_every_figure(simulate, facto
     assert page.results.heads[0] == factor.replace("_", " ").capitalize()
     assert page.coverage.failures.rows[0][-1].text.startswith(names[0])
     assert f"{len(levels)} " in page.status
+
+
+def test_models_with_products_in_tf32_are_told_of_before_all_else(simulate):
+    texts = {}
+    for factor in LEVELS:
+        study = simulate(SIMULATIONS[factor])
+        texts[factor] = [
+            notice.text for notice in notices_of(study, provenance(study.members)) if "TF32" in notice.text
+        ]
+    (text,) = texts.pop("precision")
+    assert text.startswith("4 models trained with products in TF32. A deep one may end elsewhere")
+    assert not any(texts.values())
 
 
 def test_cells_of_two_factors_are_named_by_both(simulate):
