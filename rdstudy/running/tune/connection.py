@@ -100,10 +100,7 @@ def _joined(head: str) -> Iterator[None]:
         _close_token_file()
         try:
             with _constants(RAY_ENABLE_UV_RUN_RUNTIME_ENV=False):
-                # the code of this run, and its version, which its copy on a node could not tell
-                version = {CODE_VERSION_VARIABLE: stated_version()}
-                code = {"py_modules": [str(PACKAGE)], "excludes": ["**/__pycache__/"], "env_vars": version}
-                _init(address=head, runtime_env=code)
+                _init(address=head, runtime_env=_runtime_environment())
         except Exception as error:
             reason = one_line(error)[:_LONGEST_REASON]
             if "AuthToken" in str(error.__context__) + str(error):
@@ -127,6 +124,12 @@ def _close_token_file() -> None:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
             logger.warning("%s, by which one joins Ray, was open to other users: closed to them (mode 0600)", path)
+
+
+def _runtime_environment() -> dict[str, Any]:
+    """The code of this run, and its version, which its copy on a node could not tell."""
+    version = {CODE_VERSION_VARIABLE: stated_version()}
+    return {"py_modules": [str(PACKAGE)], "excludes": ["**/__pycache__/"], "env_vars": version}
 
 
 @contextlib.contextmanager
@@ -170,7 +173,7 @@ def _constants(**values: bool) -> Iterator[None]:
     """Set constants of Ray's, which it reads from the environment but once, where it may have been imported long ago.
 
     With RAY_ENABLE_UV_RUN_RUNTIME_ENV, Ray under `uv run` would copy the working folder, whatever lies in it, to its
-    processes, and start them there: nodes have an environment, and get this run's code as they are joined.
+    processes, and start them there: nodes have an environment, and get this run's code by `_runtime_environment`.
     """
     before = {name: getattr(ray_constants, name) for name in values}
     vars(ray_constants).update(values)

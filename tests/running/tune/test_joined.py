@@ -34,6 +34,7 @@ def callbacks():
 WITHOUT_ITS_CODE = (
     "import sys\n"
     "from rdstudy.running.tune import connection\n"
+    "assert connection._runtime_environment()\n"
     "connection._runtime_environment = dict\n"
     "from rdstudy.run import main\n"
     "sys.exit(main(sys.argv[1:]))\n"
