@@ -65,7 +65,7 @@ def test_models_with_products_in_tf32_are_told_of_before_all_else(simulate):
             notice.text for notice in notices_of(study, provenance(study.members)) if "TF32" in notice.text
         ]
     (text,) = texts.pop("precision")
-    assert text.startswith("4 models trained with products in TF32. A deep one may end elsewhere")
+    assert text.startswith("4 models trained with products in TF32. A single one ends elsewhere")
     assert not any(texts.values())
 
 
