@@ -28,7 +28,7 @@ def notices_of(study: StudyTables, produced: pd.DataFrame) -> Iterator[Notice]:
     if rounded:
         yield Notice(
             f"{text.models(rounded)} trained with products in TF32. A single one ends elsewhere than in float32, by up "
-            "to a standard deviation over seeds, and it is not shown that means stay: best compared with others in TF32."
+            "to a standard deviation over seeds, and that means stay is not shown: best compared with others in TF32."
         )
     for each in study.unasked[:_MOST_UNASKED]:
         remedy = each.remedy(study.uri or "RESULTS", study.command)
