@@ -246,7 +246,7 @@ def test_fused_steps_can_be_recorded_and_replayed(images):
         plain = trainer(members, images, PLAIN)
         replayed = trainer(members, images, dataclasses.replace(FUSED["updates"], capture=RECORDING))
         for each in (plain, replayed):
-            each.advance(0, 71)  # past a chunk of noise
+            each.advance(0, 67)  # past a chunk of noise
     assert replayed.step_mode == "stacked, fused updates"
     assert_equal(plain, replayed)
 
