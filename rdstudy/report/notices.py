@@ -27,8 +27,8 @@ def notices_of(study: StudyTables, produced: pd.DataFrame) -> Iterator[Notice]:
     rounded = int((members["precision"] == "tf32").sum())
     if rounded:
         yield Notice(
-            f"{text.models(rounded)} trained with products in TF32. A single one ends elsewhere than in float32, by up "
-            "to a standard deviation over seeds, and that means stay is not shown: best compared with others in TF32."
+            f"{text.models(rounded)} trained with products in TF32. A single one ends elsewhere than in float32, by "
+            "about a standard deviation over seeds, and that means stay is not shown: compare with others in TF32."
         )
     for each in study.unasked[:_MOST_UNASKED]:
         remedy = each.remedy(study.uri or "RESULTS", study.command)

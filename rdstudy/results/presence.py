@@ -228,6 +228,8 @@ def _process_started(pid: int) -> str:
 def _is_process(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)  # another user's
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
     return True

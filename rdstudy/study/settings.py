@@ -55,7 +55,8 @@ class Recipe:
         weight_decay: of all weights, those of the prior too; its meaning is the optimizer's.
         precision: of the products and convolutions of a step: `float32`, or `tf32`, whose operands have 10 bits behind
             the point, but for the layers at the latent code, see `rdstudy.training.precision`. Measures are float32. In
-            TF32 a single model ends elsewhere, by up to a standard deviation over seeds; means are not known to move.
+            TF32 a single model ends elsewhere, by about a standard deviation over seeds; means are not known to move,
+            nor to stay.
     """
 
     optimizer: str = "adam"

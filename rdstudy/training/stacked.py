@@ -4,7 +4,7 @@ The networks are the ordinary modules of `rdstudy.model.networks`, mapped over s
 that any pair of modules can be stacked. Axis order: `member, batch`, then features. Members of one seed read the same
 images, batches and noise; the images of a seed are gathered once for all its members.
 
-On a GPU the networks and the element-wise work between them are compiled, and the step is replayed as a CUDA graph,
+On a GPU the networks and the element-wise work around them are compiled, and the step is replayed as a CUDA graph,
 see `rdstudy.training.step_modes`. Therefore a step reads its inputs and its number from buffers that keep their place.
 Networks of fully connected layers can be trained by kernels of this project, see `rdstudy.training.dense_step`.
 """
