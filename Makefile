@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 # With bytecode kept, also where the environment asks for none: each worker compiles all tests and the package for 8 s else.
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto
 STAMP := $(VENV)/.installed
+SITE = $(shell $(PYTHON) -c 'import sys; print("lib/python%d.%d/site-packages" % sys.version_info[:2])')
 OUT ?= results
 CLUSTER ?= cluster.yaml
 STUDY ?= studies/quick.py
@@ -60,9 +61,12 @@ test-trackers: ## `rdstudy export` to a real MLflow server, TensorBoard's reader
 test-slurm: setup ## clusters/slurm.sh on a Slurm of this machine (root; Debian's slurmctld, slurmd and munge)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
 
-test-heavy: setup ## Triton's kernels in its interpreter, and `ray job submit`: installs what they need first
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster,heavy]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy tests/training/test_dense_step.py tests/benchmarks/test_lowered.py tests/running/tune/test_submit.py
+# On top of .venv, which stays as it is: with its dashboard, Ray starts other processes.
+test-heavy: setup ## Triton's kernels in its interpreter, and `ray job submit`, in .venv-heavy
+	$(PYTHON) -m venv .venv-heavy
+	echo "import site; site.addsitedir('$(abspath $(VENV))/$(SITE)')" > .venv-heavy/$(SITE)/on_top.pth
+	.venv-heavy/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[heavy]'
+	OMP_NUM_THREADS=1 .venv-heavy/bin/python -m pytest -m heavy tests/training/test_dense_step.py tests/benchmarks/test_lowered.py tests/running/tune/test_submit.py
 
 chaos: setup ## faults and bad input at random: SECONDS=180
 	$(BIN)/python -m tests.fuzz --seconds $$(( $(SECONDS) * 3 / 10 )); fuzz=$$?; \
@@ -113,4 +117,4 @@ benchmark-parts: setup ## a step with other priors, learning rates and networks
 	$(BIN)/python -m benchmarks.parts
 
 clean: ## remove the environment and the caches, and no result
-	rm -rf $(VENV) .venv-lowest .venv-trackers .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .venv-trackers .venv-heavy .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.heavy
 
-RAY = str(Path(sys.executable).with_name("ray"))
+RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, also where it lies in another environment
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name not in ("RAY_TMPDIR", "RAY_ADDRESS")},
     **LOCAL_RAY,
@@ -45,7 +45,7 @@ def server() -> Iterator[str]:
     """The address of the job server of a Ray that listens on loopback alone."""
     gcs, dashboard, agent, other_agent, client = _free_ports(5)
     with tempfile.TemporaryDirectory(prefix="rd-", ignore_cleanup_errors=True) as folder:
-        words = [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}", "--num-cpus=2"]
+        words = [*RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}", "--num-cpus=2"]
         words += ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
         words += [f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={other_agent}"]
         words += [f"--ray-client-server-port={client}", "--object-store-memory=100000000", f"--temp-dir={folder}"]
@@ -55,8 +55,9 @@ def server() -> Iterator[str]:
         try:
             address = f"http://127.0.0.1:{dashboard}"
             wait_until(
-                lambda: ray("job", "list", "--address", address).returncode == 0,
-                lambda: f"an answer of the job server: python -m pip install 'ray[default]'?\n{log.read_text()}",
+                # Not `list`, which asks no agent.
+                lambda: ray("job", "submit", "--address", address, "--", "true").returncode == 0,
+                lambda: f"a job of the job server: python -m pip install 'ray[default]'?\n{log.read_text()}",
                 process=head,
                 pause=1,
             )
@@ -71,7 +72,7 @@ def server() -> Iterator[str]:
 
 
 def ray(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([RAY, *words], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    return subprocess.run([*RAY, *words], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def _free_ports(count: int) -> list[int]:
