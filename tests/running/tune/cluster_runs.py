@@ -16,6 +16,28 @@ LOCAL_RAY = {  # the same on every machine, and beside whatever runs there; one 
 TWO_CPUS = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
 ENVIRONMENT = {**os.environ, **LOCAL_RAY, "PYTHONPATH": str(ROOT)}
 
+SLOW = """
+import time
+
+import ray
+
+
+def slow():
+    return step
+
+
+def step(number, steps):
+    time.sleep(0.01 * ray.is_initialized())
+    return 1.0
+"""
+
+
+def slow_down(study: Path) -> None:
+    """On Ray, let a step take as long as that of a large network, which this machine does not have to compute."""
+    study.with_name("slow.py").write_text(SLOW)
+    text = study.read_text().replace("import ", "import part, ")
+    study.write_text(text.replace("Recipe(", 'Recipe(schedule=part("slow.py:slow"), '))
+
 
 def command(*options: str) -> list[str]:
     return [sys.executable, "-m", "rdstudy.run", "tiny.py", "--no-report", *options]

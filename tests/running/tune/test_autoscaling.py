@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.running.tune.cluster_runs import slow_down
 from tests.test_run import ROOT, table
 from tests.waiting import wait_until
 
@@ -40,6 +41,7 @@ print([can_grow({"CPU": int(cpus)}) for cpus in sys.argv[2:]])
 
 @pytest.fixture
 def study(study):
+    slow_down(study)
     text = study.read_text().replace('"seed": [0]', '"seed": [0, 1]')
     study.write_text(text.replace("checkpoint_seconds=0", f"checkpoint_seconds=60, cpus={CPUS}"))
 
@@ -65,7 +67,7 @@ def test_nodes_come_while_a_study_runs_and_go_when_it_is_done(address):
         refused = run(address, "--out", "elsewhere")
         assert refused.returncode == 2, refused.stdout + refused.stderr
         assert "results folder elsewhere may be on this machine alone, and nodes that train are still" in refused.stderr
-        done = run(address, "--set", "recipe.steps=2000")
+        done = run(address, "--set", "recipe.steps=150")
         assert done.returncode == 0, done.stdout + done.stderr
         assert max(counts) == 1 + WORKERS
         wait_until(lambda: counts[-1] == 1, "nodes are gone")

@@ -10,34 +10,17 @@ from pathlib import Path
 import pytest
 
 from rdstudy.results.store import Store
-from tests.running.tune.cluster_runs import ENVIRONMENT, descendants, end, is_training, run, run_here, start
-from tests.test_run import STUDY, table
+from tests.running.tune.cluster_runs import ENVIRONMENT, descendants, end, is_training, run, run_here, slow_down, start
+from tests.test_run import table
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.cluster
 
-SLOW = """
-import time
-
-import ray
-
-
-def slow():
-    return step
-
-
-def step(number, steps):
-    time.sleep(0.01 * ray.is_initialized())
-    return 1.0
-"""
-
 
 @pytest.fixture(autouse=True)
 def study(study: Path) -> None:
-    """On Ray, its steps take as long as those of a large network, which this machine does not have to compute."""
-    study.with_name("slow.py").write_text(SLOW)
-    text = STUDY.replace("import ", "import part, ").replace("Recipe(st", 'Recipe(schedule=part("slow.py:slow"), st')
-    study.write_text(text.replace('"depth": [1, 2]', '"depth": [1]'))
+    slow_down(study)
+    study.write_text(study.read_text().replace('"depth": [1, 2]', '"depth": [1]'))
 
 
 def test_a_killed_worker_process_costs_nothing():
