@@ -517,27 +517,6 @@ def test_an_interrupt_saves_says_how_to_go_on_and_ends_with_130():
     assert list(Path("out").glob("checkpoints/*/*"))
 
 
-@pytest.mark.parametrize("module", ["rdstudy.run", "rdstudy.report"])
-def test_help_imports_nothing_heavy(module):
-    code = (
-        "import sys, runpy\n"
-        f"sys.argv = ['{module}', '--help']\n"
-        "try:\n"
-        f"    runpy.run_module('{module}', run_name='__main__')\n"
-        "except SystemExit as end:\n"
-        "    assert end.code == 0\n"
-        "print(sorted({'torch', 'ray', 'altair', 'pandas', 'pyarrow'} & set(sys.modules)))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.stdout.strip().endswith("[]")
-
-
 def test_what_killed_runs_left_is_told_and_deleted_by_the_next_run(study, capsys):
     member_id = sorted(_planned_ids(study))[0]
     assert run(study, "--no-report", "--member", member_id) == 0
