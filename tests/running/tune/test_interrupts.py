@@ -11,7 +11,7 @@ import pytest
 
 from rdstudy.results.store import Store
 from tests.running.tune.cluster_runs import ENVIRONMENT, descendants, end, is_training, run, run_here, start
-from tests.test_run import STUDY, table
+from tests.test_run import OFTEN_SAVED, STUDY, table
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("study")]
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("study")]
 def test_a_killed_worker_process_costs_nothing():
     """SIGKILL of trial processes in the middle of their work: Tune starts them again, and the rows are the same."""
     Path("tiny.py").write_text(STUDY.replace('"beta": [0.1, 1]', '"beta": [1]'))
-    steps = ("--set", "recipe.steps=3000")
+    steps = ("--set", "recipe.steps=3000", *OFTEN_SAVED)
     assert run_here("--out", "whole", "--local", *steps) == 0
     process = start("--out", "out", *steps)
     victims: list[int] = []
@@ -89,7 +89,7 @@ def test_a_limit_of_time_stops_in_order():
         "driver.limit_reached = in_an_hour\n"
         "sys.exit(main(['tiny.py', '--no-report', '--out', 'out', *sys.argv[1:]]))\n"
     )
-    options = ("--set", "recipe.steps=10000000000", "--max-hours", "1")
+    options = ("--set", "recipe.steps=10000000000", "--max-hours", "1", *OFTEN_SAVED)
     done = subprocess.run(
         [sys.executable, "-c", code, *options], env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
