@@ -8,20 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from rdstudy.planning.plan import make_plan
 from rdstudy.report.__main__ import main as report
 from rdstudy.results import schema
 from rdstudy.results.files import Files
 from rdstudy.results.store import Store
 from rdstudy.retrain import main as retrain
-from rdstudy.run import main
+from rdstudy.run import load_study, main
 from tests.s3 import s3_uri, upload
 
 ENDS = {
-    "nothing to do": ((), 0),
-    "members that are not finite": (("--set", "recipe.learning_rate=1e18"), 1),
+    "members that are not finite": (("--set", "recipe.learning_rate=1e18", "--no-report"), 1),
     "other members": (("--set", "recipe.steps=11"), 0),
-    "other measures, and no weights": (("--set", "measures.probe_images=7"), 0),
-    "one member of another study seed": (("--set", "seed=1", "--only", "few"), 0),
+    "other measures, and no weights": (("--set", "measures.probe_images=7", "--no-report"), 0),
 }
 """What is asked for, and the exit status."""
 
@@ -51,15 +50,19 @@ class Counts:
         return {name: count for name, count in self.reads.items() if name.partition("/")[0] in tables}
 
 
-@pytest.fixture(params=["local", "s3"])
-def out(request: pytest.FixtureRequest, measured_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture
+def out(measured_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store in which a study of four members was run, with a file a member."""
     shutil.copytree(measured_study, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    if request.param == "local":
-        return "out"
-    uri = s3_uri(request.getfixturevalue("s3"), f"reads/{uuid.uuid4().hex}")
-    upload(Path("out"), uri)
+    return "out"
+
+
+@pytest.fixture
+def bucket(out: str, s3: str) -> str:
+    """The same store in a bucket."""
+    uri = s3_uri(s3, f"reads/{uuid.uuid4().hex}")
+    upload(Path(out), uri)
     return uri
 
 
@@ -68,9 +71,23 @@ def test_a_run_reads_each_file_at_most_twice_however_it_ends(out, monkeypatch, e
     options, status = ENDS[end]
     counts = Counts(monkeypatch)
     assert main(["tiny.py", "--local", "--out", out, *options]) == status
+    assert_read_at_most_twice(counts)
+
+
+def assert_read_at_most_twice(counts: Counts) -> None:
     assert len(counts.of_runs()) >= 4 * 5  # members, trajectories, measures, probes, reconstructions
     assert max(counts.of_runs().values()) <= 2
     assert max(count for folder, count in counts.lists.items() if folder in schema.TABLES) <= 3
+
+
+def test_in_a_bucket_one_member_of_another_study_seed_costs_no_more(bucket, monkeypatch):
+    """Reads are counted before it is known where a store lies: one run is enough."""
+    settings = ["seed=1"]
+    member = make_plan(load_study("tiny.py").with_settings(settings), {}).wanted[0].member_id
+    counts = Counts(monkeypatch)
+    options = ("--set", *settings, "--member", member, "--no-report")
+    assert main(["tiny.py", "--local", "--out", bucket, *options]) == 0
+    assert_read_at_most_twice(counts)
 
 
 def test_a_run_with_nothing_to_do_reads_each_file_once(out, monkeypatch):

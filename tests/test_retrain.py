@@ -96,7 +96,7 @@ def test_weights_are_kept_if_they_are_asked_for_and_models_and_measures_find_the
     assert rdstudy.load("out").model(member[:12]).sample(2, seed=0).shape == (2, 3, 32, 32)
     assert results.snapshot().unmeasured("other settings")[member] == run_id
     text = Path("tiny.py").read_text()
-    Path("tiny.py").write_text(text.replace("seconds=0", "seconds=0, keep_weights=True"))
+    Path("tiny.py").write_text(text.replace("Resources()", "Resources(keep_weights=True)"))
     assert run(Path("tiny.py"), "--no-report", "--set", "measures.probe_images=7") == 0
     assert "to be measured, without training: 1 members" in capsys.readouterr().out
 
@@ -104,9 +104,9 @@ def test_weights_are_kept_if_they_are_asked_for_and_models_and_measures_find_the
 def test_what_is_kept_is_what_a_run_would_have_kept(results):
     member = sorted(results.snapshot().outcomes())[0]
     assert retrain.main(["out", member, "--save"]) == 0
-    assert run(Path("tiny.py"), "--no-report", "--set", "resources.keep_weights=True", "--out", "kept") == 0
-    (again,) = weights()
-    (once,) = (path for path in weights("kept") if path.name.startswith(member))
+    kept = ("--set", "resources.keep_weights=True", "--out", "kept")
+    assert run(Path("tiny.py"), "--no-report", "--member", member, *kept) == 0
+    (again,), (once,) = weights(), weights("kept")
     again_kept, once_kept = (from_bytes(path.read_bytes(), path="x") for path in (again, once))
     assert again_kept.tensors.keys() == once_kept.tensors.keys()
     assert all(torch.equal(again_kept.tensors[name], value) for name, value in once_kept.tensors.items())

@@ -92,7 +92,7 @@ class Rows:
         """The hard example of a split, an index into its data set; None where its neighbours are not stored whole."""
         table = self._read("neighbours", key.name)
         if isinstance(table, Damaged) or any(
-            row != asdict(key) for row in table.select(schema.NEIGHBOURS_KEY).to_pylist()
+            table[name].unique().to_pylist() != [value] for name, value in asdict(key).items()
         ):
             return None
         hard = table.filter(table["hard"])["image"].to_pylist()

@@ -1,6 +1,5 @@
 """Which versions of libraries are refused, and why; `pyproject.toml` states the same. Imports none of them."""
 
-import importlib.metadata
 import re
 from dataclasses import dataclass
 
@@ -24,6 +23,8 @@ def check_floors(*, ray: bool) -> None:
     Raises:
         ValueError: names the version that is installed, the lowest that is allowed, and why.
     """
+    import importlib.metadata  # late: its own imports take 15 ms of a `--help`
+
     for floor in (TORCH, *((RAY,) if ray else ())):
         try:
             installed = importlib.metadata.version(floor.library)

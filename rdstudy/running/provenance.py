@@ -55,7 +55,7 @@ def files_hash() -> str:
 @functools.cache
 def versions() -> dict[str, str]:
     """What must be the same in all processes of a run: the package's files, as a hash, and what computes."""
-    libraries = {name: importlib.metadata.version(name).partition("+")[0] for name in ("torch", "numpy", "pyarrow")}
+    libraries = {name: _version(name).partition("+")[0] for name in ("torch", "numpy", "pyarrow")}
     return {"rdstudy": files_hash(), "python": platform.python_version(), **libraries}
 
 
@@ -69,12 +69,17 @@ def provenance_columns(device: str) -> dict[str, Any]:
         "numerics_version": NUMERICS_VERSION,
         "code_version": code_version(),
         "python_version": platform.python_version(),
-        "torch_version": importlib.metadata.version("torch"),
-        "numpy_version": importlib.metadata.version("numpy"),
+        "torch_version": _version("torch"),
+        "numpy_version": _version("numpy"),
         "device": device,
         "host": platform.node(),
         "finished_at": datetime.now(UTC),
     }
+
+
+@functools.cache
+def _version(library: str) -> str:
+    return importlib.metadata.version(library)
 
 
 def cpu_name() -> str:

@@ -39,7 +39,7 @@ def lan(tmp_path: Path, image_cache: Path):
 def study(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.py"
     path.write_text(
-        STUDY.replace('"seed": [0]', '"seed": [0, 1]').replace("checkpoint_seconds=0", "checkpoint_seconds=2")
+        STUDY.replace('"seed": [0]', '"seed": [0, 1]').replace("Resources()", "Resources(checkpoint_seconds=2)")
     )
     return path
 

@@ -24,7 +24,7 @@ from tests.s3 import s3_uri, upload
 from tests.test_run import MEASURES, ROOT, STUDY
 
 KEPT = STUDY.replace("Measures(names=[])", MEASURES.replace('"probe", ', "")).replace(
-    "_seconds=0", "_seconds=0, keep_weights=True"
+    "Resources()", "Resources(keep_weights=True)"
 )
 OTHER = (
     KEPT.replace('"tiny"', '"other"').replace('"beta": [0.1, 1]', '"beta": [1, 3]').replace("samples=11", "samples=13")

@@ -13,7 +13,7 @@ import pytest
 
 from rdstudy.results.store import Store
 from tests.slurm.controller import CPUS, Slurm, slurm
-from tests.test_run import STUDY
+from tests.test_run import OFTEN_SAVED, STUDY
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
@@ -67,7 +67,7 @@ def test_a_study_runs_as_a_job_to_its_rows(cluster, tmp_path):
 def test_the_end_of_a_jobs_time_saves_and_says_how_to_go_on_and_a_failure_is_the_jobs(cluster, tmp_path):
     (tmp_path / "tiny.py").write_text(STUDY)
     out = tmp_path / "out"
-    job = submit(cluster, out, str(tmp_path / "tiny.py"), "--set", "recipe.steps=100000000")
+    job = submit(cluster, out, str(tmp_path / "tiny.py"), "--set", "recipe.steps=100000000", *OFTEN_SAVED)
     wait_until(
         lambda: any(out.glob("checkpoints/*/*")) or cluster.state_of(job) in ENDED,
         lambda: said(cluster, out),

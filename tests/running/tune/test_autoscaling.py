@@ -43,7 +43,7 @@ print([can_grow({"CPU": int(cpus)}) for cpus in sys.argv[2:]])
 def study(study):
     slow_down(study)
     text = study.read_text().replace('"seed": [0]', '"seed": [0, 1]')
-    study.write_text(text.replace("checkpoint_seconds=0", f"checkpoint_seconds=60, cpus={CPUS}"))
+    study.write_text(text.replace("Resources()", f"Resources(cpus={CPUS})"))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from rdstudy.results.store import Store
 from tests.running.tune.cluster_runs import ENVIRONMENT, descendants, end, is_training, run, run_here, slow_down, start
-from tests.test_run import table
+from tests.test_run import OFTEN_SAVED, table
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -25,7 +25,7 @@ def study(study: Path) -> None:
 
 def test_a_killed_worker_process_costs_nothing():
     """SIGKILL of trial processes in the middle of their work: Tune starts them again, and the rows are the same."""
-    steps = ("--set", "recipe.steps=300")
+    steps = ("--set", "recipe.steps=300", *OFTEN_SAVED)
     assert run_here("--out", "whole", "--local", *steps) == 0
     process = start("--out", "out", *steps)
     victims: list[int] = []
@@ -92,7 +92,7 @@ def test_a_limit_of_time_stops_in_order():
         "driver.limit_reached = in_an_hour\n"
         "sys.exit(main(['tiny.py', '--no-report', '--out', 'out', *sys.argv[1:]]))\n"
     )
-    options = ("--set", "recipe.steps=10000000000", "--max-hours", "1")
+    options = ("--set", "recipe.steps=10000000000", "--max-hours", "1", *OFTEN_SAVED)
     done = subprocess.run(
         [sys.executable, "-c", code, *options], env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
