@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # modules and tests stay: no garbage collection of a test looks at them again
-    gc.set_threshold(200_000, 50, 50)  # tests leave little: to look for it as often as usual takes a twelfth of their time
+    gc.set_threshold(200_000, 50, 50)  # tests leave little; to look as often as usual takes a twelfth of their time
 
 
 def _name_folder(config: pytest.Config, variable: str) -> None:
