@@ -1,5 +1,6 @@
 """The examples: each is a page long, and runs to a page."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,18 @@ MOST_LINES = 30
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_an_example_runs_to_a_page(name, tmp_path, monkeypatch):
+    """With one seed, and two figures where it names none: more of them go through the same code."""
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(FOLDER, "examples")
+    path = Path("examples", f"{name}.py")
+    text = path.read_text().replace("range(2)", "range(1)")
+    if "figures=" not in text:
+        text = text.replace("grid={", 'figures=["distortion", "own-measures"], grid={')
+    path.write_text(text)
     options = [word for setting, value in SMALL.items() for word in ("--set", f"{setting}={value}")]
-    assert main([str(FOLDER / f"{name}.py"), "--local", "--out", "out", *options]) == 0
+    assert main([str(path), "--local", "--out", "out", *options]) == 0
     outcomes = Store.open("out").snapshot().outcomes()
-    assert len(outcomes) >= 4
+    assert len(outcomes) >= 2
     assert set(outcomes.values()) == {"ok"}
     assert Path("reports", f"example-{name}.html").exists()
 
