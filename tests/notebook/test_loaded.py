@@ -23,7 +23,7 @@ from rdstudy.study import sources
 from tests.s3 import s3_uri, upload
 from tests.test_run import MEASURES, ROOT, STUDY
 
-KEPT = STUDY.replace("Measures(names=[])", MEASURES.replace('"probe", ', "")).replace(
+KEPT = STUDY.replace("Measures(names=[])", MEASURES.replace('"log_marginal", "probe", ', "")).replace(
     "Resources()", "Resources(keep_weights=True)"
 )
 OTHER = (
