@@ -141,7 +141,7 @@ def _figures(tables: ExperimentTables, experiment: DeclaredExperiment) -> Iterat
             continue
         table = kind.table(tables)
         if len(table):
-            words, chart = kind.words(tables, table), kind.chart(tables, table)
+            words, chart = kind.words(tables, table), kind.drawn(tables, table)
             yield Figure(
                 f"{experiment.name}-{kind.name}",
                 kind.title,
@@ -160,7 +160,7 @@ def _views(kind: FigureKind, others: Sequence[ExperimentTables]) -> Iterator[tup
     for other in others:
         table = kind.table(other) if len(other.rows) else other.rows
         if len(table):
-            yield other.view.key, kind.chart(other, table)
+            yield other.view.key, kind.drawn(other, table)
 
 
 def _numbered(section: ExperimentSection, numbers: Iterator[int]) -> ExperimentSection:

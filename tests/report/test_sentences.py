@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rdstudy.findings.learning import still_learning
-from rdstudy.report import coverage, sentences, statistics, tables
+from rdstudy.report import coverage, sentences, tables
 from rdstudy.report.cells import with_cells
 from rdstudy.report.contents import page_of
 from rdstudy.report.experiment import ExperimentTables
