@@ -92,6 +92,7 @@ class Values:
         followed: ids of members whose fall is known, of which it says so.
         used: ids of members whose numbers were asked for; fills as curves are made.
         counted: images behind the numbers that were asked for: (what, subset) -> how many; fills in the same way.
+        made: the curves that were asked for, each with the `used` and `counted` of it alone: claims share arms.
     """
 
     planned: pd.DataFrame
@@ -103,6 +104,7 @@ class Values:
     units: Mapping[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     counted: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    made: dict[Any, tuple[Curve, set[str], dict[tuple[str, str], set[int]]]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -149,8 +151,16 @@ class Values:
         Raises:
             AmbiguousArmError: the arm is more than one cell.
         """
-        unit = self.units.get(value, UNITS.get(value, NATS))
-        return dataclasses.replace(self._curve(arm, value, subset), unit=unit)
+        key = (frozenset(arm.items()), value, subset)
+        if key not in self.made:
+            alone = dataclasses.replace(self, used=set(), counted={})
+            unit = self.units.get(value, UNITS.get(value, NATS))
+            self.made[key] = dataclasses.replace(alone._curve(arm, value, subset), unit=unit), alone.used, alone.counted
+        curve, used, counted = self.made[key]
+        self.used |= used
+        for what, images in counted.items():
+            self.counted.setdefault(what, set()).update(images)
+        return curve
 
     def _curve(self, arm: Arm, value: str, subset: str) -> Curve:
         chosen = self._members(arm)
@@ -245,7 +255,7 @@ _COUNTS = {
 
 def _wide(chosen: pd.DataFrame, rows: pd.DataFrame, value: str, subset: str) -> pd.DataFrame:
     """Seeds × β of all members asked for, NaN where nothing is stored."""
-    numbers = rows.loc[rows["subset"] == subset, ["member_id", value]]
+    numbers = rows[["member_id", value]][rows["subset"] == subset]
     table = chosen[["member_id", "beta", "seed"]].merge(numbers, on="member_id", how="left")
     return table.pivot(index="seed", columns="beta", values=value).sort_index(axis=1)
 

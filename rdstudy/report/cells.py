@@ -46,9 +46,9 @@ def with_cells(planned: pd.DataFrame) -> pd.DataFrame:
 
     Levels keep the order in which the members name them, which is the order in which the study was written.
     """
-    every = _ordering(planned)
-    levels = planned[every].apply(lambda column: pd.factorize(column)[0])
-    cell = levels.groupby(every, sort=True).ngroup()
+    levels = {factor: pd.factorize(planned[factor])[0] for factor in _ordering(planned)}
+    varied = pd.DataFrame({factor: column for factor, column in levels.items() if (column != column[:1]).any()})
+    cell = varied.groupby(list(varied), sort=True).ngroup().to_numpy() if len(varied) else 0
     factors = naming_factors(planned)
     names = planned[list(factors)].drop_duplicates()
     names["panel"] = [cell_name(row, among=names) for row in names.to_dict("records")]

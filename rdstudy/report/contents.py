@@ -6,7 +6,7 @@ behind them, then methods, cost, coverage, results and provenance. Figures are n
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -41,11 +41,11 @@ _EXAMPLES_SHOWN = 24
 @pd.option_context(*TEXT)
 def page_of(study: StudyTables) -> Page:
     """What the page of a study shows, however much of it is done."""
-    whole = ExperimentTables(study, study.name, with_cells(study.planned))
     produced = coverage.provenance(study.members)
     album, numbers = Album(), itertools.count(1)
     split = _splits(study, number=next(numbers))
     experiments = [ExperimentTables.of(study, experiment) for experiment in study.experiments]
+    whole = experiments[0] if len(experiments) == 1 else ExperimentTables(study, study.name, with_cells(study.planned))
     sections = tuple(
         _numbered(_section(tables, experiment, album), numbers)
         for tables, experiment in zip(experiments, study.experiments, strict=True)
@@ -135,32 +135,32 @@ def _figures(tables: ExperimentTables, experiment: DeclaredExperiment) -> Iterat
     """The charts that an experiment asks for and has numbers for; reconstructions and samples are no charts."""
     if not len(tables.rows):
         return
+    others = [dataclasses.replace(tables, view=view) for view in views.OTHERS]
     for kind in FIGURES:
         if kind in _PICTURES or not experiment.shows(kind.name) or not kind.on_page(tables):
             continue
         table = kind.table(tables)
         if len(table):
-            words, chart = kind.words(tables, table), kind.chart(tables, table)
+            words, chart = kind.words(tables, table), kind.drawn(tables, table)
             yield Figure(
                 f"{experiment.name}-{kind.name}",
                 kind.title,
                 words,
                 chart,
-                views=dict(_views(kind, tables)),
+                views=dict(_views(kind, others)),
                 alt=alt_text(kind, table, chart),
                 is_behind=kind.name not in _CURVES,
             )
 
 
-def _views(kind: FigureKind, tables: ExperimentTables) -> Iterator[tuple[str, theme.Spec]]:
+def _views(kind: FigureKind, others: Sequence[ExperimentTables]) -> Iterator[tuple[str, theme.Spec]]:
     """The chart in the other views, where it has them and few panels."""
-    if kind.name not in DISTORTIONS or are_many(tables.planned["cell"].nunique()):
+    if kind.name not in DISTORTIONS or are_many(others[0].planned["cell"].nunique()):
         return
-    for view in views.OTHERS:
-        other = dataclasses.replace(tables, view=view)
+    for other in others:
         table = kind.table(other) if len(other.rows) else other.rows
         if len(table):
-            yield view.key, kind.chart(other, table)
+            yield other.view.key, kind.drawn(other, table)
 
 
 def _numbered(section: ExperimentSection, numbers: Iterator[int]) -> ExperimentSection:

@@ -52,21 +52,27 @@ class ExperimentTables:
         return statistics.rate_distortion(self.rows)
 
     @cached_property
+    def member_gaps(self) -> pd.DataFrame:
+        """The gaps of single models: `statistics.member_gaps`."""
+        return statistics.member_gaps(self.rows)
+
+    @cached_property
     def gaps(self) -> pd.DataFrame:
         """Generalization gaps: `statistics.generalization_gap`."""
-        return statistics.generalization_gap(self.rows)
+        return statistics.generalization_gap(self.member_gaps)
 
     @cached_property
     def best(self) -> pd.DataFrame:
         """The best β of each cell: `statistics.best_beta`."""
-        return statistics.best_beta(self.rows)
+        return statistics.best_beta(self.rows, points=self.points)
 
     @cached_property
     def falls(self) -> pd.DataFrame:
-        """By how much train D fell at the end of training (`findings.learning`)."""
+        """By how much train D fell at the end of training, by `cell`, `panel` and `beta` (`findings.learning`)."""
         members = set(self.rows["member_id"])
+        columns = ["member_id", "cell", "panel", "beta", "seed"]
         trained, trajectories = (
-            table[table["member_id"].isin(members)] for table in (self.planned, self.study.trajectories)
+            table[table["member_id"].isin(members)] for table in (self.planned[columns], self.study.trajectories)
         )
         return still_learning(trained, trajectories)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
+from altair.utils.schemapi import debug_mode
 
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.theme import Spec
@@ -45,6 +46,14 @@ class FigureKind:
     def on_page(self, experiment: ExperimentTables) -> bool:
         """Whether the page of this experiment has room for it."""
         return self.rank != "finer" or not _has_many_cells(experiment)
+
+    def drawn(self, experiment: ExperimentTables, table: pd.DataFrame) -> Spec:
+        """The chart, without Altair's check of each of its parts, which takes longer than drawing it.
+
+        For figures of this package alone, whose charts tests hold against the schema.
+        """
+        with debug_mode(False):
+            return self.chart(experiment, table)
 
     def words(self, experiment: ExperimentTables, table: pd.DataFrame) -> str:
         """The note below the title."""

@@ -86,7 +86,7 @@ def _draw(kind: FigureKind, tables: ExperimentTables, key: str) -> DrawnFigure |
     table = kind.table(tables) if len(tables.rows) else tables.rows
     if table.empty:
         return f"nothing is stored that it could show; it needs {kind.needs}"
-    return DrawnFigure(Figure(key, kind.title, kind.words(tables, table), kind.chart(tables, table)), table)
+    return DrawnFigure(Figure(key, kind.title, kind.words(tables, table), kind.drawn(tables, table)), table)
 
 
 def _draw_own(level: str, tables: ExperimentTables) -> DrawnFigure | str:

@@ -45,22 +45,21 @@ def curves(rows: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _curve(rows: pd.DataFrame, series: str, column: str) -> pd.DataFrame:
-    rows = rows[rows[column].notna()].assign(series=series)
     error = f"{column}_se"
-    rows = rows.assign(
+    points = rows[[*_PLANNED, "subset"]].assign(
         point=rows[column].astype(float),
         point_error=rows[error].astype(float) if error in rows else np.nan,
         point_believed=rows.get("believed", True),
     )
-    groups = rows.groupby(["cell", "panel", *AXES, "series", "subset", "beta"], sort=True)
-    table = groups.agg(
-        value=("point", "mean"),
-        sd=("point", "std"),
-        models=("member_id", "nunique"),
-        believed=("point_believed", "all"),
-        error=("point_error", "mean"),
-    )
-    return _with_seeds(table, groups, "point").reset_index()
+    groups = points[points["point"].notna()].groupby(["cell", "panel", *AXES, "subset", "beta"], sort=True)
+    columns = {
+        "value": groups["point"].mean(),
+        "sd": groups["point"].std(),
+        "models": groups["member_id"].nunique(),
+        "believed": groups["point_believed"].all(),
+        "error": groups["point_error"].mean(),
+    }
+    return _with_seeds(pd.DataFrame(columns), groups, "point").reset_index().assign(series=series)
 
 
 def _with_seeds(table: pd.DataFrame, groups: Any, column: str) -> pd.DataFrame:
@@ -107,15 +106,9 @@ def stopped(planned: pd.DataFrame, members: pd.DataFrame, *, subset: str = "test
     if not len(rows):
         return pd.DataFrame(columns=key)
     groups = rows.groupby(key, sort=True)
-    table = groups.agg(
-        distortion=("distortion", "mean"),
-        distortion_sd=("distortion", "std"),
-        rate=("rate", "mean"),
-        rate_sd=("rate", "std"),
-        floor=("floor", "mean"),
-        stop_step=("stop_step", "mean"),
-        models=("member_id", "nunique"),
-    )
+    means = groups[["distortion", "rate", "floor", "stop_step"]].mean()
+    deviations = groups[["distortion", "rate"]].std().add_suffix("_sd")
+    table = pd.DataFrame({**means, **deviations, "models": groups["member_id"].nunique()})
     table = _with_seeds(table, groups, "distortion").reset_index()
     order = table["series"].map(STOPPING.index)
     return table.assign(order=order).sort_values(["cell", "order", "beta"]).drop(columns="order").reset_index(drop=True)

@@ -34,7 +34,7 @@ def figure(
         ValueError: no such folder, study, experiment or figure; or nothing is stored that the figure could show.
     """
     kind, tables, table = _numbers(results, name, study=study, experiment=experiment)
-    spec = titled(kind.chart(tables, table), kind.title)
+    spec = titled(kind.drawn(tables, table), kind.title)
     chart: alt.TopLevelMixin = alt.Chart.from_dict({**spec, "description": kind.words(tables, table)})
     return chart
 

@@ -71,7 +71,8 @@ def lowest_lines(tables: ExperimentTables, experiment: DeclaredExperiment) -> tu
     said = {name for other in earlier if _says_lowest(tables, other) for name in other.member_ids}
     planned = tables.planned
     fresh = set(planned.loc[~planned["member_id"].isin(said), "cell"])
-    return tuple(lowest(planned, tables.rows, tables.best[tables.best["cell"].isin(fresh)]))
+    best = tables.best[tables.best["cell"].isin(fresh)]
+    return tuple(lowest(planned, tables.rows, best=best, gaps=tables.gaps))
 
 
 def _says_lowest(tables: ExperimentTables, experiment: DeclaredExperiment) -> bool:
@@ -81,7 +82,7 @@ def _says_lowest(tables: ExperimentTables, experiment: DeclaredExperiment) -> bo
     return experiment.shows(*_CURVES) and len(own[list(CELL_FACTORS)].drop_duplicates()) <= _CELLS_SAID
 
 
-def lowest(planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame) -> list[str]:
+def lowest(planned: pd.DataFrame, rows: pd.DataFrame, *, best: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
     """Where the mean test distortion is lowest, as far as intervals tell it from the ends: one sentence a cell.
 
     A cell of which no two seeds are compared is left out: of it, nothing is told.
@@ -90,9 +91,10 @@ def lowest(planned: pd.DataFrame, rows: pd.DataFrame, best: pd.DataFrame) -> lis
         planned: one row per member, with `cell`.
         rows: of `statistics.ok_rows`.
         best: of `statistics.best_beta`.
+        gaps: of `statistics.generalization_gap`.
     """
     wanted, trained = (table.groupby("cell")["beta"].nunique() for table in (planned, rows))
-    gaps = statistics.generalization_gap(rows).set_index(["cell", "beta"])
+    gaps = gaps.set_index(["cell", "beta"])
     compared = [row for row in best.to_dict("records") if _compared_ends(row)]
     lines = []
     for row in compared:

@@ -42,7 +42,7 @@ def ok_rows(planned: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
     """
     identity = planned[["member_id", "cell", "panel", *AXES, "beta", "seed"]]
     values = ["member_id", "subset", "images", "rate", "distortion", "distortion_floor", "elbo"]
-    rows = members.loc[members["outcome"] == "ok", values].rename(columns={"distortion_floor": "floor"})
+    rows = members[values][members["outcome"] == "ok"].rename(columns={"distortion_floor": "floor"})
     rows["excess"] = rows["distortion"] - rows["floor"]
     return identity.merge(rows, on="member_id", how="inner")
 
@@ -55,11 +55,11 @@ def rate_distortion(rows: pd.DataFrame) -> pd.DataFrame:
         of `MEASURES`, by cell, β and subset. `models` is the number of members behind a point.
     """
     groups = rows.groupby(_POINT, sort=True)
-    table = groups.agg(models=("member_id", "nunique"), images=("images", "max"), floor=("floor", "mean"))
-    for name in MEASURES:
-        table[name] = groups[name].mean()
-        table[f"{name}_sd"] = groups[name].std(ddof=1)
-    return table.reset_index()
+    means, deviations = groups[["floor", *MEASURES]].mean(), groups[[*MEASURES]].std(ddof=1).add_suffix("_sd")
+    counts = {"models": groups["member_id"].nunique(), "images": groups["images"].max()}
+    table = pd.DataFrame({**counts, **means, **deviations})
+    measures = [column for name in MEASURES for column in (name, f"{name}_sd")]
+    return table[["models", "images", "floor", *measures]].reset_index()
 
 
 def member_gaps(rows: pd.DataFrame) -> pd.DataFrame:
@@ -69,27 +69,21 @@ def member_gaps(rows: pd.DataFrame) -> pd.DataFrame:
         `cell, beta, seed, gap, elbo_gap`: test minus train distortion, train minus test ELBO; null for a member that
         lacks a subset.
     """
-    above = rows.assign(elbo_above=rows["elbo"] + rows["floor"])
-    wide = above.pivot_table(index=["cell", "beta", "seed"], columns="subset", values=["excess", "elbo_above"])
-    columns = pd.MultiIndex.from_product([["excess", "elbo_above"], ["train", "test"]])
-    wide = wide.reindex(columns=columns).astype(float)
-    gaps = pd.DataFrame(
-        {
-            "gap": wide["excess", "test"] - wide["excess", "train"],
-            "elbo_gap": wide["elbo_above", "train"] - wide["elbo_above", "test"],
-        }
-    )
-    return gaps.reset_index()
+    above = rows.assign(elbo_above=rows["elbo"] + rows["floor"]).set_index(["cell", "beta", "seed"])
+    train, test = (above.loc[above["subset"] == subset, ["excess", "elbo_above"]] for subset in ("train", "test"))
+    gaps = (test - train).astype(float).sort_index()
+    gaps["elbo_above"] *= -1
+    return gaps.rename(columns={"excess": "gap", "elbo_above": "elbo_gap"}).reset_index()
 
 
-def generalization_gap(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation of `member_gaps` over seeds.
+def generalization_gap(members: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation of gaps of `member_gaps` over seeds.
 
     Returns:
         `cell, beta, gap, gap_sd, elbo_gap, elbo_gap_sd, gap_models`: over the members that have both subsets; null
         where none has.
     """
-    groups = member_gaps(rows).groupby(["cell", "beta"], sort=True)
+    groups = members.groupby(["cell", "beta"], sort=True)
     measures = ["gap", "elbo_gap"]
     table = groups[measures].mean().join(groups[measures].std(ddof=1).add_suffix("_sd"))
     return table.assign(gap_models=groups["gap"].count()).reset_index()
@@ -99,12 +93,16 @@ ENDS = ("smallest", "largest")
 """The β at the ends of those trained, with which the best one is compared."""
 
 
-def best_beta(rows: pd.DataFrame) -> pd.DataFrame:
+def best_beta(rows: pd.DataFrame, *, points: pd.DataFrame) -> pd.DataFrame:
     """The β with the lowest mean test distortion of each cell, and what the smallest and the largest β cost.
 
     Members of one cell with equal seeds share initial weights, batches and noise, so β are compared seed by seed. The
     best β is chosen by the numbers that it is compared with: intervals are Student's over seeds, corrected for as many
     comparisons as there were other β to choose (Bonferroni).
+
+    Args:
+        rows: of `ok_rows`.
+        points: of `rate_distortion`, means over these rows.
 
     Returns:
         One row per cell: `cell, panel, beta, distortion, distortion_sd, floor, models, betas`; `place`: where the best
@@ -114,17 +112,17 @@ def best_beta(rows: pd.DataFrame) -> pd.DataFrame:
     """
     test = rows[rows["subset"] == "test"]
     kept = ["cell", "panel", "beta", "distortion", "distortion_sd", "floor", "models"]
-    by_seed = test.pivot_table(index=["cell", "seed"], columns="beta", values="distortion")
+    by_seed = test.pivot(index=["cell", "seed"], columns="beta", values="distortion")
     of_cells = Groups(by_seed.reset_index("cell"))
     cells = []
-    for cell, points in Groups(rate_distortion(test)):
-        best = points.iloc[np.argsort(points["distortion"].to_numpy(float), kind="stable")[0]]
-        betas = {"smallest": points["beta"].min(), "largest": points["beta"].max()}
+    for cell, part in Groups(points[points["subset"] == "test"]):
+        best = part.iloc[np.argsort(part["distortion"].to_numpy(float), kind="stable")[0]]
+        betas = {"smallest": part["beta"].min(), "largest": part["beta"].max()}
         seeds = of_cells.rows(cell)
         record: dict[Any, Any] = best[kept].to_dict()
-        record |= {"betas": len(points), "place": _place(best["beta"], *betas.values())}
+        record |= {"betas": len(part), "place": _place(best["beta"], *betas.values())}
         for end, beta in betas.items():
-            record |= {end: beta} | _rise(seeds[beta] - seeds[best["beta"]], end, choices=max(1, len(points) - 1))
+            record |= {end: beta} | _rise(seeds[beta] - seeds[best["beta"]], end, choices=max(1, len(part) - 1))
         cells.append(record)
     compared = [f"{end}{name}" for end in ENDS for name in ("", "_rise", "_low", "_high", "_pairs")]
     return pd.DataFrame(cells, columns=[*kept, "betas", "place", *compared])
@@ -146,21 +144,23 @@ def _place(beta: float, least: float, most: float) -> str:
     return "smallest" if beta == least else "largest" if beta == most else "inside"
 
 
-def results(rows: pd.DataFrame) -> pd.DataFrame:
+def results(points: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
     """The table of results: one row per cell × β.
+
+    Args:
+        points: of `rate_distortion`, of train and test alone.
+        gaps: of `generalization_gap`.
 
     Returns:
         `cell, panel, beta, models, gap, gap_sd` and, for train and test, `<measure>_<subset>`, `<measure>_sd_<subset>`
         and `floor_<subset>`; null where a subset has no rows.
     """
-    points = rate_distortion(rows)
-    both = points[points["subset"].isin(["train", "test"])]
     values = ["floor", *MEASURES, *(f"{name}_sd" for name in MEASURES)]
-    wide = both.pivot_table(index=["cell", "panel", "beta"], columns="subset", values=values)
+    wide = points.pivot(index=["cell", "panel", "beta"], columns="subset", values=values)
     wide = wide.reindex(columns=pd.MultiIndex.from_product([values, ["train", "test"]]))
     wide.columns = pd.Index([f"{value}_{subset}" for value in values for subset in ("train", "test")])
     models = points.groupby(["cell", "panel", "beta"])["models"].max()
-    return wide.join(models).reset_index().merge(generalization_gap(rows), on=["cell", "beta"], how="left")
+    return wide.join(models).reset_index().merge(gaps, on=["cell", "beta"], how="left")
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def results_table(whole: ExperimentTables) -> text.Table:
     heads += [("Fall of D train in the last quarter", "of training: mean ± standard error over seeds, nats per image")]
     lines, levels = [], {factor: cells[factor].unique() for factor in factors}
     falls = whole.falls[["cell", "beta", "fall", "error"]]
-    table = statistics.results(whole.rows).merge(falls, on=["cell", "beta"], how="left")
+    table = statistics.results(whole.points, whole.gaps).merge(falls, on=["cell", "beta"], how="left")
     named = {
         cell: [_level(str(factor), level, levels[str(factor)]) for factor, level in row.items()]
         for cell, row in cells.to_dict("index").items()

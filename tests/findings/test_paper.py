@@ -1,6 +1,7 @@
 """The paper's claims over whole tables: all supported where the paper is right, each contradicted where it is not."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,11 +34,16 @@ NAMES = (
 )
 
 
+@functools.cache
+def declaration_of(name):
+    """The declaration of one of the studies that come with the package."""
+    return declaration(make_plan(load_study(str(ROOT / "studies" / f"{name}.py")), {}), "command")
+
+
 @pytest.fixture(scope="module")
 def declared():
     """The paper's study as a report reads it: what a store keeps of it is JSON."""
-    plan = make_plan(load_study(str(ROOT / "studies" / "paper.py")), {})
-    kept = Declaration.from_json(declaration(plan, "command").after(None, at="now").to_json(), path="paper.json")
+    kept = Declaration.from_json(declaration_of("paper").after(None, at="now").to_json(), path="paper.json")
     return _planned(kept.members), kept.claims
 
 
@@ -64,9 +70,9 @@ def test_the_paper_claims_eleven_things_and_is_right_where_it_is(declared, table
 @pytest.mark.parametrize(("name", "models"), [("paper", 12 * 5), ("mini", 5 * 5)])
 def test_every_arm_of_a_claim_is_one_cell_of_its_study(name, models):
     """A claim about models that the study lacks would be short of models for ever."""
-    plan = make_plan(load_study(str(ROOT / "studies" / f"{name}.py")), {})
-    planned = _planned(declaration(plan, "command").members)
-    arms = [arm for claim in plan.study.claims for arm in arms_of(claim)]
+    study = declaration_of(name)
+    planned = _planned(study.members)
+    arms = [arm for claim in study.claims for arm in arms_of(claim)]
     assert len(arms) > 50
     for arm in arms:
         chosen = planned[np.logical_and.reduce([planned[factor] == level for factor, level in arm.items()])]

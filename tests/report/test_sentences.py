@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rdstudy.findings.learning import still_learning
-from rdstudy.report import coverage, sentences, statistics, tables
+from rdstudy.report import coverage, sentences, tables
 from rdstudy.report.cells import with_cells
 from rdstudy.report.contents import page_of
 from rdstudy.report.experiment import ExperimentTables
@@ -16,7 +16,7 @@ from rdstudy.report.notices import notices_of
 from rdstudy.report.page import render
 from rdstudy.report.read import read_study
 from tests.report.conftest import COMMAND, MEASURED, NOTHING, Simulation, tables_of
-from tests.report.test_statistics import rows_of
+from tests.report.test_statistics import best_of, gaps_of, rows_of
 
 
 def said(*values, subset="both"):
@@ -24,7 +24,7 @@ def said(*values, subset="both"):
     test = [rows_of(list(numbers), beta=beta) for beta, numbers in values]
     train = [rows_of([5.0] * len(numbers), beta=beta, subset="train") for beta, numbers in values]
     rows = pd.concat(test + (train if subset == "both" else []))
-    return sentences.lowest(rows, rows, statistics.best_beta(rows))
+    return sentences.lowest(rows, rows, best=best_of(rows), gaps=gaps_of(rows))
 
 
 def test_a_clear_minimum_is_said_with_its_intervals_and_the_gap():

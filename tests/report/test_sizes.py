@@ -1,5 +1,6 @@
 """Split sizes in one panel: which cells are overlaid, and where nothing is."""
 
+import altair as alt
 import pytest
 import vl_convert
 
@@ -73,6 +74,7 @@ def test_the_charts_compile_clipped_with_one_line_per_size(simulate, betas):
     figures = [drawn.figure for drawn in figures_of(study)]
     assert [figure.key for figure in figures] == ["depth-sizes-rate-distortion", "depth-sizes-distortion", "splits"]
     for figure in figures[:2]:
+        alt.TopLevelSpec.validate(figure.spec.vega_lite)
         spec = figure.spec.vega_lite
         assert len(spec["concat"]) == 4
         panels = [part for panel in spec["concat"] for part in panel.get("vconcat", [panel])]

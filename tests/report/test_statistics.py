@@ -38,6 +38,14 @@ def rows_of(values, *, beta=1.0, subset="test", cell=0, floor=10.0):
     )
 
 
+def gaps_of(rows):
+    return statistics.generalization_gap(statistics.member_gaps(rows))
+
+
+def best_of(rows):
+    return statistics.best_beta(rows, points=statistics.rate_distortion(rows))
+
+
 def test_mean_and_sample_deviation_are_those_computed_by_hand():
     point = statistics.rate_distortion(rows_of([20.0, 23.0, 29.0])).iloc[0]
     assert point["distortion"] == 24.0
@@ -86,14 +94,15 @@ def test_only_members_that_ended_well_enter_a_mean(simulate):
 
 def test_gap_is_between_subsets_of_one_member_each_above_its_own_floor():
     both = [rows_of([31.0, 35.0], subset="test", floor=11.0), rows_of([20.0, 20.0], subset="train", floor=10.0)]
-    gap = statistics.generalization_gap(pd.concat(both)).iloc[0]
+    gap = gaps_of(pd.concat(both)).iloc[0]
     assert gap["gap"] == pytest.approx((20 + 24) / 2 - 10)
     assert gap["gap_sd"] == pytest.approx(math.sqrt(8))
 
 
 def test_results_hold_both_subsets_side_by_side():
     both = [rows_of([31.0, 35.0], subset="test", floor=11.0), rows_of([20.0, 20.0], subset="train", floor=10.0)]
-    row = statistics.results(pd.concat(both)).iloc[0]
+    rows = pd.concat(both)
+    row = statistics.results(statistics.rate_distortion(rows), gaps_of(rows)).iloc[0]
     assert (row["distortion_test"], row["distortion_train"]) == (33.0, 20.0)
     assert (row["floor_test"], row["floor_train"]) == (11.0, 10.0)
     assert row["distortion_sd_test"] == pytest.approx(math.sqrt(8))
@@ -104,7 +113,7 @@ def test_best_beta_is_the_lowest_mean_and_compares_seeds_in_pairs():
     parts = [
         rows_of(values, beta=beta) for beta, values in ((0.1, [30.0, 33.0, 39.0]), (1.0, [20.0, 21.0]), (3.0, [25.0]))
     ]
-    best = statistics.best_beta(pd.concat(parts)).iloc[0]
+    best = best_of(pd.concat(parts)).iloc[0]
     assert (best["beta"], best["distortion"], best["models"], best["place"]) == (1.0, 20.5, 2, "inside")
     assert (best["smallest"], best["largest"], best["betas"]) == (0.1, 3.0, 3)
     assert best["smallest_pairs"] == 2  # seed 2 was not trained at the best β
@@ -120,14 +129,14 @@ def test_a_flat_curve_is_rarely_told_to_have_a_lowest_point():
     rng, many = np.random.default_rng(3), 300
     seeds, each = rng.normal(0, 5, 3 * many), np.arange(3 * many)  # of many cells; all β share them
     rows = [rows_of(list(50 + seeds + rng.normal(0, 1, 3 * many)), beta=beta) for beta in (0.01, 0.1, 1.0, 3.0)]
-    best = statistics.best_beta(pd.concat([table.assign(cell=each // 3, seed=each % 3) for table in rows]))
+    best = best_of(pd.concat([table.assign(cell=each // 3, seed=each % 3) for table in rows]))
     assert len(best) == many
     assert (best["smallest_low"] > 0).mean() <= 0.05
 
 
 def test_gap_of_the_elbo_is_above_the_floors_too():
     both = [rows_of([31.0, 35.0], subset="test", floor=11.0), rows_of([20.0, 20.0], subset="train", floor=10.0)]
-    gap = statistics.generalization_gap(pd.concat(both)).iloc[0]
+    gap = gaps_of(pd.concat(both)).iloc[0]
     assert gap["elbo_gap"] == pytest.approx(gap["gap"])  # rates are equal
     assert gap["gap_models"] == 2
 
@@ -135,18 +144,18 @@ def test_gap_of_the_elbo_is_above_the_floors_too():
 @pytest.mark.parametrize(("lowest", "place"), [(0.1, "smallest"), (1.0, "inside"), (3.0, "largest")])
 def test_best_beta_says_where_it_lies(lowest, place):
     parts = [rows_of([10.0 if beta == lowest else 20.0], beta=beta) for beta in (0.1, 1.0, 3.0)]
-    assert statistics.best_beta(pd.concat(parts)).iloc[0]["place"] == place
+    assert best_of(pd.concat(parts)).iloc[0]["place"] == place
 
 
 def test_best_beta_of_one_beta_and_of_nothing():
-    assert statistics.best_beta(rows_of([20.0])).iloc[0]["place"] == "only"
-    assert statistics.best_beta(rows_of([])).empty
+    assert best_of(rows_of([20.0])).iloc[0]["place"] == "only"
+    assert best_of(rows_of([])).empty
 
 
 def test_pilot_numbers_show_a_minimum_at_depth_one_alone(simulate):
     study = simulate(Simulation())
     rows = statistics.ok_rows(with_cells(study.planned), study.members)
-    best = statistics.best_beta(rows).set_index("panel")
+    best = best_of(rows).set_index("panel")
     assert list(best.loc["1 layer", ["beta", "place"]]) == [1.0, "inside"]
     assert best.loc["3 layers", "place"] == "smallest"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rdstudy.report import gaps, labels, plane, seeds, sentences, statistics, text, theme
+from rdstudy.report import gaps, labels, plane, seeds, sentences, text, theme
 from rdstudy.report.axes import ValueAxis
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
@@ -78,7 +78,7 @@ class _Gaps:
         width: int,
     ) -> "_Gaps":
         bars = gaps.with_bars(table.drop_duplicates(["cell", "beta"]), beta)
-        members = gaps.seeds_of(statistics.member_gaps(experiment.rows), bars, beta)
+        members = gaps.seeds_of(experiment.member_gaps, bars, beta)
         axes: dict[Any, ValueAxis] = {}
         for _, part in bars.groupby(list(AXES)):
             cells = part["cell"].unique()

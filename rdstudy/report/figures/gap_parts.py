@@ -9,7 +9,7 @@ import pandas as pd
 
 from rdstudy.findings.evidence import LEVEL
 from rdstudy.findings.student import student_quantile
-from rdstudy.report import density, seeds, statistics, text
+from rdstudy.report import density, seeds, text
 from rdstudy.report.curves import axes_note, curves_chart
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
@@ -118,7 +118,7 @@ def _whole_gap(experiment: ExperimentTables, parts: pd.DataFrame) -> pd.DataFram
     half = (gaps["elbo_gap_sd"] * factors).fillna(0.0)
     value = gaps["elbo_gap"]
     named = gaps.assign(value=value, sd=gaps["elbo_gap_sd"], models=models, low=value - half, high=value + half)
-    own = _seeds_of_gaps(statistics.member_gaps(experiment.rows))
+    own = _seeds_of_gaps(experiment.member_gaps)
     seeds_of_points = [own[point] for point in zip(named["cell"], named["beta"], strict=True)]
     named = named.assign(seeds=pd.Series(seeds_of_points, named.index, dtype=object))
     whole = named.assign(series=WHOLE, subset="test", believed=True, error=np.nan, of_images=True)[density.INTERVAL]

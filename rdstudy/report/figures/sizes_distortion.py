@@ -4,7 +4,7 @@ import functools
 
 import pandas as pd
 
-from rdstudy.report import gaps, plane, sizes, statistics, theme
+from rdstudy.report import gaps, plane, sizes, theme
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.figure import FigureKind
 from rdstudy.report.statistics import PlotDomain, plot_domain
@@ -43,7 +43,7 @@ def chart(experiment: ExperimentTables, table: pd.DataFrame) -> theme.Spec:
 
 def _gap_seeds(experiment: ExperimentTables, table: pd.DataFrame, beta: theme.BetaAxis) -> pd.DataFrame:
     """The gaps of single models that are drawn, with their size as text and group."""
-    members = statistics.member_gaps(experiment.rows)
+    members = experiment.member_gaps
     members = members.merge(table[["cell", "size", "group"]].drop_duplicates("cell"), on="cell")
     return sizes.named_sizes(gaps.seeds_of(members, gaps.with_bars(table, beta), beta))
 

@@ -1,5 +1,6 @@
 """Measured against closed forms, where there are any, and against the best linear VAE."""
 
+import altair as alt
 import numpy as np
 import pytest
 
@@ -30,8 +31,11 @@ def test_measured_minus_exact_is_drawn_where_there_are_closed_forms(study):
     of_log_p = table["measure"] == "log_marginal"
     assert (table.loc[of_log_p, "believed"] == (table.loc[of_log_p, "beta"] >= 0.05)).all()
     assert table.loc[~of_log_p, "believed"].all()
-    keys = [figure.key for figure in page_of(tables.study).figures]
+    figures = page_of(tables.study).figures
+    keys = [figure.key for figure in figures]
     assert keys.index("depth-exact") + 1 == keys.index("depth-optimum")
+    for figure in figures[keys.index("depth-exact") :][:2]:
+        alt.TopLevelSpec.validate(figure.spec.vega_lite)
 
 
 def test_the_objective_is_as_far_from_its_optimum_as_its_parts(study):

@@ -5,6 +5,7 @@ import functools
 import itertools
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,4 +180,5 @@ def test_the_page_draws_both_figures_and_says_what_chance_is(study):
     assert max(row["high"] for row in rows) == 1.0
     assert "9 images in the larger set" in left_out.note or "8 to 9 images" in left_out.note
     for figure in (copied_figure, left_out):
+        alt.TopLevelSpec.validate(figure.spec.vega_lite)
         assert "<svg" in vl_convert.vegalite_to_svg(figure.spec.vega_lite)
