@@ -22,10 +22,10 @@ from torch.func import functional_call
 
 from rdstudy.model.architectures import describe
 from rdstudy.model.likelihoods import likelihood
-from rdstudy.model.networks import VAE, NetworkShape, cost_of_modules
+from rdstudy.model.networks import VAE, NetworkShape
 from rdstudy.model.objective import ForwardPass, Network, PriorTerms, cotangents, forward, measure
 from rdstudy.model.patches import convolve_patches
-from rdstudy.planning.packs import CHUNK_STEPS, GIB, members_at_once
+from rdstudy.planning.packs import CHUNK_STEPS, GIB, cost_of, members_at_once
 from rdstudy.study import Member, Resources
 from rdstudy.study.words import one_line
 from rdstudy.training.dense_step import DenseStep, Shared, reason_against
@@ -81,7 +81,7 @@ class StackedTrainer:
         self._vae, self._tensors = networks[0], _stack(networks, of_seed, device)
         self._prior_terms = self._vae.prior_terms
         self.parameters = {name: self._tensors[name].requires_grad_() for name, _ in self._vae.named_parameters()}
-        self._cost = cost_of_modules(self._vae, NetworkShape.of(first, image_shape))
+        self._cost = cost_of(first, image_shape)
         self.parameter_count = sum(stacked[0].numel() for stacked in self.parameters.values())
         on_gpu = device.type == "cuda"
         self._optimizer = StackedOptimizer(self.members, list(self.parameters.values()))

@@ -10,13 +10,14 @@ import torch
 from benchmarks.contenders import CONTENDERS, Task, default_contenders, explicit, explicit_graph
 from benchmarks.contenders.rdstudy_sequential import member
 from benchmarks.sizes import Size, parameter_count
+from rdstudy.training import draws, stacked
 from rdstudy.training.stacked import StackedTrainer
 from tests.benchmarks.small import TINY_CNN, TINY_MLP, small
 
 CPU = torch.device("cpu")
 SIZES = [TINY_MLP, TINY_CNN, small("mlp"), small("cnn")]
 PAIRS = ((3, 0.7), (2, 0.0), (3, 3.0), (5, 0.1), (2, 0.01))  # seed and β
-STEPS = 67  # crosses a chunk of noise and many epochs
+STEPS = 17  # crosses chunks of noise and epochs
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,9 @@ def test_gradients_equal_those_of_the_stacked_path(size, monkeypatch):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
-def test_parameters_equal_those_of_the_stacked_path_after_some_steps(size):
+def test_parameters_equal_those_of_the_stacked_path_after_some_steps(size, monkeypatch):
+    for module in (draws, stacked):
+        monkeypatch.setattr(module, "CHUNK_STEPS", 7)
     step, trainer = step_of(size), trainer_of(size)
     for _ in range(STEPS):
         step.draw()

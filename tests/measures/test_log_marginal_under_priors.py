@@ -158,8 +158,11 @@ def _bounds(
     return lower, upper, model.log_marginal(x)
 
 
-@pytest.mark.parametrize(("start", "most", "closed"), [("normal", 101, 0.6), ("posterior", 41, 0.05)])
-@pytest.mark.parametrize("model", MODELS, ids=IDS)
+@pytest.mark.parametrize(
+    ("model", "start", "most", "closed"),
+    [(MODELS[0], "posterior", 41, 0.05), (MODELS[1], "normal", 101, 0.6)],
+    ids=IDS,
+)
 def test_annealed_bounds_enclose_the_closed_form_and_close(model, start, most, closed):
     gaps = []
     for count in (5, most):
@@ -204,8 +207,11 @@ def test_a_certificate_encloses_the_closed_form_under_the_prior_that_z_was_drawn
     for above in (truth - own.lower_bound, own.upper_bound - truth):
         mean = estimate_mean(above)
         assert -3 * mean.standard_error < mean.value < 0.1
-    wrong = _certify(model, None)
-    assert not within(wrong.lower_bound - truth, nats=0.2)
+
+
+def test_a_certificate_under_the_wrong_prior_misses_the_closed_form():
+    wrong = _certify(MODELS[0], None)
+    assert not within(wrong.lower_bound - MODELS[0].log_marginal(wrong.x), nats=0.2)
 
 
 # --- the refit --------------------------------------------------------------------------------------------------------
@@ -261,11 +267,11 @@ def test_a_refit_reaches_the_marginal_where_the_posterior_is_a_diagonal_gaussian
     _, x = model.draw(IMAGES, seed=2)
     exact, truth = moments(model, x), model.log_marginal(x)
     start = Posterior(exact.mean + 0.7, exact.log_var + 0.4)
-    own = _refit(model.judge(x, log_prior=model.prior), start, steps=600, samples=17, draws=997)
+    own = _refit(model.judge(x, log_prior=model.prior), start, steps=300, samples=17, draws=997)
     torch.testing.assert_close(own.elbo_after, truth, rtol=0, atol=0.02)
     torch.testing.assert_close(own.posterior.mean, exact.mean, rtol=0, atol=0.1)
     torch.testing.assert_close(own.posterior.log_var, exact.log_var, rtol=0, atol=0.1)
-    wrong = _refit(model.judge(x, log_prior=None), start, steps=600, samples=17, draws=997)
+    wrong = _refit(model.judge(x, log_prior=None), start, steps=300, samples=17, draws=997)
     assert (wrong.elbo_after - truth).abs().mean() > 0.2
 
 

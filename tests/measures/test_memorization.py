@@ -153,7 +153,9 @@ def test_a_model_that_memorizes_nothing_is_at_chance_in_95_of_100_draws(model):
     distance = torch.cdist(KNOWS_NOTHING[model](SPOTS.double() / 255), SPOTS.double() / 255)
     for _ in range(600):
         train, controls, test = _places(rng).split([CONTROLS, CONTROLS, RECONSTRUCTED])
-        results.append(three_sample(*(Neighbours(*distance[test][:, side].min(dim=1)) for side in (train, controls))))
+        results.append(
+            three_sample(*(Neighbours(*distance[test[:, None], side].min(dim=1)) for side in (train, controls)))
+        )
     value = np.array([result.share.value for result in results])
     error = np.array([result.share.standard_error for result in results])
     assert (np.abs(value - 0.5) <= 1.96 * error).mean() >= 0.93

@@ -121,8 +121,7 @@ def same(value: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("memory_bytes", [ENOUGH, 4 * 8 * PIXELS * 31])
-@pytest.mark.parametrize("has_prior", [False, True])
+@pytest.mark.parametrize(("has_prior", "memory_bytes"), [(False, ENOUGH), (True, 4 * 8 * PIXELS * 31)])
 def test_log_marginals_of_members_together_are_those_of_each_alone(has_prior, memory_bytes, monkeypatch):
     monkeypatch.setattr(fitted_importance, "_TEMPERATURES", 5)  # sixty make 0.02 nats of a rounding: moves are chaotic
     models = Models(has_prior)

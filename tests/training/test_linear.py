@@ -68,7 +68,7 @@ def exact(trainer: SequentialTrainer, images: dict[str, torch.Tensor]) -> Linear
     return linear_vae_exact(vae, **images, noise_variance=0.1**2)
 
 
-@pytest.mark.parametrize("beta", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("beta", [0.3, 3.0])
 def test_a_trained_linear_vae_has_the_distortion_and_the_rate_of_the_closed_form(train, beta):
     """Those of the optimum for the very images that are trained on, and those of the weights that were found."""
     x = train.double() / 255

@@ -56,7 +56,8 @@ def test_the_memory_of_a_gpu_is_that_of_its_tensors(monkeypatch):
 
 
 def test_training_lowers_the_objective(train):
-    rows = [row for row in train(recipe=Recipe(steps=2_000, batch_size=5)).trajectories if row["subset"] == "train"]
+    recipe = Recipe(steps=1_100, batch_size=5, learning_rate=1e-2)
+    rows = [row for row in train(recipe=recipe).trajectories if row["subset"] == "train"]
     loss = [row["distortion"] - row["distortion_floor"] + MEMBER.beta * row["rate"] for row in rows]
     assert loss[-1] < 0.75 * loss[0]
 
@@ -78,8 +79,7 @@ def test_members_of_one_seed_start_alike_and_read_the_same_batches_and_noise(sub
     assert first[0] == first[1]
 
 
-@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
-@pytest.mark.parametrize("stop_after", [1, 3, 5])
+@pytest.mark.parametrize(("architecture", "stop_after"), [("mlp", 1), ("mlp", 5), ("cnn", 3)])
 def test_resumed_equals_uninterrupted(train, subsets, architecture, stop_after):
     settings = {"architecture": architecture, "depth": 2, "width": 3}
     whole = train(**settings)

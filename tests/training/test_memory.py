@@ -61,10 +61,17 @@ def member(architecture: str, depth: int, width: int) -> Member:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "depth", "width"),
-    [("mlp", 1, 512), ("mlp", 3, 128), ("cnn", 1, 23), ("cnn", 3, 64), ("linear", 1, 1)],
+    ("architecture", "depth", "width", "seeds"),
+    [
+        ("mlp", 1, 512, 3),
+        ("mlp", 3, 128, 1),
+        ("cnn", 1, 23, 1),
+        ("cnn", 1, 23, 3),
+        ("cnn", 3, 64, 1),
+        ("linear", 1, 1, 1),
+        ("linear", 1, 1, 3),
+    ],
 )
-@pytest.mark.parametrize("seeds", [1, 3])
 def test_a_pack_takes_about_what_is_estimated(architecture, depth, width, seeds):
     first = member(architecture, depth, width)
     members = [dataclasses.replace(first, beta=beta, seed=seed) for beta in (0.1, 1.0) for seed in range(seeds)]

@@ -40,28 +40,24 @@ def test_a_constant_rate_is_the_recipes_to_the_bit():
 
 @pytest.mark.usefixtures("float64", "short_chunks")
 @pytest.mark.parametrize("architecture", ["mlp", "cnn"])
-@pytest.mark.parametrize("parts", [(23,), (9, 14)])
-def test_both_paths_follow_the_schedule_from_the_same_start_and_go_on_alike(architecture, parts):
+def test_both_paths_follow_the_schedule_from_the_same_start_and_go_on_alike(architecture):
     subsets = make_subsets(
         toy_dataset(), Split(np.arange(TRAIN), np.arange(TRAIN, IMAGES)), MEMBER.evaluation, study_seed=0
     )
     base = dataclasses.replace(MEMBER, architecture=architecture, depth=2, width=3, recipe=COSINE)
     members = tuple(dataclasses.replace(base, beta=beta, seed=seed) for beta, seed in ((0.7, 3), (0.1, 5), (3.0, 3)))
     together = StackedTrainer(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
-    step = 0
-    for steps in parts:
-        together.advance(step, steps)
-        step += steps
-        again = StackedTrainer(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
-        again.load_state(together.state())
-        together = again
+    together.advance(0, 9)
+    again = StackedTrainer(members, subsets.train, image_shape=subsets.image_shape, device=CPU)
+    again.load_state(together.state())
+    again.advance(9, 14)
     for at, member in enumerate(members):
         alone = SequentialTrainer(member, subsets.train, image_shape=subsets.image_shape, device=CPU)
-        alone.advance(0, sum(parts))
+        alone.advance(0, 23)
         constant = dataclasses.replace(member, recipe=dataclasses.replace(COSINE, schedule="constant"))
         other = SequentialTrainer(constant, subsets.train, image_shape=subsets.image_shape, device=CPU)
-        other.advance(0, sum(parts))
-        weights, expected = together.weights(at), dict(other.vae.named_parameters())
+        other.advance(0, 23)
+        weights, expected = again.weights(at), dict(other.vae.named_parameters())
         for name, parameter in alone.vae.named_parameters():
             torch.testing.assert_close(weights[name], parameter.detach(), rtol=1e-9, atol=1e-11)
         assert any(not torch.equal(value, expected[name]) for name, value in alone.vae.named_parameters())

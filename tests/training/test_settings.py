@@ -24,7 +24,7 @@ OTHER_RECIPE: dict[str, Any] = {
     "learning_rate": 0.1,
     "weight_decay": 0.03,
     "batch_size": 7,
-    "steps": 139,
+    "steps": 29,
     "schedule": "cosine",
     "initialization": "he",
     "precision": "tf32",
@@ -68,7 +68,7 @@ def values(recipe: Recipe, evaluation: Evaluation) -> str:
 
 
 def test_every_setting_of_training_changes_what_it_tells():
-    recipe, evaluation = MEMBER.recipe, MEMBER.evaluation
+    recipe, evaluation = dataclasses.replace(MEMBER.recipe, steps=23), MEMBER.evaluation
     assert OTHER_RECIPE.keys() == {field.name for field in dataclasses.fields(Recipe)}
     assert OTHER_EVALUATION.keys() == {field.name for field in dataclasses.fields(Evaluation)}
     all_values = [

@@ -55,8 +55,16 @@ def _nothing(*_: object) -> None:
     """What an optimizer that takes no step does."""
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-@pytest.mark.parametrize(("architecture", "depth"), [("mlp", 1), ("mlp", 3), ("cnn", 1), ("cnn", 2), ("linear", 1)])
+@pytest.mark.parametrize(
+    ("architecture", "depth", "likelihood"),
+    [
+        ("mlp", 1, "bernoulli"),
+        ("mlp", 3, "gaussian"),
+        ("cnn", 1, "gaussian"),
+        ("cnn", 2, "bernoulli"),
+        ("linear", 1, "gaussian"),
+    ],
+)
 def test_parameters_and_measures_equal_those_of_members_one_by_one(images, architecture, depth, likelihood):
     members = members_of(architecture, depth, likelihood)
     together = stacked(members, images)
@@ -177,7 +185,7 @@ def numbers(finished: Finished | None) -> list[tuple[str, float, float]]:
 
 
 def test_rows_of_a_pack_are_those_of_its_members(images):
-    pack = Pack(members_of("mlp", 2))
+    pack = Pack(members_of("mlp", 2)[:3])
     together = numbers(finish(pack, images, Slot()))
     alone = [row for single in packs_on(pack, CPU) for row in numbers(finish(single, images, Slot()))]
     assert [row[0] for row in together] == [row[0] for row in sorted(alone, key=lambda row: row[0])]
@@ -185,9 +193,9 @@ def test_rows_of_a_pack_are_those_of_its_members(images):
         np.testing.assert_allclose(packed[1:], single[1:], rtol=1e-8)
 
 
-@pytest.mark.parametrize("stop_after", [0, 2, 4])
+@pytest.mark.parametrize("stop_after", [0, 4])
 def test_a_resumed_pack_equals_an_uninterrupted_one(images, stop_after):
-    pack = Pack(members_of("mlp", 1))
+    pack = Pack(members_of("mlp", 1)[:3])
     slot = Slot()
     assert finish(pack, images, slot, stop_after) is None
     assert slot.body is not None
