@@ -135,7 +135,7 @@ def _figures(tables: ExperimentTables, experiment: DeclaredExperiment) -> Iterat
     """The charts that an experiment asks for and has numbers for; reconstructions and samples are no charts."""
     if not len(tables.rows):
         return
-    others = [dataclasses.replace(tables, view=view) for view in views.OTHERS]
+    viewed = [dataclasses.replace(tables, view=view) for view in views.OTHERS]
     for kind in FIGURES:
         if kind in _PICTURES or not experiment.shows(kind.name) or not kind.on_page(tables):
             continue
@@ -147,17 +147,17 @@ def _figures(tables: ExperimentTables, experiment: DeclaredExperiment) -> Iterat
                 kind.title,
                 words,
                 chart,
-                views=dict(_views(kind, others)),
+                views=dict(_views(kind, viewed)),
                 alt=alt_text(kind, table, chart),
                 is_behind=kind.name not in _CURVES,
             )
 
 
-def _views(kind: FigureKind, others: Sequence[ExperimentTables]) -> Iterator[tuple[str, theme.Spec]]:
+def _views(kind: FigureKind, viewed: Sequence[ExperimentTables]) -> Iterator[tuple[str, theme.Spec]]:
     """The chart in the other views, where it has them and few panels."""
-    if kind.name not in DISTORTIONS or are_many(others[0].planned["cell"].nunique()):
+    if kind.name not in DISTORTIONS or are_many(viewed[0].planned["cell"].nunique()):
         return
-    for other in others:
+    for other in viewed:
         table = kind.table(other) if len(other.rows) else other.rows
         if len(table):
             yield other.view.key, kind.drawn(other, table)

@@ -258,3 +258,12 @@ def test_long_tables_say_how_many_rows_they_have(simulate):
     assert tables.results_table(tables_of(study)).caption.endswith(": 15 rows")
     completeness = coverage.completeness(study.experiments, study.members)
     assert "rows" not in tables.completeness_table(completeness).caption
+
+
+def test_the_results_are_those_of_all_experiments(simulate):
+    simulation = Simulation(depths=[1], betas=[0.1, 1.0], seeds=1, figures=("learning",))
+    study = simulate(simulation)
+    (whole,) = study.experiments
+    parts = [dataclasses.replace(whole, name=member, member_ids=(member,)) for member in whole.member_ids]
+    page = page_of(dataclasses.replace(study, experiments=tuple(parts)))
+    assert page.results.rows == simulate.page(simulation).results.rows

@@ -201,3 +201,8 @@ def test_a_factor_that_another_determines_is_not_named(simulate):
 def test_panels_keep_the_order_in_which_the_study_names_levels(simulate):
     planned = with_cells(simulate(Simulation(depths=[3, 1])).planned)
     assert planned.drop_duplicates("cell").sort_values("cell")["panel"].to_list() == ["3 layers", "1 layer"]
+
+
+def test_cells_are_in_the_order_of_their_factors_whatever_the_order_of_members(simulate):
+    planned = simulate(Simulation(depths=[3, 1], splits=["checkerboard", "cv(8192)"], betas=[1.0], seeds=1)).planned
+    assert with_cells(planned.iloc[[0, 3, 1, 2]])["cell"].to_list() == [0, 3, 1, 2]

@@ -5,7 +5,7 @@ import pytest
 
 from rdstudy.report.experiment import ExperimentTables
 from rdstudy.report.views import FIRST, OTHERS, View, viewed
-from tests.report.conftest import WHOLE
+from tests.report.conftest import MEASURED, WHOLE
 
 ROW = {"distortion": 100.0, "rate": 20.0, "elbo": -120.0, "distortion_floor": 80.0}
 MEMBERS = pd.DataFrame(
@@ -39,3 +39,9 @@ def test_a_study_without_early_stopping_has_no_view_of_it(simulate):
     assert set(by_key["depth-distortion"].views) == {view.key for view in OTHERS if not view.stopped}
     assert by_key["depth-learning"].views == {}
     assert page.switches == (False, True)
+
+
+def test_each_view_of_a_page_shows_its_own_numbers(simulate):
+    views = simulate.figures(MEASURED)["depth-distortion"].views
+    assert set(views) == {view.key for view in OTHERS}
+    assert len({str(spec.vega_lite["datasets"]) for spec in views.values()}) == len(OTHERS)
