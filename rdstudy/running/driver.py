@@ -104,7 +104,7 @@ def _executor(*, local: bool, address: str | None, debugger: bool) -> Executor:
         from rdstudy.running.local import LocalExecutor
 
         return LocalExecutor(debugger=debugger)
-    from rdstudy.running.tune import TuneExecutor
+    from rdstudy.running.tune.executor import TuneExecutor
 
     return TuneExecutor(address)
 

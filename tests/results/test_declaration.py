@@ -117,16 +117,6 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_declaration_is_one_clear_line(store, damage):
-    declare(store, declaration(), 12)
-    text = store._files.read("studies/mine.json")
-    store._files.write("studies/mine.json", DAMAGE[damage](text))
-    with pytest.raises(ValueError, match=r"studies/mine\.json is damaged \(.*\); run the study again$") as raised:
-        store.declarations.read("mine")
-    assert "\n" not in str(raised.value)
-
-
 # --- its history ------------------------------------------------------------------------------------------------------
 
 
@@ -200,10 +190,13 @@ def test_a_declaration_of_an_earlier_version_is_known_since_it_was_last_declared
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_declaration_stops_no_run_is_set_aside_and_its_loss_is_said(store, damage):
+def test_a_damaged_declaration_is_one_clear_line_stops_no_run_is_set_aside_and_its_loss_is_said(store, damage):
     declare(store, declaration(), 12)
     damaged = DAMAGE[damage](store._files.read("studies/mine.json"))
     store._files.write("studies/mine.json", damaged)
+    with pytest.raises(ValueError, match=r"studies/mine\.json is damaged \(.*\); run the study again$") as raised:
+        store.declarations.read("mine")
+    assert "\n" not in str(raised.value)
     said = store.declarations.declare(declaration(), at=STARTED.replace(hour=13))
     assert "studies/mine.json is damaged (" in said
     assert said.endswith("set aside as studies/mine.json.damaged; since when the study is declared is lost with it")

@@ -115,8 +115,7 @@ def test_a_table_of_an_older_version_reads_with_nulls(store):
     assert members[0]["distortion"] == 1.0
 
 
-@pytest.mark.parametrize("keep", [0, 3, 200])
-@pytest.mark.parametrize("table", ["members", "trajectories"])
+@pytest.mark.parametrize(("table", "keep"), [("members", 0), ("trajectories", 3), ("members", 200)])
 def test_a_truncated_file_is_named_set_aside_with_its_run_and_costs_no_other_row(store, table, keep):
     run_id = write(store, "a")
     write(store, "b")
@@ -154,11 +153,12 @@ def test_two_who_set_aside_at_the_same_time_do_not_disturb_each_other(store):
 
 
 def test_many_writers_at_once_lose_no_row(store):
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda member: write(Store.open(store.uri), f"{member:04}"), range(17)))
-    assert sorted(store.snapshot().outcomes()) == [f"{member:04}" for member in range(17)]
-    assert store.snapshot().table("trajectories").num_rows == 34
-    assert list(store.snapshot().damaged.values()) == []
+    with ThreadPoolExecutor(7) as pool:
+        list(pool.map(lambda member: write(Store.open(store.uri), f"{member:04}"), range(7)))
+    snapshot = store.snapshot()
+    assert sorted(snapshot.outcomes()) == [f"{member:04}" for member in range(7)]
+    assert snapshot.table("trajectories").num_rows == 14
+    assert snapshot.damaged == {}
     assert folder(store, "tmp") == []
 
 

@@ -209,9 +209,9 @@ def everything(store: Store, *packs: Pack, tried: Sequence[str] = ()) -> list[An
 FIVE = (*MEMBERS, dataclasses.replace(MEMBER, beta=3.0))
 
 
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("most", [1, 2])
+@pytest.mark.parametrize(("most", "late"), [(1, False), (2, True)])
 def test_a_pack_that_runs_out_of_memory_is_halved_until_it_fits(tmp_path, monkeypatch, caplog, most, late):
+    """What does not fit at once, or not later; rows are those of the packs that fit, of members one by one too."""
     device = SmallDevice(monkeypatch, most=most, late=late)
     store = Store.create(str(tmp_path / "out"))
     seen = everything(store, Pack(FIVE))
@@ -228,14 +228,6 @@ def test_a_pack_that_runs_out_of_memory_is_halved_until_it_fits(tmp_path, monkey
     for table in ("members", "trajectories"):
         assert rows(store, table) == rows(undisturbed, table)
     assert {row["member_id"] for row in rows(store, "members")} == {member.member_id for member in FIVE}
-
-
-def test_halved_rows_are_those_of_members_one_by_one(tmp_path, monkeypatch):
-    alone = store_of(tmp_path / "alone", Pack(FIVE))
-    SmallDevice(monkeypatch, most=1)
-    store = Store.create(str(tmp_path / "out"))
-    everything(store, Pack(FIVE))
-    assert rows(store, "members") == rows(alone, "members")
 
 
 @pytest.mark.parametrize(

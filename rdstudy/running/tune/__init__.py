@@ -16,7 +16,3 @@ Ray reads its environment when it is imported, which is why that is set first.
 from rdstudy.running.ray_settings import set_environment
 
 set_environment()
-
-from rdstudy.running.tune.executor import TuneExecutor
-
-__all__ = ["TuneExecutor"]
