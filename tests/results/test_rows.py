@@ -153,11 +153,11 @@ def test_two_who_set_aside_at_the_same_time_do_not_disturb_each_other(store):
 
 
 def test_many_writers_at_once_lose_no_row(store):
-    with ThreadPoolExecutor(7) as pool:
-        list(pool.map(lambda member: write(Store.open(store.uri), f"{member:04}"), range(7)))
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda member: write(Store.open(store.uri), f"{member:04}"), range(17)))
     snapshot = store.snapshot()
-    assert sorted(snapshot.outcomes()) == [f"{member:04}" for member in range(7)]
-    assert snapshot.table("trajectories").num_rows == 14
+    assert sorted(snapshot.outcomes()) == [f"{member:04}" for member in range(17)]
+    assert snapshot.table("trajectories").num_rows == 34
     assert snapshot.damaged == {}
     assert folder(store, "tmp") == []
 
