@@ -300,7 +300,7 @@ def _alive(size: Size) -> int:
 
 def precision_pairs(task: Task) -> None:
     """Members in float32 and in TF32, paired by seed."""
-    few = ["--seeds", "3", "--steps", "3"] if task.is_smoke else []
+    few = ["--seeds", "2", "--steps", "2", "--depth", "1"] if task.is_smoke else []
     precision.main(["--device", task.device.type, "--csv", str(task.folder / "precision.csv"), *few])
 
 

@@ -34,7 +34,7 @@ def test_a_study_has_as_many_packs_as_it_is_asked_for(tmp_path):
 def test_all_works_run(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(orchestration, "first_step", lambda *_, **__: [1.0])  # is a run up to its start
     file = tmp_path / "orchestration.json"
-    sizes = ["--steps", "16", "--packs", "1", "--slots", "2", "--repeats", "1", "--many", "0"]
+    sizes = ["--steps", "16", "--packs", "2", "--slots", "1", "--repeats", "1", "--many", "0"]
     orchestration.main([*sizes, "--json", str(file)])
     assert "wall time over plain processes" in capsys.readouterr().out
     measured = json.loads(file.read_text())
