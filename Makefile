@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 study: setup ## run studies/quick.py and print where its page is
 	$(BIN)/python -m rdstudy.run studies/quick.py --out $(OUT)
 
-test: setup ## the quick tests, a worker on each core
+test: setup ## the quick tests, on all cores
 	$(PYTEST) --dist worksteal -m "not slow and not cluster and not browser and not slurm and not trackers and not heavy"
 
 test-all: test-without-ray test-ray ## all tests but those of `make test-cluster`, `make test-slurm` and `make test-heavy`

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _name_folder(config, "RAY_TMPDIR")  # its own: no worker joins a Ray that another one has up
     else:
         _name_folder(config, FOLDER_VARIABLE)  # an empty cache, which workers inherit and share
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One worker more than there are cores: some tests wait, and all workers do when they begin and end."""
+    return (yield) + 1
 
 
 def pytest_collection_finish() -> None:
