@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # With bytecode kept, also where the environment asks for none: each worker compiles all tests and the package for 8 s else.
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto
 STAMP := $(VENV)/.installed
-SITE = $(shell $(PYTHON) -c 'import sys; print("lib/python%d.%d/site-packages" % sys.version_info[:2])')
+SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 OUT ?= results
 CLUSTER ?= cluster.yaml
 STUDY ?= studies/quick.py
@@ -63,8 +63,8 @@ test-slurm: setup ## clusters/slurm.sh on a Slurm of this machine (root; Debian'
 
 # On top of .venv, which stays as it is: with its dashboard, Ray starts other processes.
 test-heavy: setup ## Triton's kernels in its interpreter, and `ray job submit`, in .venv-heavy
-	$(PYTHON) -m venv .venv-heavy
-	echo "import site; site.addsitedir('$(abspath $(VENV))/$(SITE)')" > .venv-heavy/$(SITE)/on_top.pth
+	$(BIN)/python -m venv .venv-heavy
+	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > "$$(.venv-heavy/bin/python $(SITE))/on_top.pth"
 	.venv-heavy/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[heavy]'
 	OMP_NUM_THREADS=1 .venv-heavy/bin/python -m pytest -m heavy tests/training/test_dense_step.py tests/benchmarks/test_lowered.py tests/running/tune/test_submit.py
 

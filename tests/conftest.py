@@ -65,7 +65,7 @@ def measured_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.test_run import MEASURES, ONE_FIGURE, run  # late: it imports most of what there is
 
     folder = tmp_path_factory.mktemp("measured")
-    measures = MEASURES.replace('"log_marginal", ', "")  # the probe draws as it does, of half as many images
+    measures = MEASURES.replace('"log_marginal", ', "")  # the probe draws in the same way, for fewer images
     (folder / "tiny.py").write_text(ONE_FIGURE.replace("Measures(names=[])", measures))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -48,7 +48,7 @@ _FOLDERS = {
 KINDS = tuple(kind for kind in _FOLDERS if kind not in ("measure", "figure"))
 """Of parts that members are made of, each a factor of the same name."""
 
-_ORDER = re.compile(r"^ORDER = (\d+)$", re.MULTILINE)
+_ORDER = re.compile(r"^ORDER\b[^=\n]*=\s*(\d+)", re.MULTILINE)
 _LEVEL = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:\((?P<arguments>[^()]*)\))?(?:@(?P<digest>[0-9a-f]{16}))?")
 _NO_DEFAULT: Any = object()
 

@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import pytest
 
+import rdstudy
 from rdstudy.datasets import dataset_info
 from rdstudy.datasets.splits import make_split, parse_rule
 from rdstudy.report.__main__ import main as main_of_report
@@ -107,6 +109,7 @@ def test_a_claim_about_a_measure_is_judged_in_its_unit_and_the_measure_is_drawn(
     assert "Measures of this study" in page
     assert "Less is more." in page
     assert "codes in of white" in Path("page.html").read_text()
+    alt.TopLevelSpec.validate(rdstudy.figure("out", "own-measures").to_dict(validate=False))
 
 
 def test_a_claim_about_a_measure_that_is_not_taken_is_refused(capsys):

@@ -211,7 +211,7 @@ FIVE = (*MEMBERS, dataclasses.replace(MEMBER, beta=3.0))
 
 @pytest.mark.parametrize(("most", "late"), [(1, False), (2, True)])
 def test_a_pack_that_runs_out_of_memory_is_halved_until_it_fits(tmp_path, monkeypatch, caplog, most, late):
-    """What does not fit at once, or not later; rows are those of the packs that fit, of members one by one too."""
+    """A pack that does not fit at its start, or later. Its rows are those of packs that fit: of one or two members."""
     device = SmallDevice(monkeypatch, most=most, late=late)
     store = Store.create(str(tmp_path / "out"))
     seen = everything(store, Pack(FIVE))

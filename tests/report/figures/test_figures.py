@@ -74,9 +74,20 @@ def test_every_chart_compiles_with_clipped_marks_and_plain_numbers(figures):
         assert all(mark["clip"] is True for mark in drawn)
 
 
+VALIDATED_BY_THEIR_TESTS = {
+    *("batch-estimates", "exact", "leave-one-out", "neighbours", "optimum", "own-measures"),
+    *("sizes-distortion", "sizes-rate-distortion"),
+}
+PICTURES = {"reconstructions", "samples"}
+
+
 def test_every_chart_passes_the_schema(simulate):
-    for figure in (*simulate.page(WHOLE).figures, *simulate.page(MEASURED).figures):
+    """A new figure fails here until a test holds it against the schema: `FigureKind.drawn` has no check of Altair."""
+    figures = (*simulate.page(WHOLE).figures, *simulate.page(MEASURED).figures)
+    for figure in figures:
         alt.TopLevelSpec.validate(figure.spec.vega_lite)
+    validated = {figure.key.removeprefix("depth-") for figure in figures}
+    assert {kind.name for kind in FIGURES} - PICTURES - VALIDATED_BY_THEIR_TESTS <= validated
 
 
 def test_a_page_has_the_figures_that_have_values_and_no_others(simulate):

@@ -1,5 +1,6 @@
 """Distances to the nearest training image: a distribution function with its marks."""
 
+import altair as alt
 import vl_convert
 
 from rdstudy.report.figures import neighbours
@@ -12,5 +13,7 @@ def test_distances_are_a_distribution_function_with_its_marks(pictured):
     assert curves["share"].is_monotonic_increasing
     assert curves["share"].iloc[-1] == 1.0
     assert dict(zip(marks["mark"], marks["distance"], strict=True)) == {"median": 3.0, "hard example": 4.0}
-    assert "<svg" in vl_convert.vegalite_to_svg(neighbours.chart(tables, curves).vega_lite)
+    chart = neighbours.FIGURE.drawn(tables, curves).vega_lite
+    alt.TopLevelSpec.validate(chart)
+    assert "<svg" in vl_convert.vegalite_to_svg(chart)
     assert neighbours.table(tables_of(pictured, neighbours=pictured.neighbours.iloc[:0])).empty

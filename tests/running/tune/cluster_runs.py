@@ -35,7 +35,7 @@ def step(number, steps):
 def slow_down(study: Path) -> None:
     """On Ray, let a step take as long as that of a large network, which this machine does not have to compute."""
     study.with_name("slow.py").write_text(SLOW)
-    text = study.read_text().replace("import ", "import part, ")
+    text = study.read_text().replace("import Evaluation", "import part, Evaluation")
     study.write_text(text.replace("Recipe(", 'Recipe(schedule=part("slow.py:slow"), '))
 
 
