@@ -69,8 +69,10 @@ test-heavy: setup ## Triton's kernels in its interpreter, and `ray job submit`, 
 	OMP_NUM_THREADS=1 .venv-heavy/bin/python -m pytest -m heavy tests/training/test_dense_step.py tests/benchmarks/test_lowered.py tests/running/tune/test_submit.py
 
 chaos: setup ## faults and bad input at random, side by side, as each waits much: SECONDS=90
-	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) & fuzz=$$!; \
-		$(BIN)/python -m tests.chaos --seconds $(SECONDS); chaos=$$?; wait $$fuzz && exit $$chaos
+	mkdir -p build
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) > build/fuzz.log 2>&1 & fuzz=$$!; \
+		$(BIN)/python -m tests.chaos --seconds $(SECONDS); chaos=$$?; \
+		wait $$fuzz; fuzz=$$?; cat build/fuzz.log; exit $$((chaos | fuzz))
 
 submit: ## start STUDY on the head of CLUSTER, detached: OUT=s3://... [OPTIONS="--set ..."] [STOP=1: then end the cluster]
 	$(BIN)/ray rsync-up $(CLUSTER)

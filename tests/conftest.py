@@ -94,10 +94,13 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def float64() -> Iterator[None]:
-    """Computes in float64 for the time of a test."""
+def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Computes, and trains, in float64 for the time of a test."""
     import torch  # late: most tests need none of it
 
+    from rdstudy.training import process
+
+    monkeypatch.setattr(process, "NUMBERS", torch.float64)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)

@@ -111,7 +111,8 @@ def _uncounted(shape: NetworkShape) -> Exception | None:
 def _check_counted(kind: str, level: str, uncounted: Exception | None) -> None:
     if uncounted is not None:
         with guarded(kind, level, "on PyTorch's meta device, where its cost is counted"):
-            raise uncounted
+            allowed = "operations that read no values, on tensors that move with the network: parameters and buffers"
+            raise broken(one_line_with_type(uncounted), allowed).with_traceback(uncounted.__traceback__)
 
 
 def _two_members(shape: NetworkShape) -> tuple[VAE, VAE]:

@@ -72,6 +72,13 @@ def modules_of(shape: NetworkShape) -> VAE:
     return VAE(encoder, decoder, make_prior(shape))
 
 
+def _run_own_files(shape: NetworkShape) -> None:
+    """Run the files of a user's own parts, once in a process, where their tensors are ordinary ones."""
+    for kind in ("architecture", "prior", "likelihood"):
+        if parts.is_own(level := getattr(shape, kind)):
+            parts.load(kind, level)
+
+
 def _own_modules(shape: NetworkShape) -> tuple[nn.Module, nn.Module]:
     made = parts.load("architecture", shape.architecture)(shape)
     if not (isinstance(made, tuple) and len(made) == 2 and all(isinstance(part, nn.Module) for part in made)):
@@ -131,6 +138,7 @@ def build(shape: NetworkShape, *, seed: int, initialization: str = "default") ->
     Raises:
         ValueError: a parameter or buffer that nothing has initialized.
     """
+    _run_own_files(shape)
     with _seeded(derive_seed(seed, "layers as they are made")), _MarkUninitialized():  # type: ignore[no-untyped-call]
         vae = modules_of(shape)
     initialize = _INITIALIZATIONS[initialization]
@@ -226,6 +234,7 @@ def load_weights(vae: VAE, weights: Mapping[str, Tensor], *, device: torch.devic
 
 def cost_of_shape(shape: NetworkShape) -> NetworkCost:
     """What a network costs by its modules, which are made on the meta device."""
+    _run_own_files(shape)
     with torch.device("meta"):
         return cost_of_modules(modules_of(shape), shape)
 

@@ -123,10 +123,13 @@ def run_pack(
     dataset = pack.members[0].dataset
     install_own(dataset, functools.partial(store.blobs.fetch_dataset_file, dataset))
     call = _Call(store, device, resources, measures, tried, can_grow)
-    if isinstance(pack, MeasuringPack):
-        yield from _measure_pack(pack, call)
-        return
-    lacking = _lacking(pack.members, store)
+    with training_settings():
+        yield from _measure_pack(pack, call) if isinstance(pack, MeasuringPack) else _train_lacking(pack, call)
+
+
+def _train_lacking(pack: TrialPack, call: _Call) -> PackEvents:
+    """Train the members of a pack that the store lacks."""
+    lacking, device = _lacking(pack.members, call.store), call.device
     waiting = deque(packs_on(Pack(lacking), device) if lacking else ())
     done = len(pack.members) - len(lacking)
     not_ok, share, values = 0, 0.0, PackValues()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from rdstudy.study.own_code import run_file, seeded_generators
 from rdstudy.study.words import one_line, one_line_with_type
 
 _PACKAGE = Path(__file__).parents[1].name
@@ -106,7 +107,8 @@ def own_module(digest: str) -> ModuleType:
     module.__file__ = f"{source.name}@{digest}"
     sys.modules[module.__name__] = module  # dataclasses look it up
     try:
-        exec(compile(source.body, module.__file__, "exec", dont_inherit=True), vars(module))  # noqa: S102
+        with seeded_generators(int(digest[:8], 16)):
+            run_file(compile(source.body, module.__file__, "exec", dont_inherit=True), module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too, would end the command without a word

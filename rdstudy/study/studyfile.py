@@ -12,12 +12,13 @@ import stat
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from rdstudy.study.bounds import MOST_FILE_BYTES
 from rdstudy.study.checks import did_you_mean, shown
+from rdstudy.study.own_code import run_file
 from rdstudy.study.shipped import shipped_studies, study_path
 from rdstudy.study.study import Study
 from rdstudy.study.words import one_line, one_line_with_type
@@ -42,7 +43,7 @@ def load_study(path: str) -> Study:
     module.__file__ = code.co_filename
     with _importable(module):
         try:
-            exec(code, vars(module))  # noqa: S102
+            run_file(code, module)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit, too, would end the command without a word
@@ -148,12 +149,12 @@ _read: list[_Beside] = []
 
 @contextmanager
 def _importable(module: ModuleType) -> Iterator[None]:
-    """While a study file is run: it is a module, what is beside it can be imported, and the working folder stays."""
+    """While a study file is run: it is a module, and what is beside it can be imported."""
     while _read:
         _read.pop().forget()
     importlib.invalidate_caches()
     sys.modules[module.__name__] = module  # dataclasses and pickle look it up
-    beside, folder = _Beside(str(module.__file__)), _working_folder()
+    beside = _Beside(str(module.__file__))
     _read.append(beside)
     sys.meta_path.insert(0, beside)  # type: ignore[arg-type]
     sys.path.append(_Folder(beside.folder))
@@ -161,14 +162,6 @@ def _importable(module: ModuleType) -> Iterator[None]:
         yield
     finally:
         sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not beside]
-        if folder is not None and _working_folder() != folder:
-            os.chdir(folder)  # `--out` is where the command was given
-
-
-def _working_folder() -> str | None:
-    with suppress(OSError):  # it was deleted
-        return os.getcwd()
-    return None
 
 
 def _told(error: BaseException, file: str) -> str:

@@ -4,8 +4,14 @@ import contextlib
 import ctypes
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+
+from rdstudy.study.own_code import torch_settings_kept
+
+NUMBERS = torch.float32
+"""The type of all that is trained and measured."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -14,19 +20,28 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 def training_settings() -> Iterator[None]:
     """Settings of `prepare_process` for a while: the rest of the process gets back its own.
 
-    Products and convolutions of a GPU are float32 meanwhile: cuDNN's are TF32 unless somebody says otherwise, and an
-    environment variable makes TF32 of products.
+    Numbers are float32 meanwhile, products and convolutions too: cuDNN's are TF32 unless somebody says otherwise, and
+    an environment variable, a study file or a part's file may have asked for less, or for more.
     """
-    threads = torch.get_num_threads()
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    prepare_process()
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+    with torch_settings_kept():
+        prepare_process()
+        torch.set_default_dtype(NUMBERS)
+        torch.set_default_device(None)
+        torch.set_grad_enabled(True)
+        _make_float32_exact(torch.backends)
+        try:
+            yield
+        finally:
+            torch.set_flush_denormal(False)
+
+
+def _make_float32_exact(backends: Any) -> None:
+    """Products and convolutions as their operands: in the order of `torch_settings_kept`, as one includes another."""
+    for backend in (backends, backends.cudnn, backends.mkldnn):
+        backend.fp32_precision = "ieee"
+    torch.set_float32_matmul_precision("highest")
+    backends.cudnn.allow_tf32 = False
+    backends.mkldnn.conv.fp32_precision = backends.mkldnn.rnn.fp32_precision = "ieee"
 
 
 def prepare_process() -> None:

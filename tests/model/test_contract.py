@@ -183,6 +183,12 @@ BROKEN = {
         PRIOR.replace("(self, z, encode):", "(self, z, encode):\n        float(self.latent * torch.ones(1))"),
         r"on PyTorch's meta device, where its cost is counted, mine\.py, line \d+: RuntimeError",
     ),
+    "a number that stays where it is": (
+        "architecture",
+        "build",
+        GOOD_NET.replace("return self.last(", "return ONES * self.last(") + "\nONES = torch.ones(1)\n",
+        r"on PyTorch's meta device, .* mine\.py, line \d+: RuntimeError: .*; allowed: .* parameters and buffers$",
+    ),
     "another generator": (
         "prior",
         "Laplace",
