@@ -12,10 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rdstudy.commandline import Parser, open_output
+from rdstudy.commandline import INTERRUPTED, Parser, open_output
 from rdstudy.study.checks import fail_name
 
-_INTERRUPTED = 130
 _COMMANDS = {
     "run": ("rdstudy.run", "train what a study asks for, and build its page"),
     "report": ("rdstudy.report.__main__", "build the page of a study again, its figures or its tables"),
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _main(arguments)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _main(arguments: Sequence[str] | None) -> int:

@@ -1,4 +1,4 @@
-"""What the commands share: bad input, and storage that fails, are one line on standard error and an exit status.
+"""What the commands share: bad input, an interrupt and storage that fails are a line on standard error and a status.
 
 What a command prints reaches whoever can still read it: letters that a stream's encoding lacks are written as escapes,
 and a stream that is closed, or whose reader has gone, does not end the work.
@@ -26,6 +26,7 @@ WIDTH = 80
 
 STORAGE_FAILED = 1
 BAD_INPUT = 2
+INTERRUPTED = 130
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -111,6 +112,9 @@ def answer(command: Callable[[], int], *, storage_failed: int = STORAGE_FAILED) 
             raise
         refuse(error)
         return storage_failed
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
 
 
 def run_command(

@@ -15,7 +15,15 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rdstudy.commandline import Parser, complete, describe_settings, is_read, run_command, sigterm_interrupts
+from rdstudy.commandline import (
+    INTERRUPTED,
+    Parser,
+    complete,
+    describe_settings,
+    is_read,
+    run_command,
+    sigterm_interrupts,
+)
 from rdstudy.results.address import without_keys
 from rdstudy.running.failures import place_of
 from rdstudy.running.floors import check_floors
@@ -38,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_study", "main"]
 
-_OK, _SOME_NOT_OK, _INTERRUPTED = 0, 1, 130
+_OK, _SOME_NOT_OK = 0, 1
 _MOST_CAUSES = 10
 
 
@@ -205,7 +213,7 @@ def _run(study: Study, options: argparse.Namespace) -> int:
         print(f"stopped at once; what was stored is not lost. Go on with: {_command(options)}", flush=True)
         if not options.local:
             print("if this ran on a cluster, `ray down` with its file takes that down", flush=True)
-        status, why = _INTERRUPTED, "stopped at once"
+        status, why = INTERRUPTED, "stopped at once"
     except StorageError as error:
         print(f"error: {error}. Go on with: {_command(options)}", file=sys.stderr, flush=True)
         status, why = _SOME_NOT_OK, str(error)
@@ -232,7 +240,7 @@ def _run_logged(
         say("the cluster is still up; `ray down` with its file takes it down")
     if ended.interrupted:
         say(f"{ended.interrupted}; nothing that was stored is lost. Go on with: {_command(options)}")
-        return _INTERRUPTED
+        return INTERRUPTED
     if ended.failed:
         say(f"stopped: {ended.failed}\n  see it here: {_command(_alone(options, ended.example))}")
         say(f"nothing that was stored is lost. Go on with: {_command(options)}")
@@ -462,7 +470,4 @@ def _whole(options: argparse.Namespace) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+    sys.exit(main())

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from rdstudy import commandline
-from rdstudy.commandline import BAD_INPUT, STORAGE_FAILED, answer, open_output, sigterm_interrupts
+from rdstudy.commandline import BAD_INPUT, INTERRUPTED, STORAGE_FAILED, answer, open_output, sigterm_interrupts
+from rdstudy.commands.fetch import main as fetch
 from rdstudy.report.__main__ import main as report
 from rdstudy.results.store import Store
 from rdstudy.retrain import main as retrain
@@ -51,6 +52,21 @@ def test_what_a_function_raises_that_the_package_called_is_a_fault(text):
 def test_a_check_that_was_called_from_elsewhere_is_one_line(capsys):
     assert answer(lambda: whole("x", 0, least=1)) == BAD_INPUT
     assert capsys.readouterr().err == "error: x is 0; allowed: a whole number, 1 or more and below 2^63\n"
+
+
+def test_an_interrupt_before_a_run_begins_is_one_line_of_every_command(tmp_path, monkeypatch, capsys):
+    (tmp_path / "study.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    monkeypatch.chdir(tmp_path)
+    Store.create("out")
+    monkeypatch.setattr("rdstudy.report.build.read_report", lambda *_: signal.raise_signal(signal.SIGINT))
+    for command in (
+        lambda: main(["study.py", "--plan"]),
+        lambda: retrain(["out", "00", "--study", "study.py"]),
+        lambda: report(["out"]),
+        lambda: fetch(["study.py"]),
+    ):
+        assert command() == INTERRUPTED
+        assert capsys.readouterr().err == "stopped\n"
 
 
 # --- streams ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The one law of input: it is worked on, or refused in one line, and nothing that was stored is lost.
 
 Status 0 with what was asked for; 2 with exactly one line on standard error, in ten seconds, and all files as they were;
-1 with its causes said; 130 where a limit was given. Never a traceback, never a password, never silence.
+1 with its causes said; 130 where a limit was given, or where the study file itself raises what Ctrl-C does. Never a
+traceback, never a password, never silence.
 """
 
 import hashlib
@@ -78,6 +79,7 @@ def _status(case: Case, outcome: Outcome) -> Iterator[str]:
     """Of its exit status."""
     lines = outcome.stderr.splitlines()
     limited = any(name in case.arguments for name in ("--max-hours", "--max-cost"))
+    interrupts = "KeyboardInterrupt" in (case.study or "")
     if outcome.status is None:
         yield f"no end after {outcome.seconds:.0f} s"
     elif outcome.status == 0:
@@ -93,8 +95,10 @@ def _status(case: Case, outcome: Outcome) -> Iterator[str]:
     elif outcome.status == 1:
         if not _CAUSES.search(outcome.stdout + "\n" + outcome.stderr):
             yield "status 1 without a cause"
-    elif outcome.status != 130 or not limited:
+    elif outcome.status != 130 or not (limited or interrupts):
         yield f"status {outcome.status}"
+    elif not lines and not outcome.stdout.strip():
+        yield "status 130 and silence"
 
 
 def _read(path: Path) -> bytes:

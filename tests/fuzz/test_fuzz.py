@@ -40,6 +40,9 @@ def test_what_is_refused_in_one_line_and_what_is_done_keeps_the_law(folder):
     assert breaches_of(Outcome(1, "1 of 2 members are not ok:\n  1 × nan\n", "", 3.0), folder) == []
     limited = Case("command", "run", ["study.py", "--max-hours", "0.001"])
     assert breaches_of(Outcome(130, "the limit\n", "", 3.0), folder, case=limited) == []
+    interrupted = Case("study", "run", ["study.py"], study="raise KeyboardInterrupt")
+    assert breaches_of(Outcome(130, "", "stopped\n", 0.1), folder, case=interrupted) == []
+    assert breaches_of(Outcome(130, "", "", 0.1), folder, case=interrupted) == ["status 130 and silence"]
 
 
 TRACEBACK = "Traceback (most recent call last):\n  File \"rdstudy/run.py\", line 1, in main\nKeyError: 'x'\n"
