@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rdstudy.commandline import INTERRUPTED, Parser, open_output
+from rdstudy.commandline import Parser, answer, open_output
 from rdstudy.study.checks import fail_name
 
 _COMMANDS = {
@@ -29,11 +29,7 @@ _COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names, and return its exit status."""
-    try:
-        return _main(arguments)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return INTERRUPTED
+    return answer(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:

@@ -9,6 +9,7 @@ versions, small differences are to be expected: they are told beside what differ
 """
 
 import argparse
+import contextlib
 import dataclasses
 import math
 import shutil
@@ -234,8 +235,9 @@ def _train(member: Member, measures: Measures, store: "Store", fresh: "Store", *
     device = find_device(1.0 if on_gpu and torch.cuda.is_available() else 0.0)
     events = run_pack(pack, fresh, device=device, resources=resources, measures=measures)
     try:
-        for progress in events:
-            line.update(pack.pack_id, progress)
+        with contextlib.closing(events):
+            for progress in events:
+                line.update(pack.pack_id, progress)
     except PackError as error:
         raise _untrainable(member, error.reason) from error
     finally:

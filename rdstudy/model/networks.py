@@ -37,7 +37,19 @@ from rdstudy.model.priors import Prior, PriorTerms, make_prior
 from rdstudy.study import parts
 from rdstudy.study.seeds import derive_seed
 
-__all__ = ["VAE", "NetworkShape", "build", "cost_of_modules", "cost_of_shape", "load_weights", "modules_of"]
+__all__ = [
+    "PARTS_OF_NETWORK",
+    "VAE",
+    "NetworkShape",
+    "build",
+    "cost_of_modules",
+    "cost_of_shape",
+    "load_weights",
+    "modules_of",
+]
+
+PARTS_OF_NETWORK = ("architecture", "prior", "likelihood")
+"""The kinds of parts of which a network is made; the others are those of its training."""
 
 
 class VAE(nn.Module):
@@ -74,7 +86,7 @@ def modules_of(shape: NetworkShape) -> VAE:
 
 def _run_own_files(shape: NetworkShape) -> None:
     """Run the files of a user's own parts, once in a process, where their tensors are ordinary ones."""
-    for kind in ("architecture", "prior", "likelihood"):
+    for kind in PARTS_OF_NETWORK:
         if parts.is_own(level := getattr(shape, kind)):
             parts.load(kind, level)
 

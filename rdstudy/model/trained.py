@@ -11,13 +11,10 @@ from torch import Tensor, nn
 
 from rdstudy.model.gaussian import Posterior
 from rdstudy.model.likelihoods import likelihood
-from rdstudy.model.networks import load_weights
+from rdstudy.model.networks import PARTS_OF_NETWORK, load_weights
 from rdstudy.model.weights import KeptWeights, network_for
 from rdstudy.study import Member, parts
 from rdstudy.study.checks import fail
-
-_OF_NETWORK = ("architecture", "prior", "likelihood")
-"""The parts of which a network is made; the others are those of its training."""
 
 
 class TrainedModel(nn.Module):
@@ -51,7 +48,7 @@ class TrainedModel(nn.Module):
             ValueError: it is made of a user's own part whose code is not here: what lies in a file is never run.
         """
         member = kept.header.member
-        for kind in _OF_NETWORK:
+        for kind in PARTS_OF_NETWORK:
             level = member.level(kind)
             try:
                 parts.source_of(level)

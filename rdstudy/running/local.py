@@ -46,12 +46,12 @@ class LocalExecutor:
             tried=work.failures.tried.get(pack.pack_id, ()),
         )
         try:
-            for progress in events:
-                observer.progressed(pack.pack_id, host, progress)
-                observer.used(Usage(devices=1.0, busy=1.0))
-                if observer.should_stop():
-                    events.close()
-                    break
+            with contextlib.closing(events):
+                for progress in events:
+                    observer.progressed(pack.pack_id, host, progress)
+                    observer.used(Usage(devices=1.0, busy=1.0))
+                    if observer.should_stop():
+                        break
         except PackError as error:
             cause = error.__cause__
             failure = Failure(pack.pack_id, Cause.RAISED, error.reason, host, error.pack_id, error.traceback)

@@ -104,7 +104,8 @@ def run_pack(
     for a whole device's memory are begun again as two halves, one after the other, and so on down to single members:
     what they learn does not depend on their company.
     The members of a `MeasuringPack` are only measured, with the weights that its runs kept.
-    When the generator is closed early, a checkpoint of what is in training is kept.
+    When the generator is closed early, a checkpoint of what is in training is kept. Until it ends, the process has the
+    settings of training, so whoever reads it closes it.
 
     Args:
         pack: members that can be stacked.

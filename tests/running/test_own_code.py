@@ -15,6 +15,8 @@ import torch
 from rdstudy.model.architectures import network_cost
 from rdstudy.model.networks import NetworkShape, build
 from rdstudy.run import main
+from rdstudy.running.executor import Work
+from rdstudy.running.local import LocalExecutor
 from rdstudy.study import sources
 from rdstudy.study.own_code import torch_settings_kept
 from rdstudy.study.studyfile import load_study
@@ -182,6 +184,30 @@ def test_while_members_are_trained_all_is_exact_whatever_it_was_before():
             with training_settings():
                 assert state() == exact, text
             assert state() == before, text
+
+
+def test_a_run_that_is_ended_midway_leaves_the_process_as_it_was(monkeypatch):
+    class Ends:
+        def begins(self) -> None:
+            pass
+
+        def progressed(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    ended: list[tuple[object, list[object]]] = []
+
+    def run(_: LocalExecutor, work: Work, __: object) -> bool:
+        with pytest.raises(KeyboardInterrupt) as interrupt:
+            original(LocalExecutor(), work, Ends())  # type: ignore[arg-type]
+        ended.append((interrupt, state()))  # the exception holds all that it came through
+        return False
+
+    original = LocalExecutor.run
+    monkeypatch.setattr(LocalExecutor, "run", run)
+    write(last="torch.set_num_threads(7)")
+    before = state()
+    main(["tiny.py", "--local", "--no-report", "--out", "out"])
+    assert [after for _, after in ended] == [before]
 
 
 def test_a_low_limit_of_recursion_is_the_study_files_own():
